@@ -1,0 +1,25 @@
+# A worker. Build from it for your own workflows, or copy its last lines.
+FROM python:3.11-slim
+
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY redisflow redisflow
+COPY lua lua
+RUN pip install '.[fast]' && rm -rf /src
+
+# The application's own modules are found from here.
+WORKDIR /app
+ENV PYTHONPATH=/app
+COPY examples examples
+
+RUN useradd --system --uid 10001 --no-create-home redisflow
+USER redisflow
+
+# The list form makes the worker process 1, so that SIGTERM reaches it and it hands its runs over.
+CMD ["redisflow", "worker", "examples.order:flow"]

