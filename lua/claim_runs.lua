@@ -1,0 +1,81 @@
+#!lua
+-- Claim runs for a worker: wake what is due, read new entries, and give each run a new fence and its history.
+--
+-- Moves    pending -> running, waiting -> pending, a passed deadline -> failed
+-- Replies  ok <now_ms> <next_due_in_ms | -1> <broken> { <run_id> <fields> } ...
+--
+-- Reading the stream inside the script means that nothing is delivered without being claimed. Asked again with the
+-- same operation (its reply was lost) it returns the same runs; a worker asks for one claim at a time.
+
+-- @include lib/clock.lua
+-- @include lib/claim_entry.lua
+-- @include lib/next_due_in.lua
+-- @include lib/read_new.lua
+-- @include lib/read_run.lua
+-- @include lib/wake_due.lua
+
+local prefix    = KEYS[1]   -- str   of every key in the partition
+local worker    = ARGV[1]   -- str   its consumer name
+local operation = ARGV[2]   -- str   unique to this claim; the nonce of the fences that it gives
+local limit     = ARGV[3]   -- int   runs at most
+local run_bytes = ARGV[4]   -- int   a larger history is left to be read afterwards
+local all_bytes = ARGV[5]   -- int   of all histories in one reply
+local queues    = 6         -- tail  queues, in the order in which they are served
+
+local now = now_ms()
+local room, budget = tonumber(limit), tonumber(all_bytes)
+local reply, names, broken = { 'ok', now, -1, 0 }, {}, 0
+local worker_key = prefix .. 'worker:' .. worker
+
+local function give(run_id, bytes)
+  local whole = bytes <= tonumber(run_bytes) and bytes <= budget
+  if whole then budget = budget - bytes end
+  reply[#reply + 1] = { run_id, read_run(prefix .. 'run:' .. run_id, whole) }
+end
+
+local function give_again(run_id)
+  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'f', 'h')
+  if r[1] == 'running' and string.match(r[2], ':(.*)$') == operation then
+    give(run_id, tonumber(string.match(r[3], ':(%d+)$')))
+  end
+end
+
+local last = redis.call('HMGET', worker_key, 'op', 'runs')
+if last[1] == operation then
+  for run_id in string.gmatch(last[2], '%S+') do pcall(give_again, run_id) end
+  reply[3] = next_due_in(prefix, now)
+  return reply
+end
+
+-- What fails is listed and stops nothing else: the runs that were claimed before it must reach their worker.
+local function note_broken(name)
+  redis.pcall('ZADD', prefix .. 'broken', now, name)
+  broken = broken + 1
+end
+
+local function read(queue, lane)
+  local entries = read_new(prefix .. 'q:' .. queue .. ':' .. lane, worker, room)
+  for _, item in ipairs(entries) do
+    local entry, run_id = lane .. ':' .. item[1], item[2][2]
+    local fine, bytes = pcall(claim_entry, prefix, queue, entry, run_id, operation, now)
+    if not fine then
+      leave_stream(prefix, queue, entry)
+      note_broken(run_id)
+    elseif bytes then
+      names[#names + 1] = run_id
+      give(run_id, bytes)
+    end
+  end
+  room = room - #entries
+  if room == 0 then ring(prefix, queue) end
+end
+
+wake_due(prefix, now, 100)
+for _, lane in ipairs({ 'w', '0' }) do
+  for place = queues, #ARGV do
+    if room > 0 and not pcall(read, ARGV[place], lane) then note_broken('q:' .. ARGV[place] .. ':' .. lane) end
+  end
+end
+if #names > 0 then redis.call('HSET', worker_key, 'op', operation, 'runs', table.concat(names, ' ')) end
+reply[3], reply[4] = next_due_in(prefix, now), broken
+return reply

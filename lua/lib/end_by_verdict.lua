@@ -1,0 +1,12 @@
+-- @include lib/end_run.lua
+-- @include lib/taken_fence.lua
+-- @include lib/tell_holder.lua
+
+-- End a run from outside: by cancel, by its deadline, as poisoned. The holder is shut out in the same step.
+local function end_by_verdict(prefix, run_id, status, cause, now, run)
+  local key = prefix .. 'run:' .. run_id
+  if run.status == 'running' then tell_holder(prefix, run.queue, run.entry, run_id) end
+  redis.call('HSET', key, 's', status, 't', now, 'ca', cause, 'f', taken_fence(run.fence))
+  redis.call('HDEL', key, 'e', 'd', 'p', 'z', 'er')
+  end_run(prefix, run_id, status, now, run)
+end

@@ -1,0 +1,14 @@
+-- @include lib/is_stuck.lua
+-- @include lib/leave_stream.lua
+
+-- Everything that a terminal status means besides the run's own fields, the same for each way to end:
+-- no entry, no timer, the other listing, and a word to whoever awaits the result.
+-- The unfinished listing is left last: a run that is still there is looked after by reconcile_runs.
+local function end_run(prefix, run_id, status, now, run)
+  if run.entry then leave_stream(prefix, run.queue, run.entry) end
+  if run.due then redis.call('ZREM', prefix .. 'delayed', run_id) end
+  if is_stuck(run.status) then redis.call('ZREM', prefix .. 'stuck:' .. run.workflow, run_id) end
+  redis.call('ZADD', prefix .. 'done:' .. run.workflow .. ':' .. status, now, run_id)
+  redis.call('ZREM', prefix .. 'runs:' .. run.workflow, run_id)
+  redis.call('SPUBLISH', prefix .. 'done:' .. run_id, status)
+end

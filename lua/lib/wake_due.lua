@@ -1,0 +1,31 @@
+-- @include lib/end_by_verdict.lua
+-- @include lib/is_terminal.lua
+-- @include lib/load_run.lua
+-- @include lib/wake_run.lua
+
+-- The hash says when a run is due; its member of `delayed` only says when to look.
+local function wake_one(prefix, run_id, now)
+  local run = load_run(prefix, run_id)
+  if not run or is_terminal(run.status) then
+    redis.call('ZREM', prefix .. 'delayed', run_id)
+  elseif run.deadline and run.deadline <= now then
+    end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
+  elseif run.due and run.due > now then
+    redis.call('ZADD', prefix .. 'delayed', run.due, run_id)
+  elseif string.sub(run.status, 1, 7) == 'waiting' and run.status ~= 'waiting:suspended' then
+    wake_run(prefix, run_id, run)
+  else
+    redis.call('ZREM', prefix .. 'delayed', run_id)
+  end
+end
+
+-- One broken hash must not stop the others: it is looked at again in a minute.
+local function wake_due(prefix, now, limit)
+  local due = redis.call('ZRANGEBYSCORE', prefix .. 'delayed', '-inf', now, 'LIMIT', 0, limit)
+  for _, run_id in ipairs(due) do
+    if not pcall(wake_one, prefix, run_id, now) then
+      redis.call('ZADD', prefix .. 'delayed', now + 60000, run_id)
+    end
+  end
+  return #due
+end

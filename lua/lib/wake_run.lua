@@ -1,0 +1,18 @@
+-- @include lib/enter_stream.lua
+-- @include lib/is_stuck.lua
+-- @include lib/set_due.lua
+
+-- Bring a waiting run back to a stream: woken runs have their own, read before new ones.
+local function wake_run(prefix, run_id, run)
+  local key = prefix .. 'run:' .. run_id
+  local lane = run.status == 'waiting:start' and '0' or 'w'
+  redis.call('HSET', key, 's', 'pending', 'e', enter_stream(prefix, run.queue, lane, run_id))
+  if is_stuck(run.status) then redis.call('ZREM', prefix .. 'stuck:' .. run.workflow, run_id) end
+  if run.deadline then
+    redis.call('HSET', key, 'd', run.deadline)
+    set_due(prefix, run_id, run.deadline)
+  elseif run.due then
+    redis.call('HDEL', key, 'd')
+    redis.call('ZREM', prefix .. 'delayed', run_id)
+  end
+end

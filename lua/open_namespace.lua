@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- Open a namespace: the number of its partitions is fixed by whoever opens it first.
+--
+-- Replies  ok <partitions> <layout>
+
+local prefix     = KEYS[1]   -- str   of every key in the partition (number 0)
+local partitions = ARGV[1]   -- int
+local layout     = ARGV[2]   -- int   version of the key layout
+
+local meta = prefix .. 'meta'
+redis.call('HSETNX', meta, 'partitions', partitions)
+redis.call('HSETNX', meta, 'layout', layout)
+local r = redis.call('HMGET', meta, 'partitions', 'layout')
+return { 'ok', r[1], r[2] }

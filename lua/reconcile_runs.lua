@@ -1,0 +1,62 @@
+#!lua flags=allow-oom
+-- Upkeep of one workflow's unfinished runs: the run hash is the truth; its entry, its timer and its place in the
+-- listings are hints that are rebuilt from it where they are lost. A bounded step at a time.
+--
+-- Moves    running -> pending, where nothing holds the run any more
+-- Replies  ok <looked at> <repaired>
+
+-- @include lib/clock.lua
+-- @include lib/is_stuck.lua
+-- @include lib/is_terminal.lua
+-- @include lib/load_run.lua
+-- @include lib/requeue.lua
+-- @include lib/set_due.lua
+-- @include lib/taken_fence.lua
+
+local prefix   = KEYS[1]   -- str   of every key in the partition
+local workflow = ARGV[1]   -- str
+local first    = ARGV[2]   -- int   rank of the first run
+local step     = ARGV[3]   -- int   runs at most
+
+local listing = prefix .. 'runs:' .. workflow
+local now = now_ms()
+local repaired = 0
+
+local function has_entry(run)
+  if not run.entry then return false end
+  local stream, id = stream_of(prefix, run.queue, run.entry), string.sub(run.entry, 3)
+  if not redis.call('XRANGE', stream, id, id)[1] then return false end
+  if run.status == 'pending' then return true end
+  local pending = redis.pcall('XPENDING', stream, 'workers', id, id, 1)
+  return not pending.err and pending[1] ~= nil
+end
+
+local function has_timer(run, run_id)
+  local due = redis.call('ZSCORE', prefix .. 'delayed', run_id)
+  return due and tonumber(due) == run.due
+end
+
+local function reconcile(run_id)
+  local run = load_run(prefix, run_id)
+  if run and is_terminal(run.status) then
+    redis.call('ZADD', prefix .. 'done:' .. workflow .. ':' .. run.status, run.ended_at, run_id)
+  end
+  if not run or is_terminal(run.status) then
+    redis.call('ZREM', listing, run_id)
+    return true
+  end
+  local timer_lost = run.due and not has_timer(run, run_id)
+  local place_lost = is_stuck(run.status) and not redis.call('ZSCORE', prefix .. 'stuck:' .. workflow, run_id)
+  local entry_lost = (run.status == 'pending' or run.status == 'running') and not has_entry(run)
+  if timer_lost then set_due(prefix, run_id, run.due) end
+  if place_lost then redis.call('ZADD', prefix .. 'stuck:' .. workflow, now, run_id) end
+  if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end
+  return timer_lost or place_lost or entry_lost
+end
+
+local runs = redis.call('ZRANGE', listing, first, first + step - 1)
+for _, run_id in ipairs(runs) do
+  local fine, changed = pcall(reconcile, run_id)
+  if fine and changed then repaired = repaired + 1 end
+end
+return { 'ok', #runs, repaired }

@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- A worker's heartbeat: its presence, and the leases of the runs that it still holds.
+--
+-- Replies  ok <run_id it no longer holds> ...
+
+-- @include lib/clock.lua
+-- @include lib/renew_lease.lua
+
+local prefix      = KEYS[1]   -- str   of every key in the partition
+local worker      = ARGV[1]   -- str   its consumer name
+local presence_ms = ARGV[2]   -- ms    how long it counts as alive without another heartbeat
+local about       = ARGV[3]   -- bytes what it says of itself: host, process, queues, workflows
+local held        = 4         -- tail  run id, queue, fence and entry of each run
+
+local function holds(run_id, fence)
+  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'f')
+  return r[1] == 'running' and r[2] == fence
+end
+
+redis.call('ZADD', prefix .. 'workers', now_ms() + presence_ms, worker)
+if about ~= '' then redis.call('HSET', prefix .. 'worker:' .. worker, 'about', about) end
+
+local reply = { 'ok' }
+for place = held, #ARGV, 4 do
+  local run_id, queue, fence, entry = ARGV[place], ARGV[place + 1], ARGV[place + 2], ARGV[place + 3]
+  -- One broken hash must not cost the other runs their leases.
+  local fine, still = pcall(holds, run_id, fence)
+  if fine and still then
+    renew_lease(prefix, queue, entry, worker)
+  else
+    reply[#reply + 1] = run_id
+  end
+end
+return reply

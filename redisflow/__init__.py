@@ -1,0 +1,85 @@
+"""Durable workflows on the Redis that you already run."""
+
+from redisflow.authoring.definition import WorkflowSpec, define_workflow_spec
+from redisflow.authoring.options import StepOptions, define_step
+from redisflow.authoring.step import RunInfo, Step
+from redisflow.authoring.step_call import StepCall
+from redisflow.client.handle import WorkflowHandle
+from redisflow.client.workflow import Workflow
+from redisflow.errors import (
+    BackendError,
+    BackendUnavailable,
+    BackpressureError,
+    CannotDecode,
+    CannotRecord,
+    DeadlineExceeded,
+    IdempotencyConflict,
+    InvalidDuration,
+    InvalidInput,
+    InvalidName,
+    InvalidWorkflow,
+    NonDeterminismError,
+    NonRetryableError,
+    NotAllowedInWorkflow,
+    PayloadTooLarge,
+    RedisflowError,
+    ResultTimeout,
+    RetryAfter,
+    RunNotFound,
+    StepError,
+    StepTimeout,
+    UnknownWorkflow,
+    UnsuitableServer,
+    WorkflowCanceled,
+    WorkflowFailed,
+)
+from redisflow.failure import Failure
+from redisflow.flow import RedisFlow
+from redisflow.retry import RetryPolicy
+from redisflow.runs import StepRun, WorkflowRun
+from redisflow.worker.worker import Worker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "BackendUnavailable",
+    "BackpressureError",
+    "CannotDecode",
+    "CannotRecord",
+    "DeadlineExceeded",
+    "Failure",
+    "IdempotencyConflict",
+    "InvalidDuration",
+    "InvalidInput",
+    "InvalidName",
+    "InvalidWorkflow",
+    "NonDeterminismError",
+    "NonRetryableError",
+    "NotAllowedInWorkflow",
+    "PayloadTooLarge",
+    "RedisFlow",
+    "RedisflowError",
+    "ResultTimeout",
+    "RetryAfter",
+    "RetryPolicy",
+    "RunInfo",
+    "RunNotFound",
+    "Step",
+    "StepCall",
+    "StepError",
+    "StepOptions",
+    "StepRun",
+    "StepTimeout",
+    "UnknownWorkflow",
+    "UnsuitableServer",
+    "Worker",
+    "Workflow",
+    "WorkflowCanceled",
+    "WorkflowFailed",
+    "WorkflowHandle",
+    "WorkflowRun",
+    "WorkflowSpec",
+    "define_step",
+    "define_workflow_spec",
+]

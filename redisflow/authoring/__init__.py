@@ -1,0 +1,1 @@
+"""What workflow authors hold: definitions and the step API. The engine stands behind it; nothing here runs anything."""

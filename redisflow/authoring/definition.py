@@ -1,0 +1,126 @@
+"""A workflow as it is declared: its name, its types, and the function that implements it.
+
+A spec can be shared by a process that only starts runs and one that implements them. Types are resolved once, where
+the workflow is declared, so that a mistake shows at import and not at night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from redisflow.errors import InvalidWorkflow
+from redisflow.names import check_name
+from redisflow.payload import PayloadType, input_annotation, return_annotation
+from redisflow.retry import RetryPolicy
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+DEFAULT_QUEUE = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowSpec(Generic[In, Out]):
+    """What a caller needs to know of a workflow: enough to start a run and to read its result with its type."""
+
+    name: str
+    version: str | None = None
+    queue: str = DEFAULT_QUEUE
+    input: PayloadType[In]
+    output: PayloadType[Out]
+    takes_input: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse bad names where they are written."""
+        check_name("workflow", self.name)
+        check_name("queue", self.queue)
+        if self.version is not None:
+            check_name("version", self.version)
+
+    def __str__(self) -> str:
+        """For messages: `name` or `name@version`."""
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+
+def define_workflow_spec(
+    name: str,
+    *,
+    input: type[In] | None = None,  # noqa: A002  # the field's word, keyword only
+    output: type[Out] | None = None,
+    version: str | None = None,
+    queue: str = DEFAULT_QUEUE,
+) -> WorkflowSpec[In, Out]:
+    """Declare a workflow apart from its implementation. `input=None` declares one that takes no input."""
+    return WorkflowSpec(
+        name=name,
+        version=version,
+        queue=queue,
+        input=PayloadType.of(type(None) if input is None else input),
+        output=PayloadType.of(output),
+        takes_input=input is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowDefinition(Generic[In, Out]):
+    """A spec with the function that implements it, and the workflow's own retry policy (none unless given)."""
+
+    spec: WorkflowSpec[In, Out]
+    fn: Callable[..., Awaitable[Out]]
+    retry: RetryPolicy | None = None
+
+
+def spec_of(name: str, fn: Callable[..., Any], *, version: str | None, queue: str) -> WorkflowSpec[Any, Any]:
+    """The spec that a workflow function's own annotations declare."""
+    annotation = input_annotation(fn)
+    takes_input = annotation is not type(None)
+    return WorkflowSpec(
+        name=name,
+        version=version,
+        queue=queue,
+        input=PayloadType.of(annotation),
+        output=PayloadType.of(return_annotation(fn)),
+        takes_input=takes_input,
+    )
+
+
+@dataclass(slots=True)
+class Registry:
+    """The workflows that this process can run, by name and version."""
+
+    _known: dict[tuple[str, str | None], WorkflowDefinition[Any, Any]] = field(default_factory=dict)
+
+    def add(self, definition: WorkflowDefinition[Any, Any]) -> None:
+        """Register it; InvalidWorkflow where its name and version are taken by another function."""
+        place = (definition.spec.name, definition.spec.version)
+        known = self._known.get(place)
+        if known is not None and known.fn is not definition.fn:
+            msg = (
+                f"workflow {definition.spec} is registered twice: {_place_of(known.fn)} and {_place_of(definition.fn)}. "
+                "Give one of them another name or version"
+            )
+            raise InvalidWorkflow(msg)
+        self._known[place] = definition
+
+    def find(self, name: str, version: str | None) -> WorkflowDefinition[Any, Any] | None:
+        """The exact version first, else the one that is registered without a version."""
+        return self._known.get((name, version)) or self._known.get((name, None))
+
+    def names(self) -> list[str]:
+        """Names of all workflows, sorted."""
+        return sorted({name for name, _ in self._known})
+
+    def served(self) -> list[tuple[str, str | None]]:
+        """Names and versions of all workflows, sorted."""
+        return sorted(self._known, key=lambda place: (place[0], place[1] or ""))
+
+    def queues(self) -> list[str]:
+        """The queues on which they are declared, sorted."""
+        return sorted({definition.spec.queue for definition in self._known.values()})
+
+
+def _place_of(fn: Callable[..., Any]) -> str:
+    code = getattr(fn, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(fn)

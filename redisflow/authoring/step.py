@@ -1,0 +1,273 @@
+"""`Step`: what workflow code holds. Every durable thing that it does goes through here.
+
+Names are memo keys: a result is found again by the name of its step, in the order of the calls where a name repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from redisflow.authoring.body import BodyContext, current_body
+from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
+from redisflow.authoring.step_call import StepCall
+from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
+from redisflow.errors import NotAllowedInWorkflow
+from redisflow.names import check_step_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+T5 = TypeVar("T5")
+T6 = TypeVar("T6")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What a workflow may know of its own run; the same on every pass."""
+
+    id: str
+    workflow: str
+    version: str | None
+    attempt: int
+    """Which workflow attempt this is, from 1."""
+    created_at: datetime
+    deadline_at: datetime | None
+
+class StepPort(Protocol):
+    """What the engine offers behind `Step`."""
+
+    @property
+    def info(self) -> RunInfo:
+        """Of this run."""
+        ...
+
+    @property
+    def random(self) -> random.Random:
+        """Seeded by the run."""
+        ...
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Silent on replay."""
+        ...
+
+    @property
+    def resources(self) -> Any:
+        """What the worker's lifespan made."""
+        ...
+
+    def now_ms(self) -> int:
+        """The time of the last thing that the run learnt."""
+        ...
+
+    def ask_step(
+        self, plan: StepPlan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> StepCall[Any]:
+        """Claim a step's key."""
+        ...
+
+    def ask_sleep(self, name: str, ms: int, *, relative: bool) -> StepCall[None]:
+        """Claim a durable sleep's key."""
+        ...
+
+class Step:
+    """The step API of one run. Workflow code gets it as its last argument."""
+
+    __slots__ = ("_port",)
+
+    def __init__(self, port: StepPort) -> None:
+        """Made by the engine."""
+        self._port = port
+
+    # -- steps ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def run(
+        self,
+        name: str | StepOptions,
+        fn: Callable[P, Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> StepCall[R]: ...
+
+    @overload
+    def run(
+        self,
+        name: str | StepOptions,
+        fn: Callable[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> StepCall[R]: ...
+
+    def run(self, name: str | StepOptions, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> StepCall[Any]:
+        """Run `fn` at least once, and never again once its result is recorded; the value is what the record holds.
+
+        `fn` may be async, or sync (then it runs in a thread). It is retried under its policy before its error gets
+        here as StepError. Its arguments are handed over as copies. A value that could not be read back fails the step
+        with an error that says what to write.
+        """
+        return self._port.ask_step(resolve_options(name, fn), fn, args, kwargs)
+
+    def sleep(self, name: str, duration: Duration) -> StepCall[None]:
+        """Wait durably, for milliseconds or months. A sleeping run holds no worker."""
+        return self._port.ask_sleep(check_step_name(name), to_ms(duration), relative=True)
+
+    def sleep_until(self, name: str, instant: Instant) -> StepCall[None]:
+        """Wait durably until an aware datetime (or for a duration)."""
+        when = to_when(instant, what="sleep_until")
+        return self._port.ask_sleep(check_step_name(name), when.ms, relative=when.relative)
+
+    # -- several at once ------------------------------------------------------------------------------------------
+
+    @overload
+    def gather(self, c1: Awaitable[T1], /) -> Awaitable[tuple[T1]]: ...
+    @overload
+    def gather(self, c1: Awaitable[T1], c2: Awaitable[T2], /) -> Awaitable[tuple[T1, T2]]: ...
+    @overload
+    def gather(self, c1: Awaitable[T1], c2: Awaitable[T2], c3: Awaitable[T3], /) -> Awaitable[tuple[T1, T2, T3]]: ...
+    @overload
+    def gather(
+        self, c1: Awaitable[T1], c2: Awaitable[T2], c3: Awaitable[T3], c4: Awaitable[T4], /
+    ) -> Awaitable[tuple[T1, T2, T3, T4]]: ...
+    @overload
+    def gather(
+        self, c1: Awaitable[T1], c2: Awaitable[T2], c3: Awaitable[T3], c4: Awaitable[T4], c5: Awaitable[T5], /
+    ) -> Awaitable[tuple[T1, T2, T3, T4, T5]]: ...
+    @overload
+    def gather(
+        self,
+        c1: Awaitable[T1],
+        c2: Awaitable[T2],
+        c3: Awaitable[T3],
+        c4: Awaitable[T4],
+        c5: Awaitable[T5],
+        c6: Awaitable[T6],
+        /,
+    ) -> Awaitable[tuple[T1, T2, T3, T4, T5, T6]]: ...
+    @overload
+    def gather(self, *calls: Awaitable[T]) -> Awaitable[tuple[T, ...]]: ...
+
+    def gather(self, *calls: Awaitable[Any]) -> Awaitable[tuple[Any, ...]]:
+        """Wait for all; the first failure is raised at once and the others are given up (unlike asyncio.gather)."""
+        return _gather(list(calls))
+
+    def map(
+        self,
+        name: str | StepOptions,
+        fn: Callable[[T], Coroutine[Any, Any, R]] | Callable[[T], R],
+        items: Iterable[T],
+        *,
+        limit: int = 10,
+    ) -> Coroutine[Any, Any, list[R]]:
+        """Run a step for each item, at most `limit` at once; results in the order of the items.
+
+        The first failure is raised, and what has not begun does not begin.
+        """
+        if limit < 1:
+            msg = f"limit is a whole number from 1, not {limit!r}"
+            raise ValueError(msg)
+        calls: list[StepCall[Any]] = [self.run(name, fn, item) for item in items]
+        return _map(calls, limit)
+
+    async def as_completed(self, calls: Iterable[Awaitable[T]]) -> AsyncIterator[asyncio.Task[T]]:
+        """Finished tasks in the order in which they end, the same on every pass; ask each for its `result()`."""
+        finished: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        for task in tasks:
+            task.add_done_callback(finished.put_nowait)  # type: ignore[arg-type]  # ensure_future makes tasks of them
+        try:
+            for _ in tasks:
+                yield await finished.get()
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    # -- values that are the same on every pass -------------------------------------------------------------------
+
+    @property
+    def info(self) -> RunInfo:
+        """This run: id, workflow, version, attempt, created_at, deadline_at."""
+        return self._port.info
+
+    @property
+    def version(self) -> str | None:
+        """The version with which the run was started, for conditions in workflow code."""
+        return self._port.info.version
+
+    def now(self) -> datetime:
+        """The server's time of the last thing that the run learnt: never decreasing, the same on every pass."""
+        return from_ms(self._port.now_ms())
+
+    def uuid(self) -> uuid.UUID:
+        """A random UUID from the run's own source."""
+        return uuid.UUID(int=self._port.random.getrandbits(128), version=4)
+
+    @property
+    def random(self) -> random.Random:
+        """A source of random numbers, seeded by the run's id."""
+        return self._port.random
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that says each thing once: it is silent while the run is replayed."""
+        return self._port.log
+
+    # -- inside a step's body -------------------------------------------------------------------------------------
+
+    @property
+    def idempotency_key(self) -> str:
+        """Inside a body: the same on every attempt of this step. Give it to the outside world."""
+        return _body("step.idempotency_key").idempotency_key
+
+    @property
+    def attempt(self) -> int:
+        """Inside a body: which attempt this is, from 1."""
+        return _body("step.attempt").attempt
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Inside a long body: show how far it is. Seen in `get_run` within two seconds; nothing is recorded."""
+        _body("step.heartbeat").heartbeat(details)
+
+    @property
+    def resources(self) -> Any:
+        """What the worker's `lifespan` yielded (connection pools, clients); inside bodies only."""
+        return _body("step.resources").resources
+
+def _body(what: str) -> BodyContext:
+    body = current_body.get()
+    if body is None:
+        msg = f"{what} is for the body of a step: use it inside the function that step.run is given"
+        raise NotAllowedInWorkflow(msg)
+    return body
+
+async def _gather(calls: list[Awaitable[Any]]) -> tuple[Any, ...]:
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+async def _map(calls: list[StepCall[Any]], limit: int) -> list[Any]:
+    results: list[Any] = [None] * len(calls)
+    places: Iterable[int] = iter(range(len(calls)))
+
+    async def work() -> None:
+        for place in places:
+            results[place] = await calls[place]
+
+    await _gather([work() for _ in range(min(limit, len(calls)))])
+    return results
+

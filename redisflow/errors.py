@@ -1,0 +1,182 @@
+"""Every error that redisflow raises, as one tree.
+
+A message says what happened, to which run, and what to do next.
+
+    RedisflowError
+    ├── InvalidName                 a namespace, queue, workflow, version, step or run id
+    ├── InvalidDuration             a duration or an instant
+    ├── InvalidInput                an input that does not fit the workflow's type
+    ├── InvalidWorkflow             a workflow or step function that cannot be registered or called so
+    ├── UnknownWorkflow             no such workflow is declared here
+    ├── CannotRecord                a value that could not be read back as what it is
+    │   └── PayloadTooLarge
+    ├── CannotDecode                stored bytes that are not what the type says
+    ├── NonRetryableError           raised by user code: do not try again
+    ├── RetryAfter                  raised by user code: try again after this delay
+    ├── StepError                   a step failed for good (its retries are spent)
+    │   └── StepTimeout             ... because its last attempt took too long
+    ├── NotAllowedInWorkflow        workflow code waited for something that is not a step
+    ├── NonDeterminismError         replay does not match the record
+    ├── RunNotFound
+    ├── IdempotencyConflict         the key was used with another input
+    ├── WorkflowFailed              result() of a run that failed
+    │   └── DeadlineExceeded
+    ├── WorkflowCanceled            result() of a run that was canceled
+    ├── ResultTimeout               result(timeout=...) ran out; the run goes on
+    └── BackendError                Redis said no, or nothing
+        ├── BackendUnavailable      not reachable, loading, fail-over: try again later
+        ├── BackpressureError       out of memory: new work is refused, running work goes on
+        └── UnsuitableServer        too old, or an eviction policy that deletes runs
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from redisflow.failure import Failure
+
+
+class RedisflowError(Exception):
+    """The root: catch this to catch all that redisflow raises."""
+
+
+class InvalidName(RedisflowError, ValueError):
+    """A name or an id that breaks the rules that its message states."""
+
+
+class InvalidDuration(RedisflowError, ValueError):
+    """A duration or an instant that cannot be understood."""
+
+
+class InvalidInput(RedisflowError, ValueError):
+    """A workflow's input that does not fit its declared type; nothing was stored."""
+
+
+class InvalidWorkflow(RedisflowError, TypeError):
+    """A function that cannot serve as a workflow or step, or one that is registered twice."""
+
+
+class UnknownWorkflow(RedisflowError, LookupError):
+    """No workflow of this name (and version) is declared in this process."""
+
+
+class CannotRecord(RedisflowError, TypeError):
+    """A value that could not be read back as what it is; the message says what to write."""
+
+
+class PayloadTooLarge(CannotRecord):
+    """An input, a result or an error over its limit."""
+
+
+class CannotDecode(RedisflowError, ValueError):
+    """Stored bytes that are not what the declared type says."""
+
+
+class NonRetryableError(RedisflowError):
+    """Raise it in a step (or a workflow) to fail without another attempt."""
+
+
+class RetryAfter(RedisflowError):
+    """Raise it in a step to choose when the next attempt is made; it still counts as an attempt."""
+
+    def __init__(self, delay: object, message: str = "") -> None:
+        """`delay` is a duration: a timedelta, seconds, or text such as "30s"."""
+        self.delay = delay
+        super().__init__(message or f"try again after {delay}")
+
+
+class StepError(RedisflowError):
+    """A step failed for good. The same on the first pass and on every replay; `__cause__` is always None."""
+
+    def __init__(self, step: str, attempts: int, failure: Failure) -> None:
+        """`step` is its key, `failure` the last attempt's error as data."""
+        self.step = step
+        self.attempts = attempts
+        self.failure = failure
+        super().__init__(f"step {step!r} failed after {attempts} attempt(s): {failure.error_type}: {failure.message}")
+
+    @property
+    def error_type(self) -> str:
+        """The qualified name of the exception's class, e.g. `ValueError` or `shop.errors.CardDeclined`."""
+        return self.failure.error_type
+
+    @property
+    def message(self) -> str:
+        """What the exception said."""
+        return self.failure.message
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of the last attempt, as text."""
+        return self.failure.traceback
+
+
+class StepTimeout(StepError):
+    """A step whose last attempt ran longer than its `timeout`."""
+
+
+class NotAllowedInWorkflow(RedisflowError, RuntimeError):
+    """Workflow code did something that only a step may do; the message names the line and what to use."""
+
+
+class NonDeterminismError(RedisflowError):
+    """The code asked for other steps than the record holds; the run waits, suspended, and nothing is lost."""
+
+
+class RunNotFound(RedisflowError, LookupError):
+    """No run with this id is stored in this namespace."""
+
+
+class IdempotencyConflict(RedisflowError):
+    """This idempotency key already started a run with another input."""
+
+    def __init__(self, message: str, run_id: str) -> None:
+        """`run_id` is the run that holds the key."""
+        self.run_id = run_id
+        super().__init__(message)
+
+
+class WorkflowFailed(RedisflowError):
+    """The run failed; `failure` says with which error."""
+
+    def __init__(self, run_id: str, workflow: str, failure: Failure) -> None:
+        """`failure` is the error as data: nothing is imported by name."""
+        self.run_id = run_id
+        self.workflow = workflow
+        self.failure = failure
+        super().__init__(f"run {run_id} of {workflow!r} failed: {failure.error_type}: {failure.message}")
+
+
+class DeadlineExceeded(WorkflowFailed):
+    """The run did not end before its deadline."""
+
+
+class WorkflowCanceled(RedisflowError):
+    """The run was canceled."""
+
+    def __init__(self, run_id: str, workflow: str) -> None:
+        """Name the run."""
+        self.run_id = run_id
+        self.workflow = workflow
+        super().__init__(f"run {run_id} of {workflow!r} was canceled")
+
+
+class ResultTimeout(RedisflowError, TimeoutError):
+    """The time to wait for a result is over; the run itself goes on."""
+
+
+class BackendError(RedisflowError):
+    """Redis refused a call, or gave no answer."""
+
+
+class BackendUnavailable(BackendError):
+    """Redis is not reachable, loading, or failing over. Every call may be sent again."""
+
+
+class BackpressureError(BackendError):
+    """Redis is out of memory: new work is refused, running work goes on."""
+
+
+class UnsuitableServer(BackendError):
+    """A server that redisflow must not run on: too old, or one that evicts keys."""

@@ -1,0 +1,254 @@
+"""`RedisFlow`: what users hold. The registry, the client and the worker of one namespace, behind one connection.
+
+Making one connects to nothing, so that it can stand at the top of a module. It connects at its first use, inside the
+event loop that uses it; a process that runs one loop after another (tests, scripts) gets a fresh connection in each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar, cast, overload
+
+from redisflow.authoring.definition import (
+    DEFAULT_QUEUE,
+    Registry,
+    WorkflowDefinition,
+    WorkflowSpec,
+    spec_of,
+)
+from redisflow.authoring.step import Step
+from redisflow.backend.redis_backend import RedisBackend
+from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
+from redisflow.client.workflow import Workflow
+from redisflow.contract import Backend
+from redisflow.durations import Duration, Instant
+from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
+from redisflow.retry import RetryPolicy
+from redisflow.run_id import check_run_id
+from redisflow.runs import WorkflowRun
+from redisflow.worker.options import WorkerOptions
+from redisflow.worker.worker import Worker
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class DefineWorkflow(Protocol):
+    """What `define_workflow(...)` returns: a decorator that keeps the workflow's types."""
+
+    @overload
+    def __call__(self, fn: Callable[[Step], Awaitable[Out]], /) -> Workflow[None, Out]: ...
+    @overload
+    def __call__(self, fn: Callable[[In, Step], Awaitable[Out]], /) -> Workflow[In, Out]: ...
+
+
+class RedisFlow:
+    """Workflows of one namespace.
+
+    `url` is `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`, `redis+cluster://`, or `memory://` for this
+    process alone; by default $REDISFLOW_URL, else `redis://localhost:6379/0`. `partitions` counts when the namespace
+    is opened for the first time: 1 for a single server, 16 or more for a Cluster.
+    """
+
+    def __init__(self, url: str | None = None, *, namespace: str = "default", partitions: int = 1) -> None:
+        """Connect later."""
+        self._url = url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0"
+        self._namespace = namespace
+        self._partitions = partitions
+        self._registry = Registry()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening: asyncio.Lock | None = None
+        self._backend = self._make_backend()
+
+    def _make_backend(self) -> RedisBackend:
+        return RedisBackend(self._url, namespace=self._namespace, partitions=self._partitions)
+
+    def __repr__(self) -> str:
+        """Without credentials."""
+        return f"RedisFlow({self._backend!r})"
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self._namespace
+
+    @property
+    def backend(self) -> Backend:
+        """The backend, for what has no shorter way: `await flow.backend.get_workflow_run(run_id)`."""
+        return self._backend
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> Backend:
+        """Connect in this event loop. Every call does it when needed; call it at start-up to fail early."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop and self._opening is None:
+            return self._backend
+        if self._loop is not loop:
+            # Another loop was here before: its connections went with it.
+            if self._loop is not None:
+                self._backend = self._make_backend()
+            self._loop = loop
+            self._opening = asyncio.Lock()
+        opening = self._opening
+        if opening is not None:
+            async with opening:
+                await self._backend.open()
+            self._opening = None
+        return self._backend
+
+    async def close(self) -> None:
+        """Close the connections; a later use opens them again."""
+        if self._loop is asyncio.get_running_loop():
+            await self._backend.close()
+        self._loop = None
+        self._backend = self._make_backend()
+
+    async def __aenter__(self) -> RedisFlow:
+        """Connect."""
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    # -- workflows ------------------------------------------------------------------------------------------------
+
+    def define_workflow(
+        self,
+        name: str,
+        *,
+        version: str | None = None,
+        queue: str = DEFAULT_QUEUE,
+        retry: RetryPolicy | None = None,
+    ) -> DefineWorkflow:
+        """Declare and implement a workflow: `@flow.define_workflow("name")`, or `flow.define_workflow("name")(fn)`.
+
+        `fn` is `async def fn(input, step)` or `async def fn(step)`. `retry` is the workflow's own policy: none unless
+        given, and not a default for its steps.
+        """
+
+        def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
+            return self._register(spec_of(name, fn, version=version, queue=queue), fn, retry)
+
+        return cast("DefineWorkflow", define)
+
+    def declare_workflow(self, spec: WorkflowSpec[In, Out]) -> Workflow[In, Out]:
+        """A workflow that is implemented elsewhere, to be started from here."""
+        return Workflow(spec, self.open)
+
+    def implement_workflow(
+        self, spec: WorkflowSpec[In, Out], *, retry: RetryPolicy | None = None
+    ) -> Callable[[Callable[[In, Step], Awaitable[Out]]], Workflow[In, Out]]:
+        """Implement a spec that was declared with `define_workflow_spec`."""
+
+        def define(fn: Callable[[In, Step], Awaitable[Out]]) -> Workflow[In, Out]:
+            own = spec_of(spec.name, fn, version=spec.version, queue=spec.queue)
+            if own.takes_input != spec.takes_input:
+                takes = "an input" if spec.takes_input else "no input"
+                msg = f"workflow {spec} is declared with {takes}, its function is not"
+                raise InvalidWorkflow(msg)
+            return self._register(spec, fn, retry)
+
+        return define
+
+    def _register(
+        self, spec: WorkflowSpec[Any, Any], fn: Callable[..., Awaitable[Any]], retry: RetryPolicy | None
+    ) -> Workflow[Any, Any]:
+        definition = WorkflowDefinition(spec=spec, fn=fn, retry=retry)
+        self._registry.add(definition)
+        return Workflow(spec, self.open, definition)
+
+    async def run_workflow(
+        self,
+        workflow: WorkflowSpec[In, Out] | Workflow[In, Out] | str,
+        value: Any = None,
+        /,
+        *,
+        version: str | None = None,
+        queue: str | None = None,
+        available_at: Instant | None = None,
+        deadline_at: Instant | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> WorkflowHandle[Out]:
+        """Start a run of a spec, of a workflow, or of a workflow that is registered here under this name."""
+        spec = self._spec_of(workflow, version)
+        return await Workflow(cast("WorkflowSpec[Any, Out]", spec), self.open).run(
+            value,
+            version=version,
+            queue=queue,
+            available_at=available_at,
+            deadline_at=deadline_at,
+            idempotency_key=idempotency_key,
+            idempotency_ttl=idempotency_ttl,
+        )
+
+    def _spec_of(
+        self, workflow: WorkflowSpec[In, Out] | Workflow[In, Out] | str, version: str | None
+    ) -> WorkflowSpec[In, Out]:
+        if isinstance(workflow, WorkflowSpec):
+            return workflow
+        if isinstance(workflow, Workflow):
+            return workflow.spec
+        found = self._registry.find(workflow, version)
+        if found is None:
+            known = ", ".join(self._registry.names()) or "none"
+            msg = f"no workflow {workflow!r} is registered here (known: {known}); give a spec to start it from here"
+            raise UnknownWorkflow(msg)
+        return cast("WorkflowSpec[In, Out]", found.spec)
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    async def get_run(self, run_id: str) -> WorkflowRun:
+        """The run as it is now, with its steps. RunNotFound where it is not stored."""
+        run = await (await self.open()).get_workflow_run(check_run_id(run_id))
+        if run is None:
+            msg = f"run {run_id} is not stored in namespace {self._namespace!r}"
+            raise RunNotFound(msg)
+        return run
+
+    async def cancel_workflow_run(self, run_id: str) -> bool:
+        """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
+        return await cancel_run(await self.open(), check_run_id(run_id))
+
+    async def get_handle(
+        self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]
+    ) -> WorkflowHandle[Out]:
+        """A handle on a run that was started elsewhere; `workflow` gives its result a type."""
+        spec = self._spec_of(workflow, None)
+        started = StartedRun(check_run_id(run_id), spec.name, spec.version, existing=True)
+        return WorkflowHandle(await self.open(), cast("WorkflowSpec[object, Out]", spec), started)
+
+    # -- workers --------------------------------------------------------------------------------------------------
+
+    def new_worker(
+        self,
+        *,
+        concurrency: int = 100,
+        queues: tuple[str, ...] | list[str] = (),
+        max_bodies: int = 1000,
+        lease: Duration = 30,
+        grace: Duration = 25,
+        crash_limit: int = 3,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+    ) -> Worker:
+        """A worker for the workflows that are registered here: `await flow.new_worker().run()`.
+
+        See `WorkerOptions` for what each number means. Make it inside the event loop that runs it; it shares the
+        connection of this object.
+        """
+        options = WorkerOptions(
+            concurrency=concurrency,
+            queues=tuple(queues),
+            max_bodies=max_bodies,
+            lease=lease,
+            grace=grace,
+            crash_limit=crash_limit,
+            lifespan=lifespan,
+        )
+        return Worker(self.open, self._registry, options)

@@ -1,0 +1,70 @@
+"""Names that people choose: each is checked where it enters, so that every stored key and every log line is readable.
+
+The hard thing is speed. A step's name is checked at each call of each pass, so a name that passed once is remembered;
+one that did not is checked again, so that its text is not kept.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from redisflow.errors import InvalidName
+
+MAX_NAME_LENGTH = 128
+
+_NAME = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_NAME_LENGTH}}}")
+_REPEATED = re.compile(r"#[0-9]+\Z")
+_SHOWN = 80
+
+
+def check_name(kind: str, name: object) -> str:
+    """Return `name` if it may name a `kind` (namespace, queue, workflow, version); raise InvalidName if not."""
+    if type(name) is str:
+        try:
+            return _checked_name(name)
+        except ValueError:
+            pass
+    message = (
+        f"the {kind} {_shown(name)} is not allowed: a {kind} is a str of 1 to {MAX_NAME_LENGTH} characters, "
+        "each a letter or digit (ASCII) or one of . _ : -"
+    )
+    raise InvalidName(message)
+
+
+def check_step_name(name: object) -> str:
+    """Return `name` if it may name a step: printable text of 1 to 128 bytes, not ending in `#` and digits."""
+    if type(name) is str:
+        return _checked_step_name(name)
+    message = f"a step's name is a str, not {_shown(name)} ({type(name).__qualname__})"
+    raise InvalidName(message)
+
+
+@lru_cache(maxsize=4096)
+def _checked_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(name)
+    return name
+
+
+@lru_cache(maxsize=4096)
+def _checked_step_name(name: str) -> str:
+    if not name:
+        message = "a step's name is empty: name it after what it does"
+    elif not name.isprintable():
+        message = f"the step name {_shown(name)} holds characters that cannot be printed: use printable text"
+    elif (size := len(name.encode())) > MAX_NAME_LENGTH:
+        message = f"the step name {_shown(name)} has {size} bytes: {MAX_NAME_LENGTH} (as UTF-8) are allowed"
+    elif _REPEATED.search(name) is not None:
+        message = (
+            f"the step name {_shown(name)} ends in # and digits: those are given to names that are used again; "
+            "put the number in front, or write it with another sign"
+        )
+    else:
+        return name
+    raise InvalidName(message)
+
+
+def _shown(name: object) -> str:
+    text = repr(name[: _SHOWN + 1]) if isinstance(name, str) else repr(name)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -1,0 +1,254 @@
+"""What a person sees of a run: its status, its input and outcome, and its steps with their attempts.
+
+A `WorkflowRun` is a snapshot made from the run's hash alone, without its code: values appear as plain data (a model
+as a dict). The hard thing is to tell what a step is doing from records that are written for replay: a running step
+has none yet, so the progress that its holder notes is laid over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from redisflow import codec
+from redisflow.durations import from_ms
+from redisflow.failure import Failure
+from redisflow.records import (
+    AttemptFailed,
+    Record,
+    StepFailed,
+    StepSucceeded,
+    TimerAsked,
+    TimerFired,
+    WorkflowAttemptFailed,
+    decode_record,
+)
+
+RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
+WaitReason: TypeAlias = Literal["start", "retry", "timer", "stranded", "suspended"]
+StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRun:
+    """One step (or durable sleep) of a run. Times are aware UTC datetimes."""
+
+    key: str
+    kind: Literal["run", "sleep"]
+    status: StepStatus
+    attempt: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    """When the next attempt of a failed step, or the end of a sleep, is (or was) due."""
+    output: Any = None
+    error: Failure | None = None
+    progress: Any = None
+    """What the running body last said with `step.heartbeat`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRun:
+    """A run as it was when it was read. Times are aware UTC datetimes by the server's clock."""
+
+    id: str
+    workflow: str
+    version: str | None
+    queue: str
+    status: RunStatus
+    waiting_for: WaitReason | None
+    input: Any
+    output: Any
+    error: Failure | None
+    attempt: int
+    """Which workflow attempt this is, from 1."""
+    claims: int
+    """How often a worker has taken it up."""
+    crashes: int
+    """Claims in a row that ended in a crash."""
+    created_at: datetime
+    available_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    steps: tuple[StepRun, ...]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the status is final."""
+        return self.status in TERMINAL
+
+    def step(self, key: str) -> StepRun | None:
+        """The step of this key, if the run has come to it."""
+        return next((step for step in self.steps if step.key == key), None)
+
+
+def failure_of(error: bytes | None, cause: str | None) -> Failure | None:
+    """Why a run failed: the recorded failure, or the verdict that ended it from outside."""
+    if cause == "deadline":
+        return Failure("DeadlineExceeded", "the run did not end before its deadline", "")
+    if cause == "poisoned":
+        return Failure("Poisoned", "its workers crashed several times in a row without recording anything", "")
+    return Failure.from_wire(codec.decode(error)) if error is not None else None
+
+
+def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
+    """The snapshot that a run's hash holds; `fields` is the whole hash."""
+    text = {name: value.decode() for name, value in fields.items() if name in _TEXT}
+    status, _, reason = text[b"s"].partition(":")
+    base_ms = int(text.get(b"a", text[b"c"]))
+    count = int(text[b"h"].partition(":")[0])
+    records = [decode_record(fields[b"%d" % number], base_ms) for number in range(count) if b"%d" % number in fields]
+    ended = status in TERMINAL
+    steps = view_steps(records, _progress(fields.get(b"p")) if status == "running" else [])
+    if status == "waiting" and reason == "suspended":
+        error = failure_of(fields.get(b"er"), None)
+    else:
+        error = failure_of(fields.get(b"er"), text.get(b"ca")) if ended else None
+    return WorkflowRun(
+        id=run_id,
+        workflow=text[b"w"],
+        version=text.get(b"v"),
+        queue=text.get(b"q", "default"),
+        status=status,  # type: ignore[arg-type]  # the scripts write no other word
+        waiting_for=reason or None,  # type: ignore[arg-type]  # the scripts write no other word
+        input=codec.decode(fields[b"i"]),
+        output=codec.decode(fields[b"o"]) if b"o" in fields else None,
+        error=error,
+        attempt=1 + sum(isinstance(record, WorkflowAttemptFailed) for record in records),
+        claims=int(text.get(b"f", "0:").partition(":")[0]),
+        crashes=int(text.get(b"x", 0)),
+        created_at=from_ms(int(text[b"c"])),
+        available_at=_instant(text.get(b"av")),
+        started_at=_instant(text.get(b"a")),
+        finished_at=_instant(text.get(b"t")),
+        deadline_at=_instant(text.get(b"dl")),
+        steps=steps,
+    )
+
+
+_TEXT = frozenset({b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"av", b"ca"})
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else from_ms(int(float(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A body that runs now, as its holder notes it."""
+
+    key: str
+    ordinal: int
+    attempt: int
+    started_at_ms: int
+    details: Any = None
+
+
+def encode_progress(running: list[Progress]) -> bytes:
+    """As it is stored."""
+    return codec.encode([[p.key, p.ordinal, p.attempt, p.started_at_ms, p.details] for p in running])
+
+
+def _progress(data: bytes | None) -> list[Progress]:
+    return [Progress(*item) for item in codec.decode(data)] if data else []
+
+
+def view_steps(records: list[Record], running: list[Progress]) -> tuple[StepRun, ...]:
+    """The steps that these records tell of, in the order in which the code asked for them."""
+    steps: dict[tuple[int, str], StepRun] = {}
+    for record in live_records(records):
+        if not isinstance(record, WorkflowAttemptFailed):
+            place = (record.call.ordinal, record.call.key)
+            steps[place] = _view_step(record, steps.get(place))
+    for body in running:
+        known = steps.get((body.ordinal, body.key))
+        if known is None or known.status == "waiting":
+            steps[body.ordinal, body.key] = StepRun(
+                key=body.key,
+                kind="run",
+                status="running",
+                attempt=body.attempt,
+                started_at=from_ms(body.started_at_ms),
+                error=known.error if known else None,
+                progress=body.details,
+            )
+    return tuple(steps[place] for place in sorted(steps))
+
+
+def live_records(records: list[Record]) -> list[Record]:
+    """The records that still count: what a failed workflow attempt archived is left out."""
+    return [record for _, record in numbered_live_records(records)]
+
+
+def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
+    """The same with each record's number."""
+    live: list[tuple[int, Record]] = []
+    for number, record in enumerate(records):
+        if isinstance(record, WorkflowAttemptFailed) and record.archived_from is not None:
+            first = record.archived_from
+            failed = next((r.call.key for n, r in live if n == first and not isinstance(r, WorkflowAttemptFailed)), None)
+            live = [
+                (n, r)
+                for n, r in live
+                if isinstance(r, WorkflowAttemptFailed) or (r.call.key != failed and r.call.mark < first)
+            ]
+        live.append((number, record))
+    return live
+
+
+def _view_step(record: Record, before: StepRun | None) -> StepRun:
+    match record:
+        case StepSucceeded():
+            return StepRun(
+                key=record.call.key,
+                kind="run",
+                status="succeeded",
+                attempt=record.attempt,
+                started_at=from_ms(record.started_at_ms),
+                finished_at=from_ms(record.at_ms),
+                output=codec.decode(record.payload),
+            )
+        case StepFailed():
+            return StepRun(
+                key=record.call.key,
+                kind="run",
+                status="failed",
+                attempt=record.attempt,
+                started_at=from_ms(record.started_at_ms),
+                finished_at=from_ms(record.at_ms),
+                error=record.failure,
+            )
+        case AttemptFailed():
+            return StepRun(
+                key=record.call.key,
+                kind="run",
+                status="waiting",
+                attempt=record.attempt,
+                started_at=from_ms(record.started_at_ms),
+                next_attempt_at=from_ms(record.due_at_ms),
+                error=record.failure,
+            )
+        case TimerAsked():
+            return StepRun(
+                key=record.call.key,
+                kind="sleep",
+                status="waiting",
+                started_at=from_ms(record.at_ms),
+                next_attempt_at=from_ms(record.due_at_ms),
+            )
+        case TimerFired():
+            return StepRun(
+                key=record.call.key,
+                kind="sleep",
+                status="succeeded",
+                started_at=before.started_at if before else None,
+                finished_at=from_ms(record.at_ms),
+                next_attempt_at=before.next_attempt_at if before else None,
+            )
+        case WorkflowAttemptFailed():
+            msg = "a workflow attempt is not a step"
+            raise TypeError(msg)
