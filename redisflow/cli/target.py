@@ -1,0 +1,56 @@
+"""Finds the RedisFlow object that a command is about: `module:name`, or `path/to/file.py:name`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from redisflow.errors import RedisflowError
+from redisflow.flow import RedisFlow
+
+
+class BadTarget(RedisflowError):
+    """The words that were to name a RedisFlow object do not."""
+
+
+def load_flow(target: str) -> RedisFlow:
+    """Import it; the working directory comes first on the path, as with `python -m`."""
+    where, _, name = target.rpartition(":")
+    if not where or not name:
+        msg = f"{target!r} does not name a RedisFlow object: write module:name (e.g. shop.workflows:flow)"
+        raise BadTarget(msg)
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    flow = getattr(module, name, None)
+    if not isinstance(flow, RedisFlow):
+        found = ", ".join(key for key, value in vars(module).items() if isinstance(value, RedisFlow)) or "none"
+        msg = f"{where} has no RedisFlow object named {name!r} (found: {found})"
+        raise BadTarget(msg)
+    return flow
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise
+        msg = f"no module {name!r} can be imported from {Path.cwd()}"
+        raise BadTarget(msg) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        msg = f"there is no file {path}"
+        raise BadTarget(msg)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None  # noqa: S101  # a .py file always has one
+    assert spec.loader is not None  # noqa: S101  # see above
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

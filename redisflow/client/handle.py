@@ -1,0 +1,133 @@
+"""A handle on one run: its id, and what a caller can ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from redisflow.authoring.definition import WorkflowSpec
+from redisflow.durations import Duration, to_ms
+from redisflow.errors import (
+    DeadlineExceeded,
+    ResultTimeout,
+    RunNotFound,
+    WorkflowCanceled,
+    WorkflowFailed,
+)
+from redisflow.failure import Failure
+from redisflow.runs import WorkflowRun, failure_of
+
+if TYPE_CHECKING:
+    from redisflow.contract import Backend, RunEnd
+
+Out = TypeVar("Out")
+
+POLL_S = 5.0
+"""The net under a lost notification."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """What is known of a run the moment it was started."""
+
+    id: str
+    workflow: str
+    version: str | None
+    existing: bool
+    """The idempotency key had started it before."""
+
+
+class WorkflowHandle(Generic[Out]):
+    """One run, as the one who started it holds it. Safe to keep, to drop, and to use from many tasks."""
+
+    __slots__ = ("_backend", "_spec", "workflow_run")
+
+    def __init__(self, backend: Backend, spec: WorkflowSpec[object, Out], workflow_run: StartedRun) -> None:
+        """Made by `Workflow.run` and `RedisFlow.get_handle`."""
+        self._backend = backend
+        self._spec = spec
+        self.workflow_run = workflow_run
+
+    def __repr__(self) -> str:
+        """For people."""
+        return f"WorkflowHandle({self.workflow_run.workflow!r}, id={self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.workflow_run.id
+
+    async def get(self) -> WorkflowRun:
+        """The run as it is now. RunNotFound where it is no longer stored."""
+        run = await self._backend.get_workflow_run(self.id)
+        if run is None:
+            raise _not_found(self.id, self._backend.namespace)
+        return run
+
+    async def cancel(self) -> bool:
+        """Cancel the run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
+        return await cancel_run(self._backend, self.id)
+
+    async def result(self, timeout: Duration | None = None) -> Out:  # noqa: ASYNC109  # it says how long, the run goes on
+        """Wait for the run's end and return its output, of the workflow's type. Cancelling it leaves the run alone.
+
+        Raises WorkflowFailed (DeadlineExceeded where that is why), WorkflowCanceled, ResultTimeout when `timeout` is
+        over (the run goes on), RunNotFound.
+        """
+        limit_s = None if timeout is None else to_ms(timeout, what="timeout") / 1000
+        try:
+            async with asyncio.timeout(limit_s):
+                end = await self._wait_for_end()
+        except TimeoutError:
+            run = await self._backend.get_workflow_run(self.id)
+            raise ResultTimeout(self._not_yet(run, limit_s)) from None
+        return self._value_of(end)
+
+    async def _wait_for_end(self) -> RunEnd:
+        async with self._backend.watch_end(self.id) as ticks:
+            while True:
+                # Subscribed first, looked at second: an end between the two is seen.
+                end = await self._backend.get_end(self.id)
+                if end is None:
+                    raise _not_found(self.id, self._backend.namespace)
+                if end.status in {"succeeded", "failed", "canceled"}:
+                    return end
+                try:
+                    async with asyncio.timeout(POLL_S):
+                        await anext(ticks)
+                except TimeoutError:
+                    continue
+
+    def _value_of(self, end: RunEnd) -> Out:
+        if end.status == "succeeded":
+            return self._spec.output.decode(end.output or b"\xc0")
+        if end.status == "canceled":
+            raise WorkflowCanceled(self.id, end.workflow)
+        failure = failure_of(end.error, end.cause) or Failure("Unknown", "the failure was not recorded", "")
+        kind = DeadlineExceeded if end.cause == "deadline" else WorkflowFailed
+        error = kind(self.id, end.workflow, failure)
+        if failure.traceback:
+            error.add_note(failure.traceback)
+        raise error
+
+    def _not_yet(self, run: WorkflowRun | None, limit_s: float | None) -> str:
+        if run is None:
+            return f"run {self.id} is not stored"
+        state = run.status if run.waiting_for is None else f"{run.status} ({run.waiting_for})"
+        message = f"run {self.id} of {run.workflow!r} has not ended within {limit_s:g} s: it is {state} and goes on"
+        if run.error is not None:
+            message += f"; {run.error.error_type}: {run.error.message}"
+        return message
+
+
+async def cancel_run(backend: Backend, run_id: str) -> bool:
+    """Cancel a run; whether it is canceled now."""
+    status = await backend.cancel_run(run_id)
+    if status is None:
+        raise _not_found(run_id, backend.namespace)
+    return status == "canceled"
+
+
+def _not_found(run_id: str, namespace: str) -> RunNotFound:
+    return RunNotFound(f"run {run_id} is not stored in namespace {namespace!r}")

@@ -1,0 +1,123 @@
+"""`Workflow`: a declared workflow that can be started from here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Generic, TypeVar, overload
+
+from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
+from redisflow.client.handle import WorkflowHandle
+from redisflow.client.start import StartOptions, start_run
+from redisflow.contract import Backend
+from redisflow.durations import Duration, Instant
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+START_AT_ONCE = 1000
+"""Starts of one `run_many` that are under way at once: they leave as batches."""
+
+
+class Workflow(Generic[In, Out]):
+    """A workflow bound to a RedisFlow: `await workflow.run(input)` starts a run."""
+
+    def __init__(
+        self,
+        spec: WorkflowSpec[In, Out],
+        connect: Callable[[], Awaitable[Backend]],
+        definition: WorkflowDefinition[In, Out] | None = None,
+    ) -> None:
+        """Made by `define_workflow` and `define_workflow_spec`; `definition` is None where only the spec is known."""
+        self.spec = spec
+        self.definition = definition
+        self._connect = connect
+        if definition is not None:
+            self.__doc__ = definition.fn.__doc__
+
+    def __repr__(self) -> str:
+        """For people."""
+        return f"Workflow({str(self.spec)!r})"
+
+    @property
+    def name(self) -> str:
+        """The workflow's name."""
+        return self.spec.name
+
+    @property
+    def fn(self) -> Callable[..., Awaitable[Out]]:
+        """The function that implements it, for tests."""
+        if self.definition is None:
+            msg = f"workflow {self.spec} is only declared here: implement it with flow.implement_workflow(spec)"
+            raise TypeError(msg)
+        return self.definition.fn
+
+    @overload
+    async def run(
+        self: Workflow[None, Out],
+        /,
+        *,
+        version: str | None = None,
+        queue: str | None = None,
+        available_at: Instant | None = None,
+        deadline_at: Instant | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> WorkflowHandle[Out]: ...
+
+    @overload
+    async def run(
+        self,
+        value: In,
+        /,
+        *,
+        version: str | None = None,
+        queue: str | None = None,
+        available_at: Instant | None = None,
+        deadline_at: Instant | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> WorkflowHandle[Out]: ...
+
+    async def run(self, value: Any = None, /, **options: Any) -> WorkflowHandle[Out]:
+        """Start a run and return its handle, without waiting for it to be worked on.
+
+        When this returns, the run exists and will reach exactly one terminal status. With an `idempotency_key`,
+        calling it again (within `idempotency_ttl`, 24 h) with the same input gives the same run; with another input
+        it raises IdempotencyConflict. `available_at` delays the start, `deadline_at` ends the run as failed when it is
+        not done by then: both take an aware datetime, or a duration from now.
+
+        Raises InvalidInput (nothing was stored), BackpressureError (Redis is out of memory), BackendUnavailable (then
+        the run may or may not exist: use an idempotency key to try again).
+        """
+        return await start_run(await self._connect(), self.spec, value, StartOptions(**options))
+
+    async def run_many(
+        self,
+        values: Iterable[In],
+        /,
+        *,
+        version: str | None = None,
+        queue: str | None = None,
+        available_at: Instant | None = None,
+        deadline_at: Instant | None = None,
+    ) -> list[WorkflowHandle[Out]]:
+        """Start a run for each input, in batches; the handles come in the order of the inputs.
+
+        Each run is stored on its own: if one is refused, those before it exist and its error is raised.
+        """
+        options = StartOptions(version=version, queue=queue, available_at=available_at, deadline_at=deadline_at)
+        backend = await self._connect()
+        handles: list[WorkflowHandle[Out]] = []
+        batch: list[In] = []
+        for value in values:
+            batch.append(value)
+            if len(batch) == START_AT_ONCE:
+                handles += await self._start_batch(backend, batch, options)
+                batch = []
+        return handles + await self._start_batch(backend, batch, options)
+
+    async def _start_batch(
+        self, backend: Backend, batch: list[In], options: StartOptions
+    ) -> list[WorkflowHandle[Out]]:
+        return await asyncio.gather(*(start_run(backend, self.spec, value, options) for value in batch))

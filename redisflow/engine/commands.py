@@ -1,0 +1,90 @@
+"""What the engine tells its shell to do, and what the shell tells back of a body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from redisflow.contract import Extension
+
+
+@dataclass(frozen=True, slots=True)
+class RunBody:
+    """Run this attempt of a step, on the worker's loop or in a thread."""
+
+    key: str
+    ordinal: int
+    attempt: int
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    timeout_ms: int | None
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelBody:
+    """The workflow no longer wants it: cancel the body; what it returns is not recorded."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The holder keeps the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Nothing runs: let the run wait until it is due."""
+
+    reason: Literal["timer", "retry"]
+    due_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run has ended."""
+
+    status: Literal["succeeded", "failed"]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Code and record do not match, or the code never rests: let the run wait for other code."""
+
+    problem: bytes
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Write these records, and what then becomes of the run. One is in flight at a time."""
+
+    extension: Extension
+    then: GoOn | Park | Finish | Suspend
+
+
+Command: TypeAlias = RunBody | CancelBody | Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A body returned."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A body raised, or was stopped by its timeout."""
+
+    error: BaseException
+    timed_out: bool = False
+
+
+BodyOutcome: TypeAlias = Returned | Raised
+
+GO_ON = GoOn()

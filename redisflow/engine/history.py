@@ -1,0 +1,118 @@
+"""The record of earlier passes, as replay needs it: what to deliver in which order, and what each call must match.
+
+A replay that does not match is drift: the code has changed under a run. It is found as early as can be, at the call
+that differs, so that the message can show the line of the record beside what the code asked for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from redisflow.errors import NonDeterminismError
+from redisflow.records import (
+    AttemptFailed,
+    Call,
+    Record,
+    StepFailed,
+    StepSucceeded,
+    TimerAsked,
+    TimerFired,
+    WorkflowAttemptFailed,
+)
+from redisflow.runs import numbered_live_records
+
+CallKind = Literal["run", "sleep"]
+Deliverable = StepSucceeded | StepFailed | TimerFired
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What the record holds of one call."""
+
+    kind: CallKind
+    call: Call
+    attempts: int = 0
+    """Attempts that failed, where another one is due."""
+    due_at_ms: int | None = None
+
+
+@dataclass(slots=True)
+class History:
+    """The live records of earlier passes."""
+
+    undelivered: deque[tuple[int, Deliverable]] = field(default_factory=deque)
+    by_key: dict[str, Recorded] = field(default_factory=dict)
+    by_ordinal: dict[int, Recorded] = field(default_factory=dict)
+    restarts: list[tuple[int, str]] = field(default_factory=list)
+    """Failed workflow attempts that archived something: from which record number, and the failed call's key."""
+    workflow_attempts: int = 0
+    """Failed workflow attempts, all of them."""
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> History:
+        """Sort the records of a claim."""
+        made = cls()
+        everything = list(records)
+        for number, record in numbered_live_records(everything):
+            if isinstance(record, WorkflowAttemptFailed):
+                made.workflow_attempts += 1
+                if record.archived_from is not None:
+                    failed = everything[record.archived_from]
+                    key = "" if isinstance(failed, WorkflowAttemptFailed) else failed.call.key
+                    made.restarts.append((record.archived_from, key))
+            else:
+                made._add(number, record)
+        return made
+
+    def _add(self, number: int, record: Record) -> None:
+        assert not isinstance(record, WorkflowAttemptFailed)  # noqa: S101  # narrowing: `of` sorts these out
+        kind: CallKind = "sleep" if isinstance(record, TimerAsked | TimerFired) else "run"
+        known = self.by_key.get(record.call.key)
+        if known is None:
+            known = self.by_key[record.call.key] = Recorded(kind, record.call)
+            self.by_ordinal[record.call.ordinal] = known
+        match record:
+            case StepSucceeded() | StepFailed() | TimerFired():
+                self.undelivered.append((number, record))
+            case AttemptFailed():
+                known.attempts, known.due_at_ms = record.attempt, record.due_at_ms
+            case TimerAsked():
+                known.due_at_ms = record.due_at_ms
+
+    def match(self, kind: CallKind, call: Call) -> Recorded | None:
+        """What the record holds of this call, or None; NonDeterminismError where it holds something else."""
+        known = self.by_key.get(call.key)
+        if known is None:
+            other = self.by_ordinal.get(call.ordinal)
+            if other is None:
+                return None
+            raise NonDeterminismError(_difference(other, kind, call))
+        if known.kind != kind or known.call != call:
+            raise NonDeterminismError(_difference(known, kind, call))
+        return known
+
+
+def _difference(known: Recorded, kind: CallKind, call: Call) -> str:
+    return (
+        "the code no longer does what the record of this run says. Deploy code that matches, or start the run anew\n"
+        f"  - record: {_line(known.kind, known.call)}\n"
+        f"  + code:   {_line(kind, call)}"
+    )
+
+
+def never_asked(record: Deliverable) -> NonDeterminismError:
+    """The record holds a step that the code did not ask for by the time it ended."""
+    kind = "sleep" if isinstance(record, TimerFired) else "run"
+    return NonDeterminismError(
+        "the code no longer does what the record of this run says. Deploy code that matches, or start the run anew\n"
+        f"  - record: {_line(kind, record.call)}\n"
+        "  + code:   does not ask for it at this point"
+    )
+
+
+def _line(kind: str, call: Call) -> str:
+    after = "at the start" if call.mark < 0 else f"after record {call.mark}"
+    return f"step.{kind}({call.key!r}), call number {call.ordinal}, {after}"
