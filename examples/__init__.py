@@ -1,0 +1,1 @@
+"""Examples: each file runs, and a test runs it."""
