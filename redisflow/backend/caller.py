@@ -1,0 +1,89 @@
+"""One call at a time, from a thread that has no event loop: the heartbeat's own connection."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+
+from redisflow.backend.connect import handshake
+from redisflow.backend.wire import PASSING, Refusal
+from redisflow.errors import BackendError, BackendUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redisflow.backend.connect import Target
+    from redisflow.backend.link import Command
+
+CALL_S = 5.0
+_READ_BYTES = 64 * 1024
+
+
+class Caller:
+    """A connection that blocks its thread, for 5 s at a time; made anew after every failure."""
+
+    def __init__(self, target: Target, texts: Mapping[str, str]) -> None:
+        """`texts` are the scripts by their SHA-1."""
+        self._target = target
+        self._texts = texts
+        self._ssl = target.ssl_context()
+        self._socket: socket.socket | None = None
+        self._reader = hiredis.Reader()
+        self._where: tuple[str, int] | str = ""
+
+    def call(self, where: tuple[str, int] | str, command: Command) -> Any:
+        """Its reply. BackendUnavailable where there is none, BackendError where it is a refusal."""
+        if where != self._where:
+            self.close()
+        try:
+            if self._socket is None:
+                self._socket, self._where = self._connect(where), where
+                for greeting in handshake(self._target):
+                    self._check(self._exchange(self._socket, greeting))
+            reply = self._exchange(self._socket, command)
+            if isinstance(reply, Refusal) and reply.code == "NOSCRIPT" and command[1] in self._texts:
+                reply = self._exchange(self._socket, ("EVAL", self._texts[command[1]], *command[2:]))
+        except (OSError, hiredis.ProtocolError) as error:
+            self.close()
+            msg = f"no answer from {self._target.masked} within {CALL_S:g} s: {error}"
+            raise BackendUnavailable(msg) from error
+        return self._check(reply)
+
+    def _check(self, reply: Any) -> Any:
+        if not isinstance(reply, Refusal):
+            return reply
+        self.close()  # the next call looks for the server again
+        if reply.code in PASSING or reply.code in ("READONLY", "MOVED", "ASK"):
+            msg = f"{self._target.masked} does not serve calls now: {reply.words}"
+            raise BackendUnavailable(msg)
+        msg = f"{self._target.masked} refused: {reply.words}"
+        raise BackendError(msg)
+
+    def _connect(self, where: tuple[str, int] | str) -> socket.socket:
+        self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=...)
+        if isinstance(where, str):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(CALL_S)
+            connection.connect(where)
+            return connection
+        connection = socket.create_connection(where, timeout=CALL_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._ssl.wrap_socket(connection, server_hostname=where[0]) if self._ssl else connection
+
+    def _exchange(self, connection: socket.socket, command: Command) -> Any:
+        connection.sendall(hiredis.pack_command(command))
+        while (reply := self._reader.gets()) is ...:
+            data = connection.recv(_READ_BYTES)
+            if not data:
+                msg = "the server closed the connection"
+                raise ConnectionError(msg)
+            self._reader.feed(data)
+        return reply
+
+    def close(self) -> None:
+        """Close it; the next call connects again."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()

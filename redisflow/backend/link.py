@@ -1,0 +1,297 @@
+"""One connection with group commit: what many coroutines send at the same time leaves as one write.
+
+`Link.send` never blocks and never loses a call: on a lost connection everything unanswered is sent again, in order,
+for as long as it takes; every call of the backend may be sent again. The hard thing is cost. A commit is one
+call here, so there is no task and no lock on its way, and a reply is turned into its value before the future that
+carries it is resolved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import hiredis
+
+from redisflow.backend.outage import Backoff, OutageLog
+from redisflow.backend.wire import PASSING, Endpoint, Refusal, Wire, open_wire
+from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Command: TypeAlias = tuple[Any, ...]
+Parse: TypeAlias = Callable[[Any], Any]
+Call: TypeAlias = tuple["asyncio.Future[Any]", Parse | None, bytes, Command]
+
+STALL_S = 10.0
+BATCH_BYTES = 256 * 1024
+# While the server works on one batch the next is written: 0003-own-connection-for-batches.md has the measurement.
+BATCHES_IN_FLIGHT = 2
+
+_REDIRECTS = frozenset({"MOVED", "ASK"})
+
+
+class Link:
+    """A connection that is kept up until it is closed. It connects when it is first used."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        outage: OutageLog,
+        *,
+        texts: Mapping[str, str] | None = None,
+        stall_s: float = STALL_S,
+        batches: int = BATCHES_IN_FLIGHT,
+    ) -> None:
+        """Make it inside a running event loop.
+
+        `texts` are the scripts by their SHA-1, for a server that has forgotten one. A connection that owes a reply
+        and says nothing for `stall_s` is given up.
+        """
+        self.on_redirect: Callable[[Call, str], None] | None = None
+        """Called with each call that the server says belongs elsewhere; it may be handed to `adopt` there."""
+        self.on_outage: Callable[[], None] | None = None
+        """Called when the connection has been lost, or could not be made."""
+        self._endpoint = endpoint
+        self._outage = outage
+        self._texts = texts or {}
+        self._stall_s = stall_s
+        self._batches_at_most = batches
+        self._loop = asyncio.get_running_loop()
+        self._new_future = self._loop.create_future
+        self._wire: Wire | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
+        self._waiting: deque[Call] = deque()
+        self._unanswered: deque[Call] = deque()
+        self._batches: deque[int] = deque()
+        """How many replies each batch in flight still owes."""
+        self._deferred: list[Call] = []
+        self._heard_at_s = 0.0
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._wakes = True
+        """Whether the next `send` must schedule a flush: none is scheduled, and nothing holds one up."""
+        self._troubled = False
+        self._closed = False
+
+    def send(self, command: Command, parse: Parse | None = None) -> asyncio.Future[Any]:
+        """Send a command; the future holds its reply, as `parse` makes it. A future that is done is not waited for."""
+        future = self._new_future()
+        self._waiting.append((future, parse, hiredis.pack_command(command), command))
+        if self._wakes:
+            self._wakes = False
+            self._loop.call_soon(self._flush)
+        return future
+
+    def adopt(self, calls: Iterable[Call]) -> None:
+        """Take over calls that another link could not get answered."""
+        self._waiting.extend(calls)
+        self._wakes = False
+        self._loop.call_soon(self._flush)
+
+    def give_up(self) -> list[Call]:
+        """Hand over every call that is unanswered, in order, for another link to adopt."""
+        calls = [*self._unanswered, *self._deferred, *self._waiting]
+        if self._unanswered and self._wire is not None:
+            self._wire.drop()  # or its replies would be taken for those of later calls
+            self._wire = None
+        for queue in (self._unanswered, self._deferred, self._waiting, self._batches):
+            queue.clear()
+        self._wakes = True
+        return calls
+
+    async def close(self) -> None:
+        """Close the connection; what is unanswered fails with BackendUnavailable."""
+        self._closed = True
+        wire, connecting = self._wire, self._connecting
+        calls = self.give_up()
+        self._wire = None
+        self._outage.end(self)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if connecting is not None:
+            connecting.cancel()
+            await asyncio.wait([connecting])
+        if wire is not None:
+            await wire.close()
+        _fail(calls, BackendUnavailable(f"the connection to {self._outage.masked_url} was closed"))
+
+    def _flush(self) -> None:
+        if self._wire is None or self._closed:
+            self._flush_nowhere()
+            return
+        waiting, unanswered = self._waiting, self._unanswered
+        while len(self._batches) < self._batches_at_most:
+            chunks: list[bytes] = []
+            size = 0
+            while waiting:
+                call = waiting[0]
+                packed = call[2]
+                if size and size + len(packed) > BATCH_BYTES:
+                    break
+                waiting.popleft()
+                if not call[0].done():
+                    chunks.append(packed)
+                    unanswered.append(call)
+                    size += len(packed)
+            if not chunks:
+                self._wakes = True
+                return
+            if not self._batches:
+                self._heard_at_s = self._loop.time()
+                if self._watchdog is None:
+                    self._watchdog = self._loop.call_later(self._stall_s, self._watch)
+            self._batches.append(len(chunks))
+            self._wire.write(b"".join(chunks))
+
+    def _flush_nowhere(self) -> None:
+        if self._closed:
+            _fail(self.give_up(), BackendUnavailable(f"the connection to {self._outage.masked_url} was closed"))
+            self._wakes = True
+        elif self._connecting is None and self._waiting:
+            self._connecting = self._loop.create_task(self._connect(delayed=False), name="redisflow connect")
+
+    def _receive(self, replies: list[Any]) -> None:
+        self._heard_at_s = self._loop.time()
+        next_call = self._unanswered.popleft
+        again: list[Call] = []
+        refused = 0
+        for reply in replies:
+            call = next_call()
+            if type(reply) is Refusal:
+                refused += 1
+                self._take_refusal(call, reply, again)
+                continue
+            future = call[0]
+            if future.done():
+                continue
+            if call[1] is None:
+                future.set_result(reply)
+                continue
+            try:
+                value = call[1](reply)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the caller of this one call
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+        if self._troubled and refused < len(replies):
+            self._recovered()
+        self._count_down(len(replies))
+        if again:
+            self._again(again)
+
+    def _count_down(self, answered: int) -> None:
+        batches = self._batches
+        while answered:
+            if batches[0] > answered:
+                batches[0] -= answered
+                return
+            answered -= batches.popleft()
+        # Behind the callbacks of the futures above: what they send next joins this batch.
+        if self._waiting and not self._wakes:
+            self._loop.call_soon(self._flush)
+        else:
+            self._wakes = True
+
+    def _take_refusal(self, call: Call, refusal: Refusal, again: list[Call]) -> None:
+        future, parse, _, command = call
+        code = refusal.code
+        if future.done():
+            return
+        if code == "NOSCRIPT" and command[1] in self._texts:
+            command = ("EVAL", self._texts[command[1]], *command[2:])
+            again.append((future, parse, hiredis.pack_command(command), command))
+        elif code in PASSING:
+            self._trouble(refusal.words)
+            if not self._deferred:
+                self._loop.call_later(self._backoff.next_s(), self._resume)
+            self._deferred.append(call)
+        elif code == "READONLY":
+            # It was the primary and is no longer: its address may now lead to another server.
+            again.append(call)
+            self._loop.call_soon(self._lose, refusal.words, self._wire)
+        elif code in _REDIRECTS and self.on_redirect is not None:
+            self.on_redirect(call, str(refusal))
+        elif code == "OOM":
+            future.set_exception(BackpressureError(f"{self._outage.masked_url} is out of memory: {refusal.words}"))
+        else:
+            future.set_exception(BackendError(f"{self._outage.masked_url} refused: {refusal.words}"))
+
+    def _again(self, calls: list[Call]) -> None:
+        self._waiting.extendleft(reversed(calls))
+        self._wakes = False
+        self._loop.call_soon(self._flush)
+
+    def _resume(self) -> None:
+        deferred, self._deferred = self._deferred, []
+        self._again(deferred)
+
+    def _watch(self) -> None:
+        self._watchdog = None
+        if not self._unanswered:
+            return
+        quiet_s = self._loop.time() - self._heard_at_s
+        if quiet_s >= self._stall_s:
+            self._lose(f"no reply for {self._stall_s:g} s", self._wire)
+        else:
+            self._watchdog = self._loop.call_later(self._stall_s - quiet_s, self._watch)
+
+    def _lose(self, why: str, wire: Wire | None) -> None:
+        """Take back what is unanswered, and connect anew. `wire` is the one that failed: another may serve by now."""
+        if wire is None or wire is not self._wire or self._closed:
+            return
+        wire.drop()
+        self._wire = None
+        self._waiting.extendleft(reversed(self._unanswered))
+        self._unanswered.clear()
+        self._batches.clear()
+        self._trouble(why)
+        if self._connecting is None:
+            self._connecting = self._loop.create_task(self._connect(delayed=True), name="redisflow connect")
+
+    async def _connect(self, *, delayed: bool) -> None:
+        # With nothing to send it still connects: the next call then finds an open connection.
+        try:
+            while True:
+                if delayed:
+                    await asyncio.sleep(self._backoff.next_s())
+                delayed = True
+                try:
+                    wire = await open_wire(self._endpoint)
+                except OSError as error:
+                    self._trouble(str(error) or type(error).__name__)
+                except BackendError as error:
+                    self._trouble(str(error))
+                    self._wakes = True
+                    _fail(self.give_up(), BackendError(f"{self._outage.masked_url}: {error}"))
+                    return
+                else:
+                    break
+        finally:
+            self._connecting = None
+        self._wire = wire
+        wire.own(self._receive, lambda why: self._lose(why, wire))
+        if self._wire is wire:
+            self._flush()
+            if self._troubled and not self._unanswered:
+                self._recovered()
+
+    def _trouble(self, why: str) -> None:
+        self._troubled = True
+        self._outage.begin(self, why)
+        if self.on_outage is not None:
+            self.on_outage()
+
+    def _recovered(self) -> None:
+        self._troubled = False
+        self._backoff.reset()
+        self._outage.end(self)
+
+
+def _fail(calls: Iterable[Call], error: BackendError) -> None:
+    for future, *_ in calls:
+        if not future.done():
+            future.set_exception(error)

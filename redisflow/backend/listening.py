@@ -1,0 +1,66 @@
+"""Listening for the end of a run, and for runs that were taken from a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from redisflow.backend.transport import Transport
+
+
+class Ticks:
+    """Yields None each time something may have happened; what happens while nobody waits is one tick."""
+
+    def __init__(self) -> None:
+        """Quiet."""
+        self._happened = asyncio.Event()
+
+    def tick(self, _: object) -> None:
+        """Something may have happened."""
+        self._happened.set()
+
+    def __aiter__(self) -> AsyncIterator[None]:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> None:
+        """Wait for the next one."""
+        await self._happened.wait()
+        self._happened.clear()
+
+
+@asynccontextmanager
+async def watch(server: Transport, prefix: str, channel: str, timeout_s: float) -> AsyncIterator[AsyncIterator[None]]:
+    """Ticks of a channel. It is entered when none can be missed, or after `timeout_s` without the server."""
+    ticks = Ticks()
+    confirmed = server.subscribe(prefix, channel, ticks.tick)
+    try:
+        await asyncio.wait([confirmed], timeout=timeout_s)
+        if not confirmed.done():
+            confirmed.add_done_callback(ticks.tick)
+        yield ticks
+    finally:
+        confirmed.remove_done_callback(ticks.tick)
+        server.unsubscribe(prefix, channel, ticks.tick)
+
+
+@asynccontextmanager
+async def listen(
+    server: Transport, prefixes: Sequence[str], worker: str, lost: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Call `lost` with each run that is taken from the worker, in any partition."""
+
+    def hear(run_id: bytes | None) -> None:
+        if run_id is not None:
+            lost(run_id.decode())
+
+    for prefix in prefixes:
+        server.subscribe(prefix, f"{prefix}worker:{worker}", hear)
+    try:
+        yield
+    finally:
+        for prefix in prefixes:
+            server.unsubscribe(prefix, f"{prefix}worker:{worker}", hear)

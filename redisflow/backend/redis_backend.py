@@ -1,0 +1,344 @@
+"""The backend contract on Redis: each call is one script or one read, sent to the partition that it is about.
+
+A client's call gives up after a while; a holder's or a worker's waits for the server as long as it takes, because
+what it says is already true. The hard thing is the hot path: a holder's call must cost a tuple, a future and nothing
+else, so its command is built here in its script's own order, which is checked once, when the scripts are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from redisflow.backend import replies
+from redisflow.backend.connect import read_url
+from redisflow.backend.heartbeat import ThreadHeartbeat
+from redisflow.backend.histories import Histories, came_whole, split_claims
+from redisflow.backend.listening import listen, watch
+from redisflow.backend.patience import Patience
+from redisflow.backend.scripts import Clock, load_scripts
+from redisflow.backend.servers import MEMORY_PRODUCT, read_info, report_on
+from redisflow.backend.transports import make_transport
+from redisflow.backend.upkeep import UpkeepCalls
+from redisflow.contract import (
+    ClaimBatch,
+    Conflict,
+    Created,
+    Extension,
+    Heartbeat,
+    Hold,
+    NewRun,
+    RunEnd,
+    ServerReport,
+    Upkeep,
+    Verdict,
+)
+from redisflow.errors import BackendError, UnsuitableServer
+from redisflow.names import check_name
+from redisflow.run_id import partition_of
+from redisflow.runs import WorkflowRun, view_run
+
+if TYPE_CHECKING:
+    from redisflow.backend.transport import Transport
+    from redisflow.durations import When
+
+LAYOUT = 1
+# What a claim brings of each run's history, and of all together; the rest is read after it, in pieces.
+RUN_BYTES = 256 * 1024
+ALL_BYTES = 1024 * 1024
+# A larger payload goes on the second connection.
+LARGE_BYTES = 64 * 1024
+
+
+class RedisBackend:
+    """Runs of one namespace, kept in Redis or Valkey (or in this process: `memory://`)."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "default",
+        partitions: int = 1,
+        clock: Clock = "server",
+        call_timeout_s: float = 10.0,
+        stall_s: float = 10.0,
+    ) -> None:
+        """Connect later, with `open`.
+
+        `partitions` counts for a namespace that is opened for the first time; `call_timeout_s` is how long a client's
+        call waits for a server that is away; a connection that owes a reply for `stall_s` is given up.
+        """
+        self._target = read_url(url)
+        self._namespace = check_name("namespace", namespace)
+        self._wanted_partitions = partitions
+        self._timeout_s = call_timeout_s
+        self._stall_s = stall_s
+        self._prefixes: tuple[str, ...] = ()
+        self._transport: Transport | None = None
+        scripts = self._scripts = load_scripts(clock, shebang=self._target.kind != "memory")
+        self._create = scripts.create_run.head(
+            "run_id", "workflow", "version", "queue", "input", "available", "deadline", "idem", "idem_ms", "fingerprint"
+        )
+        self._commit = scripts.commit_run.head("run_id", "fence", "entry", "before", "after", "renew", "forget")
+        self._park = scripts.park_run.head("run_id", "fence", "entry", "before", "after", "reason", "due")
+        self._finish = scripts.finish_run.head("run_id", "fence", "entry", "before", "after", "status", "payload")
+
+    def __repr__(self) -> str:
+        """Without credentials."""
+        return f"RedisBackend({self._target.masked!r}, namespace={self._namespace!r})"
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that it serves."""
+        return self._namespace
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the namespace has; known once it is open."""
+        self._server()
+        return len(self._prefixes)
+
+    def _server(self) -> Transport:
+        if self._transport is None:
+            msg = "the backend is not open: await open() first"
+            raise BackendError(msg)
+        return self._transport
+
+    def _prefix_of(self, run_id: str) -> str:
+        prefixes = self._prefixes
+        if len(prefixes) == 1:
+            return prefixes[0]
+        try:
+            return prefixes[partition_of(run_id)]
+        except IndexError:
+            msg = f"run {run_id} is of a partition that namespace {self._namespace!r} does not have"
+            raise BackendError(msg) from None
+
+    # -- opening and closing --------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, load the scripts, read the namespace's layout. Safe to repeat."""
+        if self._transport is not None:
+            return
+        transport = make_transport(self._target, stall_s=self._stall_s)
+        patience = Patience(transport, self._timeout_s)
+        try:
+            await patience.wait(transport.load(self._scripts))
+            first = self._prefix(0)
+            command = self._scripts.open_namespace.call(first, partitions=self._wanted_partitions, layout=LAYOUT)
+            _, partitions, layout = await patience.give(transport.send(first, command))
+            if int(layout) > LAYOUT:
+                msg = (
+                    f"namespace {self._namespace!r} was written by a newer redisflow (layout {int(layout)}, this one"
+                    f" knows {LAYOUT}): upgrade redisflow here"
+                )
+                raise UnsuitableServer(msg)
+        except BaseException:
+            await transport.close()
+            raise
+        self._prefixes = tuple(self._prefix(number) for number in range(int(partitions)))
+        self._patience = patience
+        self._histories = Histories(transport, self._scripts)
+        self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
+        self._transport = transport
+
+    def _prefix(self, partition: int) -> str:
+        return f"rf:{{{self._namespace}:{partition}}}:"
+
+    async def close(self) -> None:
+        """Close every connection; calls under way fail with BackendUnavailable."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
+
+    async def inspect_server(self) -> ServerReport:
+        """Version, eviction policy and persistence of the server."""
+        server, prefix = self._server(), self._prefixes[0]
+        if self._target.kind == "memory":
+            return ServerReport(
+                version=(0, 0, 0), product=MEMORY_PRODUCT, eviction_policy="noeviction", persistent=False
+            )
+        info = read_info(await self._patience.give(server.send(prefix, ("INFO",))))
+        try:
+            save = await self._patience.give(server.send(prefix, ("CONFIG", "GET", "save")))
+        except BackendError:  # not everybody may ask; the report says what INFO alone can tell
+            save = None
+        return report_on(info, save)
+
+    # -- what clients call ----------------------------------------------------------------------------------------
+
+    async def create_run(self, new: NewRun) -> Created | Conflict:
+        """Store a run and make it available; BackpressureError where the server is out of memory."""
+        prefix, idem = self._prefix_of(new.run_id), new.idempotency
+        command = (
+            *self._create,
+            prefix,
+            new.run_id,
+            new.workflow,
+            new.version or "",
+            "" if new.queue == "default" else new.queue,
+            new.input,
+            _when(new.available),
+            _when(new.deadline),
+            *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else ("", "", "")),
+        )
+        server = self._server()
+        future = server.send(prefix, command, replies.created, bulk=len(new.input) > LARGE_BYTES)
+        made = await self._patience.give(future)
+        return Created(new.run_id, existing=False) if made == "created" else made
+
+    async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
+        """The run as it is now, with its steps; None where it is not stored."""
+        self._server()
+        fields = await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
+        return None if fields is None else view_run(run_id, fields)
+
+    async def get_end(self, run_id: str) -> RunEnd | None:
+        """Only how it ended, or that it did not; None where it is not stored."""
+        prefix = self._prefix_of(run_id)
+        command = ("HMGET", f"{prefix}run:{run_id}", "w", "s", "o", "er", "ca")
+        end: RunEnd | None = await self._patience.give(self._server().send(prefix, command, replies.end))
+        return end
+
+    async def cancel_run(self, run_id: str) -> str | None:
+        """Cancel it; returns the status that it has after the call, None where it is not stored."""
+        prefix = self._prefix_of(run_id)
+        command = self._scripts.cancel_run.call(prefix, run_id=run_id)
+        status: str | None = await self._patience.give(self._server().send(prefix, command, replies.canceled))
+        return status
+
+    def watch_end(self, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[None]]:
+        """A subscription that yields once each time the run may have ended (at least once after a lost connection).
+
+        Nothing is missed once it is entered; where the server is away for longer than a call waits, it is entered
+        nevertheless, and yields as soon as the server is back.
+        """
+        prefix = self._prefix_of(run_id)
+        return watch(self._server(), prefix, f"{prefix}done:{run_id}", self._timeout_s)
+
+    # -- what a run's holder calls --------------------------------------------------------------------------------
+
+    async def claim_runs(
+        self, partition: int, worker: str, operation: str, limit: int, queues: Sequence[str]
+    ) -> ClaimBatch:
+        """Claim up to `limit` runs. Repeated with the same operation it gives the same runs."""
+        server, prefix = self._server(), self._prefixes[partition]
+        command = self._scripts.claim_runs.call(
+            prefix,
+            queues,
+            worker=worker,
+            operation=operation,
+            limit=limit,
+            run_bytes=RUN_BYTES,
+            all_bytes=ALL_BYTES,
+        )
+        now_ms, due_in_ms, broken, *items = replies.expect_ok(await server.send(prefix, command, bulk=True))
+        given = split_claims(items)
+        if all(came_whole(fields) for _, fields in given):
+            claims = [replies.claim(run_id, fields) for run_id, fields in given]
+        else:
+            claims = await self._histories.complete_all(prefix, given)
+        return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken)
+
+    def commit_run(
+        self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
+    ) -> asyncio.Future[Verdict]:
+        """Append records and go on holding the run."""
+        after = str(extension.after)
+        forget = "crashes" if forget_crashes else ""
+        return self._hold_call(self._commit, hold, extension, (after, renew_for or "", forget), 0)
+
+    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> asyncio.Future[Verdict]:
+        """Append records and let the run wait until it is due."""
+        return self._hold_call(self._park, hold, extension, (str(extension.after), reason, due_at_ms), 0)
+
+    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> asyncio.Future[Verdict]:
+        """Append records and end the run: `succeeded` with its output, or `failed` with its failure."""
+        return self._hold_call(self._finish, hold, extension, (str(extension.after), status, payload), len(payload))
+
+    def _hold_call(
+        self, head: tuple[Any, ...], hold: Hold, extension: Extension, rest: tuple[Any, ...], size: int
+    ) -> asyncio.Future[Verdict]:
+        prefix = self._prefix_of(hold.run_id)
+        before = extension.before
+        command = (*head, prefix, hold.run_id, hold.fence, hold.entry, str(before), *rest, *extension.records)
+        bulk = size + extension.after.bytes - before.bytes > LARGE_BYTES
+        return self._server().send(prefix, command, replies.verdict, bulk=bulk)
+
+    def release_run(self, hold: Hold) -> asyncio.Future[Verdict]:
+        """Hand the run back for another worker, now."""
+        return self._call_about(hold, "release_run", entry=hold.entry)
+
+    def shelve_run(
+        self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int
+    ) -> asyncio.Future[Verdict]:
+        """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
+        return self._call_about(
+            hold, "shelve_run", entry=hold.entry, reason=reason, problem=problem, first_ms=first_ms, last_ms=last_ms
+        )
+
+    def note_progress(self, hold: Hold, progress: bytes) -> asyncio.Future[Verdict]:
+        """Show what the holder is doing right now."""
+        return self._call_about(hold, "note_progress", progress=progress)
+
+    def _call_about(self, hold: Hold, name: str, **arguments: Any) -> asyncio.Future[Verdict]:
+        prefix = self._prefix_of(hold.run_id)
+        script = self._scripts.by_name[name]
+        command = script.call(prefix, run_id=hold.run_id, fence=hold.fence, **arguments)
+        return self._server().send(prefix, command, replies.verdict)
+
+    # -- what a worker calls --------------------------------------------------------------------------------------
+
+    async def wait_bell(self, partition: int, queues: Sequence[str], timeout_s: float) -> bool:
+        """Sleep until there may be work in one of the queues; False when the time is over."""
+        prefix = self._prefixes[partition]
+        return await self._server().pop(prefix, [f"{prefix}bell:{queue}" for queue in queues], timeout_s)
+
+    async def wait_alarm(self, partition: int, timeout_s: float) -> bool:
+        """Sleep until the first due time of the partition may have come earlier; False when the time is over."""
+        prefix = self._prefixes[partition]
+        return await self._server().pop(prefix, [f"{prefix}alarm"], timeout_s)
+
+    def listen(self, worker: str, lost: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """While it is open, `lost` is called with the id of each run that was taken from this worker."""
+        return listen(self._server(), self._prefixes, worker, lost)
+
+    def open_heartbeat(self) -> Heartbeat:
+        """A heartbeat for this worker's OS thread."""
+        return ThreadHeartbeat(self._server().open_calls(), self._scripts, self._prefixes)
+
+    async def leave(self, worker: str, queues: Sequence[str]) -> None:
+        """The worker stops: its presence and its empty consumers go."""
+        await self._upkeep.leave(worker, queues)
+
+    async def take_turn(self, partition: int, chore: str, worker: str, ms: int) -> bool:
+        """Whether this worker has the turn to do a chore of the partition."""
+        return await self._upkeep.take_turn(partition, chore, worker, ms)
+
+    async def wake_runs(self, partition: int, limit: int) -> tuple[int, int | None]:
+        """Bring due runs back to their streams; returns how many, and the ms until the next one is due."""
+        return await self._upkeep.wake_runs(partition, limit)
+
+    async def wake_stuck(self, workflow: str) -> int:
+        """Offer the runs of a workflow that waited for code again; returns how many."""
+        return await self._upkeep.wake_stuck(workflow)
+
+    async def reclaim_runs(self, partition: int, queue: str, lease_ms: int, crash_limit: int) -> Upkeep:
+        """One bounded step of giving runs with an expired lease back."""
+        return await self._upkeep.reclaim_runs(partition, queue, lease_ms, crash_limit)
+
+    async def reconcile_runs(self, partition: int) -> Upkeep:
+        """One bounded step of rebuilding lost hints from the run hashes."""
+        return await self._upkeep.reconcile_runs(partition)
+
+    async def sweep_workers(self, partition: int, queue: str) -> int:
+        """Delete the empty consumers of dead workers; returns how many."""
+        return await self._upkeep.sweep_workers(partition, queue)
+
+
+def _when(when: When | None) -> str:
+    if when is None:
+        return ""
+    return f"+{when.ms}" if when.relative else str(when.ms)

@@ -1,0 +1,102 @@
+"""What the scripts answer, as values. Their words are in each script's header; here is the only other place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redisflow.contract import Claim, Conflict, Created, Hold, Mark, RunEnd, Verdict
+from redisflow.errors import BackendError
+
+_VERDICTS = {verdict.value.encode(): verdict for verdict in Verdict}
+
+
+def verdict(reply: Any) -> Verdict:
+    """Of a holder's call."""
+    return _VERDICTS[reply[0]]
+
+
+def created(reply: Any) -> str | Created | Conflict:
+    """Of create_run; a new run's id is known to its caller."""
+    word = reply[0]
+    if word == b"created":
+        return "created"
+    run_id = reply[1].decode()
+    return Created(run_id, existing=True) if word == b"existing" else Conflict(run_id)
+
+
+def canceled(reply: Any) -> str | None:
+    """The status after cancel_run."""
+    match reply[0]:
+        case b"missing":
+            return None
+        case b"already":
+            return status_of(reply[1])
+        case _:
+            return "canceled"
+
+
+def end(reply: Any) -> RunEnd | None:
+    """Of `HMGET w s o er ca`."""
+    workflow, status, output, error, cause = reply
+    if status is None or workflow is None:
+        return None
+    ended = status in (b"succeeded", b"failed", b"canceled")
+    return RunEnd(
+        workflow.decode(),
+        status_of(status),
+        output if ended else None,
+        error if ended else None,
+        cause.decode() if cause else None,
+    )
+
+
+def status_of(stored: bytes) -> str:
+    """The status without the reason of a wait."""
+    return stored.decode().partition(":")[0]
+
+
+def woken(reply: Any) -> tuple[int, int | None]:
+    """How many, and the ms until the next one is due."""
+    return reply[1], due_in(reply[2])
+
+
+def due_in(ms: int) -> int | None:
+    """None where nothing is due at all."""
+    return None if ms < 0 else ms
+
+
+def named(reply: list[bytes]) -> dict[bytes, bytes]:
+    """The fields of a hash, from a flat list."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def claim(run_id: str, fields: dict[bytes, bytes]) -> Claim:
+    """A claimed run whose input and records have all come with it."""
+    mark = Mark.parse(fields[b"h"].decode())
+    version, queue, deadline = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl")
+    return Claim(
+        hold=Hold(
+            run_id,
+            queue.decode() if queue is not None else "default",
+            fields[b"f"].decode(),
+            fields[b"e"].decode(),
+        ),
+        workflow=fields[b"w"].decode(),
+        version=version.decode() if version is not None else None,
+        input=fields[b"i"],
+        created_at_ms=int(fields[b"c"]),
+        started_at_ms=int(fields[b"a"]),
+        deadline_at_ms=int(deadline) if deadline is not None else None,
+        mark=mark,
+        records=[fields[b"%d" % number] for number in range(mark.records)],
+        crashes=int(fields.get(b"x", 0)),
+    )
+
+
+def expect_ok(reply: Any) -> list[Any]:
+    """What follows `ok`."""
+    if reply[0] != b"ok":
+        msg = f"a script answered {reply[0]!r} instead of ok"
+        raise BackendError(msg)
+    rest: list[Any] = reply[1:]
+    return rest

@@ -1,0 +1,162 @@
+"""The Lua scripts, and how Python calls them: by the names in their own opening lines.
+
+A script's first lines say what each key and argument is (`local fence = ARGV[2] -- str ...`); the names and their order
+are read from there, so that a missing or an extra name fails at the call and no second list can drift. Includes are
+inlined once. `python -m redisflow.backend.scripts DIR` writes the inlined texts for the linter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal
+
+_DECLARATION = re.compile(r"^local (\w+) *= *(KEYS|ARGV)\[(\d+)\] *-- *(\w+)")
+_TAIL = re.compile(r"^local (\w+) *= *(\d+) *-- *tail")
+_INCLUDE = re.compile(r"^-- @include (lib/\w+\.lua)$", re.MULTILINE)
+_SHEBANG = re.compile(r"\A#!lua.*\n")
+
+# In tests the clock is a key: a script is then tested at the instant that the test chooses.
+_TEST_CLOCK = """
+local function now_ms()
+  local set = redis.call('GET', KEYS[1] .. 'clock')
+  if set then return tonumber(set) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+"""
+
+Clock = Literal["server", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One transition: its text as it is sent, and the arguments that it takes."""
+
+    name: str
+    text: str
+    names: tuple[str, ...]
+    tail: str | None
+    """What the open end of the arguments holds, or None where there is none."""
+    sha: str = field(init=False)
+    _pick: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Name it as the server will."""
+        object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
+        object.__setattr__(self, "_pick", itemgetter(*self.names) if len(self.names) > 1 else None)
+
+    def call(self, prefix: str, tail: Iterable[Any] = (), /, **arguments: Any) -> tuple[Any, ...]:
+        """The command that runs it. TypeError where a name is missing, unknown, or there is no open end."""
+        if len(arguments) != len(self.names):
+            self._refuse(arguments)
+        try:
+            if self._pick is not None:
+                picked = self._pick(arguments)
+            else:
+                picked = tuple(arguments[name] for name in self.names)
+        except KeyError:
+            self._refuse(arguments)
+        if tail:
+            if self.tail is None:
+                msg = f"{self.name} takes no open end of arguments"
+                raise TypeError(msg)
+            return ("EVALSHA", self.sha, "1", prefix, *picked, *tail)
+        return ("EVALSHA", self.sha, "1", prefix, *picked)
+
+    def head(self, *names: str) -> tuple[Any, ...]:
+        """The beginning of its command, for a caller that builds hot commands itself: the prefix and the arguments
+        follow in the order of `names`, which is checked here, once. TypeError where it is not the script's own.
+        """
+        if names != self.names:
+            self._refuse(dict.fromkeys(names))
+        return ("EVALSHA", self.sha, "1")
+
+    def _refuse(self, arguments: Mapping[str, Any]) -> None:
+        given, wanted = set(arguments), set(self.names)
+        msg = (
+            f"{self.name}({', '.join(self.names)}): missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}"
+        )
+        raise TypeError(msg)
+
+
+def _folder() -> Path:
+    """Beside the package in a checkout, inside it in a wheel."""
+    inside = Path(str(files("redisflow"))) / "lua"
+    return inside if inside.is_dir() else Path(str(files("redisflow"))).parent / "lua"
+
+
+def _inline(name: str, clock: Clock, seen: set[str]) -> str:
+    if name in seen:
+        return ""
+    seen.add(name)
+    if name == "lib/clock.lua" and clock == "test":
+        return _TEST_CLOCK
+    text = (_folder() / name).read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda found: _inline(found[1], clock, seen), text)
+
+
+def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
+    text = _inline(f"{name}.lua", clock, set())
+    if not shebang:
+        text = _SHEBANG.sub("", text)
+    names: list[str] = []
+    tail = None
+    for line in text.splitlines():
+        declared = _DECLARATION.match(line)
+        if declared and declared[2] == "ARGV":
+            names.append(declared[1])
+            if int(declared[3]) != len(names):
+                msg = f"{name}.lua: {declared[1]} stands at ARGV[{declared[3]}], expected ARGV[{len(names)}]"
+                raise ValueError(msg)
+        if opened := _TAIL.match(line):
+            tail = opened[1]
+            if int(opened[2]) != len(names) + 1:
+                msg = f"{name}.lua: its open end begins at {opened[2]}, expected {len(names) + 1}"
+                raise ValueError(msg)
+    return Script(name, text, tuple(names), tail)
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """All scripts by name: `scripts.commit_run.call(prefix, records, run_id=..., ...)`."""
+
+    by_name: Mapping[str, Script]
+
+    def __getattr__(self, name: str) -> Script:
+        """The script of this name."""
+        try:
+            return self.by_name[name]
+        except KeyError:
+            msg = f"no script {name}.lua"
+            raise AttributeError(msg) from None
+
+    def __iter__(self) -> Iterator[Script]:
+        """Every script."""
+        return iter(self.by_name.values())
+
+
+@cache
+def load_scripts(clock: Clock = "server", *, shebang: bool = True) -> Scripts:
+    """Read and inline every script. `shebang=False` for a server that does not know script flags (fakeredis)."""
+    names = sorted(path.stem for path in _folder().glob("*.lua"))
+    return Scripts({name: _read(name, clock, shebang=shebang) for name in names})
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write each inlined script, without its shebang line, into a folder."""
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for script in load_scripts(shebang=False):
+        (folder / f"{script.name}.lua").write_text(script.text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

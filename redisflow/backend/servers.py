@@ -1,0 +1,66 @@
+"""Whether redisflow may run on this server: what INFO says, and what follows from it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from redisflow.contract import ServerReport
+from redisflow.errors import UnsuitableServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MEMORY_PRODUCT = "memory"
+# Script flags (allow-oom) and sharded subscriptions.
+_OLDEST = {"redis": (7, 0, 0), "valkey": (7, 2, 0)}
+
+
+def read_info(reply: bytes) -> dict[str, str]:
+    """INFO as names and values."""
+    lines = reply.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
+    """What INFO says; `save` is CONFIG GET's reply, or None where it is not allowed."""
+    product = "valkey" if "valkey_version" in info else "redis"
+    numbers = [int(number) for number in re.findall(r"\d+", info.get(f"{product}_version", ""))[:3]]
+    version = (*numbers, 0, 0, 0)
+    aof = info.get("aof_enabled") == "1"
+    # Without CONFIG one cannot see whether snapshots are configured; one that was made since the start says so.
+    snapshots = bool(save) and bool(save[1]) if save is not None else info.get("rdb_saves", "0") != "0"
+    return ServerReport(
+        version=(version[0], version[1], version[2]),
+        product=product,
+        eviction_policy=info.get("maxmemory_policy", ""),
+        persistent=aof or snapshots,
+    )
+
+
+def check_server(report: ServerReport) -> list[str]:
+    """What a worker should warn of. UnsuitableServer where it must not run at all."""
+    if report.product == MEMORY_PRODUCT:
+        return []
+    oldest = _OLDEST[report.product]
+    shown = ".".join(map(str, report.version))
+    if report.version < oldest:
+        msg = (
+            f"{report.product} {shown} is too old: redisflow needs Redis 7.0 or Valkey 7.2, for scripts that may"
+            " finish running work when memory is full"
+        )
+        raise UnsuitableServer(msg)
+    if report.eviction_policy not in ("noeviction", ""):
+        msg = (
+            f"the server's eviction policy is {report.eviction_policy}: when memory is full it deletes runs. Set"
+            " `maxmemory-policy noeviction` in its configuration, or `CONFIG SET maxmemory-policy noeviction` at once"
+        )
+        raise UnsuitableServer(msg)
+    warnings = []
+    if not report.persistent:
+        warnings.append(
+            f"{report.product} {shown} keeps nothing on disk: a restart loses every run. Set `appendonly yes`"
+        )
+    if not report.eviction_policy:
+        warnings.append("the server does not tell its eviction policy: see to it that it is noeviction")
+    return warnings

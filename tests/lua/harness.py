@@ -1,0 +1,470 @@
+"""The scripts alone, at an instant that the test chooses, and the structure that each of them must leave.
+
+`Lua` sends scripts as the backend does, but for one partition and one server, and raw: replies are words and bytes.
+`audit` reads the whole keyspace and compares it with what the run hashes say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import redis
+
+    from redisflow.backend.scripts import Scripts
+
+# An instant with many zeros: where a script lets a number become "1.7e+12", it shows.
+T0 = 1_700_000_000_000
+LEASE_MS = 30_000
+PREFIX = "rf:{shop:0}:"
+TERMINAL = ("succeeded", "failed", "canceled")
+
+
+@dataclass
+class Held:
+    """A run as its holder sees it; `mark` follows what was acknowledged."""
+
+    run_id: str
+    queue: str
+    fence: str
+    entry: str
+    mark: str
+    worker: str
+    fields: dict[str, bytes]
+
+    def shown(self, *records: bytes) -> dict[str, Any]:
+        """The arguments that commit, park and finish share."""
+        count, size = (int(part) for part in self.mark.split(":"))
+        after = f"{count + len(records)}:{size + sum(map(len, records))}"
+        return {
+            "run_id": self.run_id,
+            "fence": self.fence,
+            "entry": self.entry,
+            "before": self.mark,
+            "after": after,
+        }
+
+    @property
+    def stream(self) -> str:
+        """The stream where its entry is pending."""
+        return f"{PREFIX}q:{self.queue}:{self.entry[0]}"
+
+    @property
+    def entry_id(self) -> str:
+        """The entry's id within that stream."""
+        return self.entry[2:]
+
+
+class Lua:
+    """One partition of a server, and the scripts that act on it."""
+
+    def __init__(self, client: redis.Redis, scripts: Scripts) -> None:
+        self.redis: Any = client
+        self.scripts = scripts
+        self.operations = 0
+        self.at(T0)
+
+    # -- the clock --------------------------------------------------------------------------------------------------
+
+    def at(self, ms: int) -> None:
+        """Let it be this instant."""
+        self.now = ms
+        self.redis.set(f"{PREFIX}clock", ms)
+
+    def later(self, ms: int) -> None:
+        """Let so much time pass."""
+        self.at(self.now + ms)
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    def call(self, script: str, tail: Iterable[Any] = (), /, **arguments: Any) -> list[Any]:
+        """Send a script; its first word as text, the rest of its reply as it came."""
+        text = getattr(self.scripts, script)
+        reply = self.redis.execute_command(*text.call(PREFIX, list(tail), **arguments))
+        return [reply[0].decode(), *reply[1:]]
+
+    def twice(self, script: str, tail: Iterable[Any] = (), /, **arguments: Any) -> list[Any]:
+        """Send a script again after its reply was lost: it must answer the same and change nothing."""
+        tail = list(tail)
+        first = self.call(script, tail, **arguments)
+        before = self.dump()
+        again = self.call(script, tail, **arguments)
+        assert again == first, f"{script} answered {first}, and then {again}"
+        assert self.dump() == before, f"{script} changed something when it was sent again"
+        return first
+
+    def create(self, run_id: str = "run-1", **changes: Any) -> list[Any]:
+        """Create a run of workflow `order` with input b'in'."""
+        return self.call("create_run", **new_run(run_id, **changes))
+
+    def claim(self, worker: str = "w1", **changes: Any) -> list[Held]:
+        """Claim up to 10 runs of the queue `default`."""
+        reply = self.claim_reply(worker, **changes)
+        return [held_of(worker, item) for item in reply[4:]]
+
+    def claim_reply(self, worker: str = "w1", *, queues: Sequence[str] = ("default",), **changes: Any) -> list[Any]:
+        """The raw reply of a claim."""
+        return self.call("claim_runs", queues, **self.claim_arguments(worker, **changes))
+
+    def claim_arguments(self, worker: str = "w1", **changes: Any) -> dict[str, Any]:
+        """What a claim sends: a new operation unless the test repeats one."""
+        self.operations += 1
+        wanted = {"operation": f"op{self.operations}", "limit": 10, "run_bytes": 262_144, "all_bytes": 1_048_576}
+        return {"worker": worker, **wanted, **changes}
+
+    def take(self, run_id: str = "run-1", worker: str = "w1", **changes: Any) -> Held:
+        """Create a run and claim it."""
+        self.create(run_id, **changes)
+        return self.claim_only(worker)
+
+    def claim_only(self, worker: str = "w1", **changes: Any) -> Held:
+        """Claim the one run that there is to claim."""
+        claims = self.claim(worker, **changes)
+        assert len(claims) == 1, f"expected one claim, got {[held.run_id for held in claims]}"
+        return claims[0]
+
+    def commit(self, held: Held, *records: bytes, **changes: Any) -> str:
+        """Append records; the holder goes on."""
+        shown = held.shown(*records)
+        word: str = self.call("commit_run", records, **{**shown, "renew": "", "forget": "", **changes})[0]
+        if word == "ok":
+            held.mark = shown["after"]
+        return word
+
+    def park(self, held: Held, *records: bytes, due: int, reason: str = "timer", **changes: Any) -> str:
+        """Append records and let the run wait."""
+        word: str = self.call("park_run", records, **{**held.shown(*records), "reason": reason, "due": due, **changes})[0]
+        return word
+
+    def finish(
+        self, held: Held, *records: bytes, status: str = "succeeded", payload: bytes = b"out", **changes: Any
+    ) -> str:
+        """Append records and end the run."""
+        shown = {**held.shown(*records), "status": status, "payload": payload, **changes}
+        word: str = self.call("finish_run", records, **shown)[0]
+        return word
+
+    def release(self, held: Held) -> str:
+        """Hand the run back."""
+        word: str = self.call("release_run", run_id=held.run_id, fence=held.fence, entry=held.entry)[0]
+        return word
+
+    def shelve(self, held: Held, reason: str = "stranded", **changes: Any) -> str:
+        """Let the run wait for code."""
+        word: str = self.call("shelve_run", **shelved(held, reason, **changes))[0]
+        return word
+
+    def note(self, held: Held, progress: bytes = b"half") -> str:
+        """Show progress."""
+        word: str = self.call("note_progress", run_id=held.run_id, fence=held.fence, progress=progress)[0]
+        return word
+
+    def renew(self, *holds: Held, worker: str = "w1", presence_ms: int = LEASE_MS, about: bytes = b"") -> list[str]:
+        """A heartbeat; the ids of the runs that the worker no longer holds."""
+        tail = [part for held in holds for part in (held.run_id, held.queue, held.fence, held.entry)]
+        reply = self.call("renew_runs", tail, worker=worker, presence_ms=presence_ms, about=about)
+        return [run_id.decode() for run_id in reply[1:]]
+
+    def cancel(self, run_id: str = "run-1") -> list[Any]:
+        """Cancel a run."""
+        return [part.decode() if isinstance(part, bytes) else part for part in self.call("cancel_run", run_id=run_id)]
+
+    def wake(self, limit: int = 100) -> tuple[int, int]:
+        """Wake what is due: how many, and the ms until the next."""
+        _, woken, next_due = self.call("wake_runs", limit=limit)
+        return woken, next_due
+
+    def wake_stuck(self, workflow: str = "order", limit: int = 100, until_ms: Any = "") -> tuple[int, int]:
+        """Offer stuck runs again: how many, and the bound for the next step."""
+        _, woken, until = self.call("wake_stuck", workflow=workflow, limit=limit, until_ms=until_ms)
+        return woken, int(until)
+
+    def reclaim(self, lane: str = "0", queue: str = "default", step: int = 100, crash_limit: int = 3) -> list[Any]:
+        """One step of upkeep: the next cursor, then how many were reclaimed, poisoned and lost."""
+        arguments = {"queue": queue, "lane": lane, "lease_ms": LEASE_MS, "step": step, "crash_limit": crash_limit}
+        _, cursor, *counts = self.call("reclaim_runs", **arguments)
+        return [cursor.decode(), *counts]
+
+    def reconcile(self, workflow: str = "order", first: int = 0, step: int = 100) -> tuple[int, int]:
+        """One step of rebuilding hints: how many were looked at, and how many repaired."""
+        _, seen, repaired = self.call("reconcile_runs", workflow=workflow, first=first, step=step)
+        return seen, repaired
+
+    def expire(self, held: Held, owner: str | None = None) -> None:
+        """Let the lease of a run be over: its entry has been idle for as long."""
+        owner = owner or held.worker
+        claimed = ("XCLAIM", held.stream, "workers", owner, 0, held.entry_id, "IDLE", LEASE_MS, "JUSTID")
+        self.redis.execute_command(*claimed)
+
+    def holder_calls(self, held: Held) -> dict[str, str]:
+        """Send every call that a holder can make, and give the word that each was answered with."""
+        return {
+            "commit": self.commit(held, b"late"),
+            "commit nothing": self.commit(held),
+            "park": self.park(held, b"late", due=self.now + 1),
+            "finish": self.finish(held, b"late"),
+            "release": self.release(held),
+            "shelve": self.shelve(held),
+            "note": self.note(held),
+            "renew": "fenced" if self.renew(held, worker=held.worker) == [held.run_id] else "ok",
+        }
+
+    # -- what is stored -----------------------------------------------------------------------------------------------
+
+    def fields(self, run_id: str = "run-1") -> dict[str, bytes]:
+        """The run's hash."""
+        return {name.decode(): value for name, value in self.redis.hgetall(f"{PREFIX}run:{run_id}").items()}
+
+    def status(self, run_id: str = "run-1") -> str:
+        """The run's status, with the reason where it waits."""
+        return self.fields(run_id)["s"].decode()
+
+    def records(self, run_id: str = "run-1") -> list[bytes]:
+        """The run's record."""
+        fields = self.fields(run_id)
+        return [fields[str(number)] for number in range(int(fields["h"].split(b":")[0]))]
+
+    def due(self, run_id: str = "run-1") -> int | None:
+        """When the run is looked at next."""
+        score = self.redis.zscore(f"{PREFIX}delayed", run_id)
+        return None if score is None else int(score)
+
+    def listed(self, key: str) -> list[str]:
+        """The members of a sorted set, in order."""
+        return [member.decode() for member in self.redis.zrange(PREFIX + key, 0, -1)]
+
+    def entries(self, lane: str = "0", queue: str = "default") -> list[str]:
+        """The run ids in a stream, in order."""
+        return [fields[b"r"].decode() for _, fields in self.redis.xrange(f"{PREFIX}q:{queue}:{lane}")]
+
+    def length(self, key: str) -> int:
+        """The length of a list."""
+        return int(self.redis.llen(PREFIX + key))
+
+    def pending(self, held: Held) -> dict[str, Any] | None:
+        """The pending entry of a held run: its consumer, idle time and delivery count."""
+        found = self.redis.xpending_range(held.stream, "workers", held.entry_id, held.entry_id, 1)
+        return found[0] if found else None
+
+    def delete(self, *keys: str) -> None:
+        """Lose keys."""
+        self.redis.delete(*(PREFIX + key for key in keys))
+
+    def dump(self) -> dict[bytes, bytes]:
+        """Every key, byte by byte."""
+        keys = sorted(self.redis.keys("*"))
+        pipe = self.redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.dump(key)
+        return dict(zip(keys, pipe.execute(), strict=True))
+
+    def dump_without_leases(self) -> dict[bytes, bytes]:
+        """Every key but the streams, whose pending lists know how long ago each entry was renewed."""
+        return {key: value for key, value in self.dump().items() if b":q:" not in key}
+
+
+def new_run(run_id: str = "run-1", **changes: Any) -> dict[str, Any]:
+    """The arguments of create_run."""
+    defaults = {
+        "run_id": run_id,
+        "workflow": "order",
+        "version": "",
+        "queue": "",
+        "input": b"in",
+        "available": "",
+        "deadline": "",
+        "idem": "",
+        "idem_ms": "",
+        "fingerprint": "",
+    }
+    assert changes.keys() <= defaults.keys()
+    return {**defaults, **changes}
+
+
+def shelved(held: Held, reason: str = "stranded", **changes: Any) -> dict[str, Any]:
+    """The arguments of shelve_run: 1 s the first time, at most 10 s."""
+    identity = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry}
+    return {**identity, "reason": reason, "problem": b"", "first_ms": 1_000, "last_ms": 10_000, **changes}
+
+
+def held_of(worker: str, item: Sequence[Any]) -> Held:
+    """A claim of a reply."""
+    run_id, flat = item
+    fields = {flat[place].decode(): flat[place + 1] for place in range(0, len(flat), 2)}
+    text = {name: fields[name].decode() for name in ("f", "e", "h")}
+    queue = fields.get("q", b"default").decode()
+    return Held(run_id.decode(), queue, text["f"], text["e"], text["h"], worker, fields)
+
+
+# -- the audit --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Keyspace:
+    """Everything under the prefix, by what it means."""
+
+    runs: dict[str, dict[str, bytes]]
+    sets: dict[str, dict[str, int]]
+    lists: dict[str, int]
+    entries: list[tuple[str, str, str]]
+    """Queue, entry and run id of each stream entry."""
+    held: list[tuple[str, str]]
+    """Queue and entry of each pending entry."""
+
+
+def audit(lua: Lua) -> None:
+    """Fail where a hint and a run hash differ (T1-T5), or where a key is not what its name says."""
+    space = _read(lua)
+    problems: list[str] = []
+    _audit_streams(space, problems)
+    for run_id, fields in space.runs.items():
+        status = fields.get("s", b"?").decode()
+        found = [
+            *_audit_record(fields),
+            *_audit_entry(space, run_id, status, fields),
+            *_audit_timer(space, run_id, status, fields),
+            *_audit_listings(space, run_id, status, fields),
+        ]
+        problems += [f"{run_id} ({status}): {problem}" for problem in found]
+    for name, members in space.sets.items():
+        if name not in ("workers", "broken"):
+            problems += [f"{name} has {member}, which is no run" for member in members if member not in space.runs]
+    problems += [f"{name} holds {count} tokens" for name, count in space.lists.items() if count > 1]
+    assert not problems, "the keyspace is not what the runs say:\n" + "\n".join(sorted(problems))
+
+
+def _read(lua: Lua) -> _Keyspace:
+    client = lua.redis
+    keys = [key.decode() for key in client.keys("*")]
+    strangers = [key for key in keys if not key.startswith(PREFIX)]
+    assert not strangers, f"keys outside the partition: {strangers}"
+    names = [key.removeprefix(PREFIX) for key in keys]
+    pipe = client.pipeline(transaction=False)
+    for key in keys:
+        pipe.type(key)
+        pipe.pttl(key)
+    answers = pipe.execute()
+    kinds = dict(zip(names, (kind.decode() for kind in answers[::2]), strict=True))
+    mortal = [name for name, ttl in zip(names, answers[1::2], strict=True) if ttl != -1]
+    assert all(name.startswith(("idem:", "turn:")) for name in mortal), f"live keys that expire: {mortal}"
+    return _Keyspace(*_read_values(client, kinds), *_read_streams(client, kinds))
+
+
+def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any]:
+    pipe = client.pipeline(transaction=False)
+    runs = [name for name, kind in kinds.items() if name.startswith("run:") and kind == "hash"]
+    sets = [name for name, kind in kinds.items() if kind == "zset"]
+    lists = [name for name, kind in kinds.items() if kind == "list"]
+    for name in runs:
+        pipe.hgetall(PREFIX + name)
+    for name in sets:
+        pipe.zrange(PREFIX + name, 0, -1, withscores=True)
+    for name in lists:
+        pipe.llen(PREFIX + name)
+    answers = iter(pipe.execute())
+    return (
+        {name[4:]: {field.decode(): value for field, value in next(answers).items()} for name in runs},
+        {name: {member.decode(): _exact(score) for member, score in next(answers)} for name in sets},
+        {name: next(answers) for name in lists},
+    )
+
+
+def _read_streams(client: Any, kinds: dict[str, str]) -> tuple[Any, Any]:
+    streams = [name for name, kind in kinds.items() if kind == "stream"]
+    pipe = client.pipeline(transaction=False)
+    for name in streams:
+        pipe.xrange(PREFIX + name)
+        pipe.xpending_range(PREFIX + name, "workers", "-", "+", 100_000)
+    answers = pipe.execute(raise_on_error=False)
+    entries, held = [], []
+    for name, found, pending in zip(streams, answers[::2], answers[1::2], strict=True):
+        _, queue, lane = re.fullmatch(r"(q):(.+):(.)", name).groups()  # type: ignore[union-attr]  # it is a stream
+        entries += [(queue, f"{lane}:{entry.decode()}", fields[b"r"].decode()) for entry, fields in found]
+        if not isinstance(pending, ResponseError):  # a stream without a group: nobody has claimed from it yet
+            held += [(queue, f"{lane}:{item['message_id'].decode()}") for item in pending]
+    return entries, held
+
+
+def _exact(score: float) -> int:
+    assert score == int(score), f"{score} is not a whole number of ms"
+    assert abs(score) < 2**53
+    return int(score)
+
+
+def _audit_streams(space: _Keyspace, problems: list[str]) -> None:
+    there = {(queue, entry) for queue, entry, _ in space.entries}
+    problems += [f"pending, but not in the stream: {held}" for held in space.held if held not in there]
+    for queue, entry, run_id in space.entries:
+        fields = space.runs.get(run_id, {})
+        if (fields.get("e"), fields.get("q", b"default")) != (entry.encode(), queue.encode()):
+            problems.append(f"{entry} in queue {queue} is not the current entry of {run_id}")
+
+
+def _audit_record(fields: dict[str, bytes]) -> list[str]:
+    problems = [
+        f"{name} is {value!r}, not an instant"
+        for name, value in fields.items()
+        if name in {"c", "a", "t", "d", "dl", "av"} and not re.fullmatch(rb"[0-9]{1,15}", value)
+    ]
+    count, size = (int(part) for part in fields["h"].split(b":"))
+    records = {name for name in fields if name.isdigit()}
+    if records != {str(number) for number in range(count)}:
+        problems.append(f"the mark says {count} records, there are {sorted(records)}")
+    elif size != len(fields["i"]) + sum(len(fields[name]) for name in records):
+        problems.append(f"the mark says {size} bytes")
+    if not re.fullmatch(rb"[0-9]+:.+", fields.get("f", b"0:-")):
+        problems.append(f"the fence is {fields['f']!r}")
+    return problems
+
+
+def _audit_entry(space: _Keyspace, run_id: str, status: str, fields: dict[str, bytes]) -> list[str]:
+    queue = fields.get("q", b"default").decode()
+    mine = [(place, entry) for place, entry, owner in space.entries if owner == run_id]
+    if status not in ("pending", "running"):
+        problems = ["it has an entry"] if mine or "e" in fields else []
+        return [*problems, *(["it still shows progress"] if "p" in fields else [])]
+    if mine != [(queue, fields.get("e", b"").decode())]:
+        return [f"its entries are {mine}, its own field says {fields.get('e')!r}"]
+    held = Counter(space.held)[mine[0]]
+    if held != (1 if status == "running" else 0):
+        return [f"its entry is {'not ' if not held else ''}pending in the group"]
+    return ["progress of nobody"] if status == "pending" and "p" in fields else []
+
+
+def _audit_timer(space: _Keyspace, run_id: str, status: str, fields: dict[str, bytes]) -> list[str]:
+    due = int(fields["d"]) if "d" in fields else None
+    deadline = int(fields["dl"]) if "dl" in fields else None
+    score = space.sets.get("delayed", {}).get(run_id)
+    if score != due:
+        return [f"its timer is set to {score}, its own field says {due}"]
+    if status in TERMINAL:
+        return [] if due is None else [f"it is due at {due}"]
+    if status in ("pending", "running", "waiting:suspended"):
+        return [] if due == deadline else [f"it is due at {due}, its deadline is {deadline}"]
+    if due is None or (deadline is not None and due > deadline):
+        return [f"it waits until {due}, its deadline is {deadline}"]
+    return []
+
+
+def _audit_listings(space: _Keyspace, run_id: str, status: str, fields: dict[str, bytes]) -> list[str]:
+    workflow = fields["w"].decode()
+    wanted = {f"done:{workflow}:{status}": int(fields["t"])} if status in TERMINAL and "t" in fields else {}
+    if status not in TERMINAL:
+        wanted = {f"runs:{workflow}": int(fields["c"])}
+    found = {
+        name: members[run_id]
+        for name, members in space.sets.items()
+        if name.startswith(("runs:", "done:")) and run_id in members
+    }
+    problems = [] if found == wanted else [f"it is listed in {found} instead of {wanted}"]
+    stuck = [name for name, members in space.sets.items() if name.startswith("stuck:") and run_id in members]
+    if stuck != ([f"stuck:{workflow}"] if status in ("waiting:stranded", "waiting:suspended") else []):
+        problems.append(f"it is listed in {stuck}")
+    return problems
