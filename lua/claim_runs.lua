@@ -23,20 +23,25 @@ local all_bytes = ARGV[5]   -- int   of all histories in one reply
 local queues    = 6         -- tail  queues, in the order in which they are served
 
 local now = now_ms()
+local stamp = string.format('%d', now)
 local room, budget = tonumber(limit), tonumber(all_bytes)
 local reply, names, broken = { 'ok', now, -1, 0 }, {}, 0
 local worker_key = prefix .. 'worker:' .. worker
 
-local function give(run_id, bytes)
+local function read_all(key) return redis.call('HGETALL', key) end
+
+local function read_within_budget(key)
+  local bytes = tonumber(string.match(redis.call('HGET', key, 'h') or '0:0', ':(%d+)$'))
   local whole = bytes <= tonumber(run_bytes) and bytes <= budget
   if whole then budget = budget - bytes end
-  reply[#reply + 1] = { run_id, read_run(prefix .. 'run:' .. run_id, whole) }
+  return read_run(key, whole)
 end
 
 local function give_again(run_id)
-  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'f', 'h')
+  local key = prefix .. 'run:' .. run_id
+  local r = redis.call('HMGET', key, 's', 'f')
   if r[1] == 'running' and string.match(r[2], ':(.*)$') == operation then
-    give(run_id, tonumber(string.match(r[3], ':(%d+)$')))
+    reply[#reply + 1] = { run_id, read_within_budget(key) }
   end
 end
 
@@ -49,7 +54,7 @@ end
 
 -- What fails is listed and stops nothing else: the runs that were claimed before it must reach their worker.
 local function note_broken(name)
-  redis.pcall('ZADD', prefix .. 'broken', now, name)
+  redis.pcall('ZADD', prefix .. 'broken', stamp, name)
   broken = broken + 1
 end
 
@@ -57,13 +62,15 @@ local function read(queue, lane)
   local entries = read_new(prefix .. 'q:' .. queue .. ':' .. lane, worker, room)
   for _, item in ipairs(entries) do
     local entry, run_id = lane .. ':' .. item[1], item[2][2]
-    local fine, bytes = pcall(claim_entry, prefix, queue, entry, run_id, operation, now)
+    -- A new run that is not marked as large is small: that spares the look at its size.
+    local read_fields = (lane == 'w' or item[2][3]) and read_within_budget or read_all
+    local fine, fields = pcall(claim_entry, prefix, queue, entry, run_id, operation, stamp, read_fields)
     if not fine then
       leave_stream(prefix, queue, entry)
       note_broken(run_id)
-    elseif bytes then
+    elseif fields then
       names[#names + 1] = run_id
-      give(run_id, bytes)
+      reply[#reply + 1] = { run_id, fields }
     end
   end
   room = room - #entries

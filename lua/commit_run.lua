@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- Append what a run's holder has learnt; it goes on holding the run.
+-- Append what the holders of runs have learnt; each goes on holding its run. Many commit at the same time: they come
+-- in one call.
 --
 -- Moves    running -> running, a passed deadline -> failed
--- Replies  ok | fenced | ended | behind | missing
+-- Replies  of each run: ok | fenced | ended | behind | missing | broken
 
 -- @include lib/clock.lua
 -- @include lib/hold.lua
@@ -11,28 +12,33 @@
 -- @include lib/renew_lease.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
-local run_id = ARGV[1]   -- str
-local fence  = ARGV[2]   -- str   given by claim_runs; shuts earlier holders out
-local entry  = ARGV[3]   -- str   the run's current entry
-local before = ARGV[4]   -- str   the mark that this commit extends
-local after  = ARGV[5]   -- str   the mark that it leaves
-local renew  = ARGV[6]   -- str   the worker, if its lease is to be renewed; else empty
-local forget = ARGV[7]   -- word  crashes: the record moves on, so they are no longer in a row; else empty
-local tail   = 8         -- tail  records
+local runs   = 1         -- rows  run_id fence entry before after renew forget | records
+-- `renew` is the worker, if its lease is to be renewed; `forget` is `crashes` where they are no longer in a row.
 
-local run_key = prefix .. 'run:' .. run_id
-local word, run = hold(run_key, fence, entry, before, after)
-if word == 'repeat' then return { 'ok' } end
-if word ~= 'ok' then return { word } end
-if run.deadline then
-  local now = now_ms()
-  if run.deadline <= now then
+local now = now_ms()
+
+local function commit(at, last)
+  local run_id, entry, before, after = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local renew, forget = ARGV[at + 5], ARGV[at + 6]
+  local run_key = prefix .. 'run:' .. run_id
+  local word, run = hold(run_key, ARGV[at + 1], entry, before, after)
+  if word == 'repeat' then return 'ok' end
+  if word ~= 'ok' then return word end
+  if run.deadline and run.deadline <= now then
     end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
-    return { 'ended' }
+    return 'ended'
   end
+  append_records(run_key, { 'h', after }, before, at + 8, last)
+  if forget ~= '' then redis.call('HDEL', run_key, 'x') end
+  if renew ~= '' then renew_lease(prefix, run.queue, entry, renew) end
+  return 'ok'
 end
 
-append_records(run_key, { 'h', after }, before, tail)
-if forget ~= '' then redis.call('HDEL', run_key, 'x') end
-if renew ~= '' then renew_lease(prefix, run.queue, entry, renew) end
-return { 'ok' }
+local replies, at = {}, runs
+while ARGV[at] do
+  local last = at + 7 + ARGV[at + 7]
+  local fine, word = pcall(commit, at, last)
+  replies[#replies + 1] = fine and word or 'broken'
+  at = last + 1
+end
+return replies

@@ -1,36 +1,64 @@
 #!lua flags=allow-oom
--- Append what a run's holder has learnt, and end the run with its outcome.
+-- Append what the holders of runs have learnt, and end each run with its outcome. Runs that end at the same time come
+-- in one call: leaving their streams and changing the listings is then one command for all of them.
 --
 -- Moves    running -> succeeded | failed, a passed deadline -> failed
--- Replies  ok | fenced | ended | behind | missing
+-- Replies  of each run: ok | fenced | ended | behind | missing | broken
 
 -- @include lib/clock.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
+-- @include lib/collect.lua
 -- @include lib/end_by_verdict.lua
 
-local prefix  = KEYS[1]   -- str   of every key in the partition
-local run_id  = ARGV[1]   -- str
-local fence   = ARGV[2]   -- str   given by claim_runs; shuts earlier holders out
-local entry   = ARGV[3]   -- str   the run's current entry
-local before  = ARGV[4]   -- str   the mark that this commit extends
-local after   = ARGV[5]   -- str   the mark that it leaves
-local status  = ARGV[6]   -- word  succeeded | failed
-local payload = ARGV[7]   -- bytes the output, or the error
-local tail    = 8         -- tail  records
+local prefix = KEYS[1]   -- str   of every key in the partition
+local runs   = 1         -- rows  run_id fence entry before after status payload | records
 
-local run_key = prefix .. 'run:' .. run_id
-local word, run = hold(run_key, fence, entry, before, after)
-if word == 'repeat' then return { is_terminal(run.status) and 'ok' or 'behind' } end
-if word ~= 'ok' then return { word } end
 local now = now_ms()
-if run.deadline and run.deadline <= now then
-  end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
-  return { 'ended' }
+local stamp = string.format('%d', now)
+local left, unlisted, listed, awaited = {}, {}, {}, {}
+
+local function finish(at, last)
+  local run_id, entry, before, after, status = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+  local run_key = prefix .. 'run:' .. run_id
+  local word, run = hold(run_key, ARGV[at + 1], entry, before, after)
+  if word == 'repeat' then return is_terminal(run.status) and 'ok' or 'behind' end
+  if word ~= 'ok' then return word end
+  if run.deadline and run.deadline <= now then
+    end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
+    return 'ended'
+  end
+  local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
+  append_records(run_key, fields, before, at + 8, last)
+  if run.passing then redis.call('HDEL', run_key, 'd', 'p', 'x', 'z') end
+  if run.due then redis.call('ZREM', prefix .. 'delayed', run_id) end
+  collect(left, stream_of(prefix, run.queue, entry), string.sub(entry, 3))
+  collect(unlisted, prefix .. 'runs:' .. run.workflow, run_id)
+  collect(listed, prefix .. 'done:' .. run.workflow .. ':' .. status, stamp)
+  collect(listed, prefix .. 'done:' .. run.workflow .. ':' .. status, run_id)
+  if run.awaited then awaited[run_id] = status end
+  return 'ok'
 end
 
-local fields = { 's', status, 't', now, status == 'succeeded' and 'o' or 'er', payload, 'h', after }
-append_records(run_key, fields, before, tail)
-redis.call('HDEL', run_key, 'e', 'd', 'x', 'p', 'z')
-end_run(prefix, run_id, status, now, run)
-return { 'ok' }
+local replies, at = {}, runs
+while ARGV[at] do
+  local last = at + 7 + ARGV[at + 7]
+  local fine, word = pcall(finish, at, last)
+  replies[#replies + 1] = fine and word or 'broken'
+  at = last + 1
+end
+
+-- From here on only hints are written. The unfinished listing comes last: reconcile_runs looks after what is there.
+for stream, ids in pairs(left) do
+  redis.pcall('XACK', stream, 'workers', unpack(ids))
+  redis.pcall('XDEL', stream, unpack(ids))
+end
+local all_listed = true
+for listing, members in pairs(listed) do
+  if type(redis.pcall('ZADD', listing, unpack(members))) ~= 'number' then all_listed = false end
+end
+if all_listed then
+  for listing, ids in pairs(unlisted) do redis.pcall('ZREM', listing, unpack(ids)) end
+end
+for run_id, status in pairs(awaited) do redis.call('SPUBLISH', prefix .. 'done:' .. run_id, status) end
+return replies

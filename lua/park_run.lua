@@ -34,7 +34,7 @@ if run.deadline then
 end
 
 local due_ms = earlier(tonumber(due), run.deadline)
-append_records(run_key, { 'h', after, 's', 'waiting:' .. reason, 'd', due_ms }, before, tail)
+append_records(run_key, { 'h', after, 's', 'waiting:' .. reason, 'd', due_ms }, before, tail, #ARGV)
 redis.call('HDEL', run_key, 'e', 'x', 'p', 'z')
 leave_stream(prefix, run.queue, entry)
 set_due(prefix, run_id, due_ms)

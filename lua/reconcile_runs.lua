@@ -6,7 +6,8 @@
 -- Replies  ok <looked at> <repaired>
 
 -- @include lib/clock.lua
--- @include lib/is_stuck.lua
+-- @include lib/end_run.lua
+-- @include lib/has_entry.lua
 -- @include lib/is_terminal.lua
 -- @include lib/load_run.lua
 -- @include lib/requeue.lua
@@ -22,15 +23,6 @@ local listing = prefix .. 'runs:' .. workflow
 local now = now_ms()
 local repaired = 0
 
-local function has_entry(run)
-  if not run.entry then return false end
-  local stream, id = stream_of(prefix, run.queue, run.entry), string.sub(run.entry, 3)
-  if not redis.call('XRANGE', stream, id, id)[1] then return false end
-  if run.status == 'pending' then return true end
-  local pending = redis.pcall('XPENDING', stream, 'workers', id, id, 1)
-  return not pending.err and pending[1] ~= nil
-end
-
 local function has_timer(run, run_id)
   local due = redis.call('ZSCORE', prefix .. 'delayed', run_id)
   return due and tonumber(due) == run.due
@@ -38,16 +30,18 @@ end
 
 local function reconcile(run_id)
   local run = load_run(prefix, run_id)
-  if run and is_terminal(run.status) then
-    redis.call('ZADD', prefix .. 'done:' .. workflow .. ':' .. run.status, run.ended_at, run_id)
-  end
-  if not run or is_terminal(run.status) then
+  if not run then
     redis.call('ZREM', listing, run_id)
+    return true
+  end
+  if is_terminal(run.status) then
+    run.due = true -- its timer, too, may have been left behind
+    end_run(prefix, run_id, run.status, run.ended_at, run)
     return true
   end
   local timer_lost = run.due and not has_timer(run, run_id)
   local place_lost = is_stuck(run.status) and not redis.call('ZSCORE', prefix .. 'stuck:' .. workflow, run_id)
-  local entry_lost = (run.status == 'pending' or run.status == 'running') and not has_entry(run)
+  local entry_lost = (run.status == 'pending' or run.status == 'running') and not has_entry(prefix, run, run_id)
   if timer_lost then set_due(prefix, run_id, run.due) end
   if place_lost then redis.call('ZADD', prefix .. 'stuck:' .. workflow, now, run_id) end
   if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end

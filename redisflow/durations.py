@@ -42,6 +42,8 @@ _PART = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-z]+)\s*", re.ASC
 _NUMBER = re.compile(r"\s*[+-]?[0-9.]+\s*", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
+_NO_TIME = timedelta(0)
+_MAX_SECONDS = MAX_DURATION_MS // 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ def to_ms(value: Duration, *, what: str = "duration") -> int:
             message = f"{what}: {error}"
             raise InvalidDuration(message) from None
     elif isinstance(value, timedelta):
-        ms = -(value // _US // -1_000)
+        ms = -(value // _US // -1_000) if value >= _NO_TIME else -1
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        ms = _seconds_to_ms(value, what)
+        ms = _seconds_to_ms(value)
     else:
         message = f'{what}: give a timedelta, seconds, or text such as "1h30m", not {type(value).__qualname__}'
         raise InvalidDuration(message)
@@ -71,7 +73,7 @@ def to_ms(value: Duration, *, what: str = "duration") -> int:
         message = f"{what}: {_shown(value)} is negative"
         raise InvalidDuration(message)
     if ms > MAX_DURATION_MS:
-        message = f"{what}: {_shown(value)} is longer than 10 years; a number is read as seconds"
+        message = f"{what}: {_shown(value)} is not a duration of at most 10 years (a number is read as seconds)"
         raise InvalidDuration(message)
     return ms
 
@@ -132,10 +134,11 @@ def _parsed_ms(text: str) -> int:
     return math.ceil(total)
 
 
-def _seconds_to_ms(seconds: float, what: str) -> int:
-    if not math.isfinite(seconds):
-        message = f"{what}: {seconds!r} is not a duration"
-        raise InvalidDuration(message)
+def _seconds_to_ms(seconds: float) -> int:
+    if not seconds <= _MAX_SECONDS:  # NaN is not more either
+        return MAX_DURATION_MS + 1
+    if seconds < 0:
+        return -1
     whole = int(seconds)
     if whole == seconds:
         return whole * 1_000
@@ -143,5 +146,8 @@ def _seconds_to_ms(seconds: float, what: str) -> int:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 64:
+        # Python refuses to write out the largest ones.
+        return f"a number of {value.bit_length()} bits"
     text = repr(value[:_MAX_TEXT]) if isinstance(value, str) else str(value)
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "..."

@@ -24,7 +24,7 @@ from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
-from redisflow.durations import Duration, Instant
+from redisflow.durations import Duration, Instant, to_ms
 from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
@@ -50,21 +50,35 @@ class RedisFlow:
 
     `url` is `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`, `redis+cluster://`, or `memory://` for this
     process alone; by default $REDISFLOW_URL, else `redis://localhost:6379/0`. `partitions` counts when the namespace
-    is opened for the first time: 1 for a single server, 16 or more for a Cluster.
+    is opened for the first time: 1 for a single server, 16 or more for a Cluster. `call_timeout` is how long a call of
+    a client waits for a server that does not answer before it raises BackendUnavailable.
     """
 
-    def __init__(self, url: str | None = None, *, namespace: str = "default", partitions: int = 1) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str = "default",
+        partitions: int = 1,
+        call_timeout: Duration = 10,
+    ) -> None:
         """Connect later."""
         self._url = url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0"
         self._namespace = namespace
         self._partitions = partitions
+        self._call_timeout_s = to_ms(call_timeout, what="call_timeout") / 1000
         self._registry = Registry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
         self._backend = self._make_backend()
 
     def _make_backend(self) -> RedisBackend:
-        return RedisBackend(self._url, namespace=self._namespace, partitions=self._partitions)
+        return RedisBackend(
+            self._url,
+            namespace=self._namespace,
+            partitions=self._partitions,
+            call_timeout_s=self._call_timeout_s,
+        )
 
     def __repr__(self) -> str:
         """Without credentials."""
@@ -141,12 +155,21 @@ class RedisFlow:
         """A workflow that is implemented elsewhere, to be started from here."""
         return Workflow(spec, self.open)
 
+    @overload
+    def implement_workflow(  # pyright: ignore[reportOverlappingOverload]  # `None` comes first: it is no input
+        self, spec: WorkflowSpec[None, Out], *, retry: RetryPolicy | None = None
+    ) -> Callable[[Callable[[Step], Awaitable[Out]]], Workflow[None, Out]]: ...
+    @overload
     def implement_workflow(
         self, spec: WorkflowSpec[In, Out], *, retry: RetryPolicy | None = None
-    ) -> Callable[[Callable[[In, Step], Awaitable[Out]]], Workflow[In, Out]]:
+    ) -> Callable[[Callable[[In, Step], Awaitable[Out]]], Workflow[In, Out]]: ...
+
+    def implement_workflow(
+        self, spec: WorkflowSpec[Any, Any], *, retry: RetryPolicy | None = None
+    ) -> Callable[[Callable[..., Awaitable[Any]]], Workflow[Any, Any]]:
         """Implement a spec that was declared with `define_workflow_spec`."""
 
-        def define(fn: Callable[[In, Step], Awaitable[Out]]) -> Workflow[In, Out]:
+        def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
             own = spec_of(spec.name, fn, version=spec.version, queue=spec.queue)
             if own.takes_input != spec.takes_input:
                 takes = "an input" if spec.takes_input else "no input"
@@ -163,9 +186,38 @@ class RedisFlow:
         self._registry.add(definition)
         return Workflow(spec, self.open, definition)
 
+    @overload
     async def run_workflow(
         self,
-        workflow: WorkflowSpec[In, Out] | Workflow[In, Out] | str,
+        workflow: WorkflowSpec[None, Out] | Workflow[None, Out],
+        value: None = None,
+        /,
+        *,
+        version: str | None = None,
+        queue: str | None = None,
+        available_at: Instant | None = None,
+        deadline_at: Instant | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> WorkflowHandle[Out]: ...
+    @overload
+    async def run_workflow(
+        self,
+        workflow: WorkflowSpec[In, Out] | Workflow[In, Out],
+        value: In,
+        /,
+        *,
+        version: str | None = None,
+        queue: str | None = None,
+        available_at: Instant | None = None,
+        deadline_at: Instant | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> WorkflowHandle[Out]: ...
+    @overload
+    async def run_workflow(
+        self,
+        workflow: str,
         value: Any = None,
         /,
         *,
@@ -175,22 +227,18 @@ class RedisFlow:
         deadline_at: Instant | None = None,
         idempotency_key: str | None = None,
         idempotency_ttl: Duration = "24h",
-    ) -> WorkflowHandle[Out]:
+    ) -> WorkflowHandle[Any]: ...
+
+    async def run_workflow(
+        self, workflow: WorkflowSpec[Any, Any] | Workflow[Any, Any] | str, value: Any = None, /, **options: Any
+    ) -> WorkflowHandle[Any]:
         """Start a run of a spec, of a workflow, or of a workflow that is registered here under this name."""
-        spec = self._spec_of(workflow, version)
-        return await Workflow(cast("WorkflowSpec[Any, Out]", spec), self.open).run(
-            value,
-            version=version,
-            queue=queue,
-            available_at=available_at,
-            deadline_at=deadline_at,
-            idempotency_key=idempotency_key,
-            idempotency_ttl=idempotency_ttl,
-        )
+        spec = self._spec_of(workflow, options.get("version"))
+        return await Workflow(spec, self.open).run(value, **options)
 
     def _spec_of(
-        self, workflow: WorkflowSpec[In, Out] | Workflow[In, Out] | str, version: str | None
-    ) -> WorkflowSpec[In, Out]:
+        self, workflow: WorkflowSpec[Any, Any] | Workflow[Any, Any] | str, version: str | None
+    ) -> WorkflowSpec[Any, Any]:
         if isinstance(workflow, WorkflowSpec):
             return workflow
         if isinstance(workflow, Workflow):
@@ -200,7 +248,7 @@ class RedisFlow:
             known = ", ".join(self._registry.names()) or "none"
             msg = f"no workflow {workflow!r} is registered here (known: {known}); give a spec to start it from here"
             raise UnknownWorkflow(msg)
-        return cast("WorkflowSpec[In, Out]", found.spec)
+        return found.spec
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -222,7 +270,7 @@ class RedisFlow:
         """A handle on a run that was started elsewhere; `workflow` gives its result a type."""
         spec = self._spec_of(workflow, None)
         started = StartedRun(check_run_id(run_id), spec.name, spec.version, existing=True)
-        return WorkflowHandle(await self.open(), cast("WorkflowSpec[object, Out]", spec), started)
+        return WorkflowHandle(await self.open(), spec, started)
 
     # -- workers --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
 -- @include lib/enter_stream.lua
+-- @include lib/is_large.lua
 -- @include lib/is_stuck.lua
 -- @include lib/set_due.lua
 
@@ -6,7 +7,8 @@
 local function wake_run(prefix, run_id, run)
   local key = prefix .. 'run:' .. run_id
   local lane = run.status == 'waiting:start' and '0' or 'w'
-  redis.call('HSET', key, 's', 'pending', 'e', enter_stream(prefix, run.queue, lane, run_id))
+  local large = lane == '0' and is_large(redis.call('HSTRLEN', key, 'i'))
+  redis.call('HSET', key, 's', 'pending', 'e', enter_stream(prefix, run.queue, lane, run_id, large))
   if is_stuck(run.status) then redis.call('ZREM', prefix .. 'stuck:' .. run.workflow, run_id) end
   if run.deadline then
     redis.call('HSET', key, 'd', run.deadline)

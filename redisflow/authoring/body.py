@@ -1,15 +1,16 @@
 """What a step's body can ask of the engine while it runs: its idempotency key, its attempt, and a place to report to.
 
 It is found through a context variable, so that it reaches sync bodies in threads and whatever a body calls. Arguments
-are handed to a body as copies: what a body does to them must not be seen by workflow code, because on replay the body
-does not run.
+are handed to a body as copies: what a body does to them must not be seen by workflow code (on replay the body does not
+run), and what workflow code does to them later must not be seen by the next attempt.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -32,27 +33,54 @@ class BodyContext:
 
 current_body: ContextVar[BodyContext | None] = ContextVar("redisflow_body", default=None)
 
-_PLAIN = frozenset({str, int, float, bool, type(None), bytes})
+_CONSTANTS = frozenset({str, int, float, bool, type(None), bytes})
+_DICTS = frozenset({dict, OrderedDict, defaultdict, Counter})
 
 
-def detached(value: Any) -> Any:
+def detached_arguments(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Copies of a call's arguments."""
+    if not _CONSTANTS.issuperset(map(type, args)):
+        args = tuple([_detached(value) for value in args])
+    if kwargs:
+        kwargs = {word: _detached(value) for word, value in kwargs.items()}
+    return args, kwargs
+
+
+def _detached(value: Any) -> Any:
     """A copy of data; what is not data (a client, a function, a connection) is handed on as it is."""
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _CONSTANTS:
         return value
     if kind is list:
-        return [detached(item) for item in value]
-    if kind is dict:
-        return {key: detached(item) for key, item in value.items()}
+        return [_detached(item) for item in value]
     if kind is tuple:
-        return tuple(detached(item) for item in value)
+        return tuple([_detached(item) for item in value])
+    if kind in _DICTS:
+        made = copy.copy(value)
+        for key, item in value.items():
+            made[key] = _detached(item)
+        return made
+    if kind is deque:
+        return deque(map(_detached, value), value.maxlen)
     if kind is set or kind is bytearray:
         return copy.copy(value)
-    if isinstance(value, BaseModel):
-        return value.model_copy(deep=True)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        made = copy.copy(value)
-        for field in dataclasses.fields(value):
-            object.__setattr__(made, field.name, detached(getattr(value, field.name)))
-        return made
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return tuple.__new__(kind, [_detached(item) for item in value])
+    try:
+        if isinstance(value, BaseModel):
+            return value.model_copy(deep=True)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return _detached_dataclass(value)
+    except Exception:  # noqa: BLE001  # a model that holds a lock or a client cannot be copied: it is no data
+        return value
     return value
+
+
+def _detached_dataclass(value: Any) -> Any:
+    made = copy.copy(value)
+    for field in dataclasses.fields(value):
+        if hasattr(value, field.name):
+            object.__setattr__(made, field.name, _detached(getattr(value, field.name)))
+    return made

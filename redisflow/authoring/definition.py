@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from redisflow.errors import InvalidWorkflow
 from redisflow.names import check_name
@@ -44,15 +44,33 @@ class WorkflowSpec(Generic[In, Out]):
         return self.name if self.version is None else f"{self.name}@{self.version}"
 
 
+@overload
+def define_workflow_spec(
+    name: str, *, input: type[In], output: type[Out], version: str | None = None, queue: str = DEFAULT_QUEUE
+) -> WorkflowSpec[In, Out]: ...
+@overload
+def define_workflow_spec(
+    name: str, *, input: type[In], output: None = None, version: str | None = None, queue: str = DEFAULT_QUEUE
+) -> WorkflowSpec[In, None]: ...
+@overload
+def define_workflow_spec(
+    name: str, *, input: None = None, output: type[Out], version: str | None = None, queue: str = DEFAULT_QUEUE
+) -> WorkflowSpec[None, Out]: ...
+@overload
+def define_workflow_spec(
+    name: str, *, input: None = None, output: None = None, version: str | None = None, queue: str = DEFAULT_QUEUE
+) -> WorkflowSpec[None, None]: ...
+
+
 def define_workflow_spec(
     name: str,
     *,
-    input: type[In] | None = None,  # noqa: A002  # the field's word, keyword only
-    output: type[Out] | None = None,
+    input: type[Any] | None = None,  # noqa: A002  # the field's word, keyword only
+    output: type[Any] | None = None,
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
-) -> WorkflowSpec[In, Out]:
-    """Declare a workflow apart from its implementation. `input=None` declares one that takes no input."""
+) -> WorkflowSpec[Any, Any]:
+    """Declare a workflow apart from its implementation: without `input` it takes none, without `output` it gives None."""
     return WorkflowSpec(
         name=name,
         version=version,
@@ -90,7 +108,9 @@ def spec_of(name: str, fn: Callable[..., Any], *, version: str | None, queue: st
 class Registry:
     """The workflows that this process can run, by name and version."""
 
-    _known: dict[tuple[str, str | None], WorkflowDefinition[Any, Any]] = field(default_factory=dict)
+    _known: dict[tuple[str, str | None], WorkflowDefinition[Any, Any]] = field(
+        default_factory=dict[tuple[str, str | None], WorkflowDefinition[Any, Any]]
+    )
 
     def add(self, definition: WorkflowDefinition[Any, Any]) -> None:
         """Register it; InvalidWorkflow where its name and version are taken by another function."""

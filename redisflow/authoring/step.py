@@ -12,11 +12,12 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
-from redisflow.authoring.step_call import StepCall
+from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow
 from redisflow.names import check_step_name
@@ -161,16 +162,26 @@ class Step:
 
     def gather(self, *calls: Awaitable[Any]) -> Awaitable[tuple[Any, ...]]:
         """Wait for all; the first failure is raised at once and the others are given up (unlike asyncio.gather)."""
-        return _gather(list(calls))
+        return SeveralCalls(list(calls), _gather)
 
+    @overload
     def map(
         self,
         name: str | StepOptions,
-        fn: Callable[[T], Coroutine[Any, Any, R]] | Callable[[T], R],
+        fn: Callable[[T], Coroutine[Any, Any, R]],
         items: Iterable[T],
         *,
         limit: int = 10,
-    ) -> Coroutine[Any, Any, list[R]]:
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def map(
+        self, name: str | StepOptions, fn: Callable[[T], R], items: Iterable[T], *, limit: int = 10
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    def map(
+        self, name: str | StepOptions, fn: Callable[[Any], Any], items: Iterable[Any], *, limit: int = 10
+    ) -> Coroutine[Any, Any, list[Any]]:
         """Run a step for each item, at most `limit` at once; results in the order of the items.
 
         The first failure is raised, and what has not begun does not begin.
@@ -178,11 +189,13 @@ class Step:
         if limit < 1:
             msg = f"limit is a whole number from 1, not {limit!r}"
             raise ValueError(msg)
-        calls: list[StepCall[Any]] = [self.run(name, fn, item) for item in items]
-        return _map(calls, limit)
+        return SeveralCalls([self.run(name, fn, item) for item in items], partial(_map, limit=limit))
 
     async def as_completed(self, calls: Iterable[Awaitable[T]]) -> AsyncIterator[asyncio.Task[T]]:
-        """Finished tasks in the order in which they end, the same on every pass; ask each for its `result()`."""
+        """Finished tasks in the order in which they end, the same on every pass; ask each for its `result()`.
+
+        Whoever leaves early and wants the rest given up iterates inside `contextlib.aclosing`; else they go on.
+        """
         finished: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
         tasks = [asyncio.ensure_future(call) for call in calls]
         for task in tasks:
@@ -260,14 +273,17 @@ async def _gather(calls: list[Awaitable[Any]]) -> tuple[Any, ...]:
         for task in tasks:
             task.cancel()
 
-async def _map(calls: list[StepCall[Any]], limit: int) -> list[Any]:
+
+async def _map(calls: list[Awaitable[Any]], *, limit: int) -> list[Any]:
     results: list[Any] = [None] * len(calls)
-    places: Iterable[int] = iter(range(len(calls)))
+    places = iter(range(len(calls)))
 
     async def work() -> None:
         for place in places:
             results[place] = await calls[place]
 
-    await _gather([work() for _ in range(min(limit, len(calls)))])
+    try:
+        await _gather([work() for _ in range(min(limit, len(calls)))])
+    finally:
+        close_all(calls)
     return results
-

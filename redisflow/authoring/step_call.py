@@ -1,49 +1,60 @@
-"""What every `step.*` call returns: a coroutine whose memo key is claimed at the call and which begins when awaited.
+"""What every `step.*` call returns: a coroutine that begins when it is awaited.
 
-Claiming at the call makes the order of keys the order of the code, whatever a scheduler does with the awaiting. It is
-a class, not a plain coroutine, so that type checkers keep exact tuples through `asyncio.gather`.
+The memo key is claimed at the call, so that the order of keys is the order of the code, whatever a scheduler does with
+the awaiting. These are classes, not plain coroutines: type checkers then keep exact tuples through `asyncio.gather`,
+and what is dropped before it began (a run that leaves memory drops much) needs no warning by Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    import asyncio
+from typing import Any, TypeVar
 
 R_co = TypeVar("R_co", covariant=True)
 
 
-class StepCall(Coroutine[Any, Any, R_co]):
-    """One call of a step, to be awaited once: directly, or by gather, a TaskGroup or `create_task`."""
+class Deferred(Coroutine[Any, Any, R_co]):
+    """Something to be awaited once: directly, or by gather, a TaskGroup or `create_task`."""
 
-    __slots__ = ("_begin", "_ordinal", "_waits", "key")
+    __slots__ = ("_is_spent", "_waits")
 
-    def __init__(self, key: str, ordinal: int, begin: Callable[[], asyncio.Future[R_co]]) -> None:
-        """`begin` starts it and returns the future of its value."""
-        self.key = key
-        self._ordinal = ordinal
-        self._begin: Callable[[], asyncio.Future[R_co]] | None = begin
+    def __init__(self) -> None:
+        """Nothing begins here."""
         self._waits: Generator[Any, Any, R_co] | None = None
+        self._is_spent = False
+
+    @abstractmethod
+    def _begin(self) -> Awaitable[R_co]:
+        """Begin, and return what gives the value."""
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """It was given up before it began."""
+
+    @property
+    def _name(self) -> str:
+        return "this call"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was awaited, or given up."""
+        return self._is_spent
 
     def __await__(self) -> Generator[Any, Any, R_co]:
         """Begin it and wait for its value."""
-        return self._started().__await__()
-
-    def _started(self) -> asyncio.Future[R_co]:
-        begin, self._begin = self._begin, None
-        if begin is None:
-            msg = f"step call {self.key!r} was awaited twice: keep its value instead, or wrap it in a task"
+        if self._is_spent:
+            msg = f"{self._name} was awaited twice, or after it was given up: keep its value, or wrap it in a task"
             raise RuntimeError(msg)
-        return begin()
+        self._is_spent = True
+        self._waits = waits = self._begin().__await__()
+        return waits
 
     def send(self, value: Any, /) -> Any:
         """As a task drives it."""
-        if self._waits is None:
-            self._waits = self._started().__await__()
-        return self._waits.send(value)
+        waits = self._waits
+        return (self.__await__() if waits is None else waits).send(value)
 
     def throw(
         self,
@@ -54,7 +65,7 @@ class StepCall(Coroutine[Any, Any, R_co]):
     ) -> Any:
         """As a task cancels it. Before it began, nothing begins."""
         if self._waits is None:
-            self._begin = None
+            self.close()
             if isinstance(typ, BaseException):
                 raise typ
             raise typ() if val is None else val if isinstance(val, BaseException) else typ(val)
@@ -64,19 +75,59 @@ class StepCall(Coroutine[Any, Any, R_co]):
 
     def close(self) -> None:
         """Give it up."""
-        self._begin = None
         if self._waits is not None:
             self._waits.close()
+        elif not self._is_spent:
+            self._is_spent = True
+            self._drop()
+
+
+class StepCall(Deferred[R_co]):
+    """One call of a step, to be awaited once: directly, or by gather, a TaskGroup or `create_task`."""
+
+    __slots__ = ("key", "ordinal")
+
+    def __init__(self, key: str, ordinal: int) -> None:
+        """Made by the engine, when workflow code calls `step.*`."""
+        # What its base does, without a call: this is made for every step.
+        self._waits = None
+        self._is_spent = False
+        self.key = key
+        self.ordinal = ordinal
+
+    @property
+    def _name(self) -> str:
+        return f"step call {self.key!r}"
 
     def __hash__(self) -> int:
         """By its place among the calls of its run: a set of calls iterates alike in every process."""
-        return self._ordinal
+        return self.ordinal
 
-    def __eq__(self, other: object) -> bool:
-        """Identity."""
-        return self is other
+    def __repr__(self) -> str:
+        """For messages."""
+        return f"<{self._name}>"
 
-    @property
-    def was_awaited(self) -> bool:
-        """Whether it has begun, or was given up."""
-        return self._begin is None
+
+class SeveralCalls(Deferred[R_co]):
+    """Several calls, waited for by an async function of theirs."""
+
+    __slots__ = ("_calls", "_wait")
+
+    def __init__(self, calls: list[Awaitable[Any]], wait: Callable[[list[Awaitable[Any]]], Awaitable[R_co]]) -> None:
+        """`wait` begins the calls when this is awaited."""
+        super().__init__()
+        self._calls = calls
+        self._wait = wait
+
+    def _begin(self) -> Awaitable[R_co]:
+        return self._wait(self._calls)
+
+    def _drop(self) -> None:
+        close_all(self._calls)
+
+
+def close_all(calls: list[Awaitable[Any]]) -> None:
+    """Give up those that have not begun."""
+    for call in calls:
+        if isinstance(call, Coroutine):
+            call.close()

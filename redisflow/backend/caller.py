@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 
 from redisflow.backend.connect import handshake
-from redisflow.backend.wire import PASSING, Refusal
+from redisflow.backend.wire import PASSING, Refusal, pack
 from redisflow.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from redisflow.backend.connect import Target
-    from redisflow.backend.link import Command
+    from redisflow.backend.wire import Command
 
 CALL_S = 5.0
 _READ_BYTES = 64 * 1024
@@ -73,7 +73,7 @@ class Caller:
         return self._ssl.wrap_socket(connection, server_hostname=where[0]) if self._ssl else connection
 
     def _exchange(self, connection: socket.socket, command: Command) -> Any:
-        connection.sendall(hiredis.pack_command(command))
+        connection.sendall(pack(command))
         while (reply := self._reader.gets()) is ...:
             data = connection.recv(_READ_BYTES)
             if not data:

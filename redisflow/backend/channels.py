@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import hiredis
+from typing import Any, TypeAlias
 
 from redisflow.backend.outage import Backoff, OutageLog
-from redisflow.backend.wire import Endpoint, Refusal, Wire, open_wire
+from redisflow.backend.wire import Command, Endpoint, Refusal, Wire, open_wire, pack
 from redisflow.errors import BackendError
-
-if TYPE_CHECKING:
-    from redisflow.backend.link import Command
 
 Listener: TypeAlias = Callable[[bytes | None], None]
 _PING_S = 5.0
@@ -97,7 +92,7 @@ class Channels:
     def _flush(self) -> None:
         out, self._out = self._out, []
         if self._wire is not None:
-            self._wire.write(b"".join(map(hiredis.pack_command, out)))
+            self._wire.write(b"".join(map(pack, out)))
 
     async def _serve(self) -> None:
         backoff = Backoff()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from redis.crc import key_slot
 
 from redisflow.backend.caller import Caller
-from redisflow.backend.link import STALL_S, Call, Command, Parse
+from redisflow.backend.link import STALL_S, Call, Parse
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.single import ServerEndpoint, SingleServer
-from redisflow.backend.wire import Refusal, open_wire
+from redisflow.backend.wire import Command, Refusal, open_wire
 from redisflow.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:

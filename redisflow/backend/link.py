@@ -13,16 +13,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import hiredis
-
 from redisflow.backend.outage import Backoff, OutageLog
-from redisflow.backend.wire import PASSING, Endpoint, Refusal, Wire, open_wire
+from redisflow.backend.wire import PASSING, Command, Endpoint, Refusal, Wire, open_wire, pack
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Command: TypeAlias = tuple[Any, ...]
 Parse: TypeAlias = Callable[[Any], Any]
 Call: TypeAlias = tuple["asyncio.Future[Any]", Parse | None, bytes, Command]
 
@@ -57,7 +54,7 @@ class Link:
         """Called when the connection has been lost, or could not be made."""
         self._endpoint = endpoint
         self._outage = outage
-        self._texts = texts or {}
+        self._texts = texts if texts is not None else {}
         self._stall_s = stall_s
         self._batches_at_most = batches
         self._loop = asyncio.get_running_loop()
@@ -80,7 +77,7 @@ class Link:
     def send(self, command: Command, parse: Parse | None = None) -> asyncio.Future[Any]:
         """Send a command; the future holds its reply, as `parse` makes it. A future that is done is not waited for."""
         future = self._new_future()
-        self._waiting.append((future, parse, hiredis.pack_command(command), command))
+        self._waiting.append((future, parse, pack(command), command))
         if self._wakes:
             self._wakes = False
             self._loop.call_soon(self._flush)
@@ -203,7 +200,7 @@ class Link:
             return
         if code == "NOSCRIPT" and command[1] in self._texts:
             command = ("EVAL", self._texts[command[1]], *command[2:])
-            again.append((future, parse, hiredis.pack_command(command), command))
+            again.append((future, parse, pack(command), command))
         elif code in PASSING:
             self._trouble(refusal.words)
             if not self._deferred:
@@ -248,12 +245,15 @@ class Link:
         self._waiting.extendleft(reversed(self._unanswered))
         self._unanswered.clear()
         self._batches.clear()
+        if not self._waiting and not self._deferred:
+            # Some servers close what is idle for long: no outage, and the next call connects anew.
+            self._wakes = True
+            return
         self._trouble(why)
         if self._connecting is None:
             self._connecting = self._loop.create_task(self._connect(delayed=True), name="redisflow connect")
 
     async def _connect(self, *, delayed: bool) -> None:
-        # With nothing to send it still connects: the next call then finds an open connection.
         try:
             while True:
                 if delayed:
@@ -295,3 +295,4 @@ def _fail(calls: Iterable[Call], error: BackendError) -> None:
     for future, *_ in calls:
         if not future.done():
             future.set_exception(error)
+            future.exception()  # nobody may be waiting any more; then it is not worth a line in the log

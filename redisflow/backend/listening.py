@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class Ticks:
 
 
 @asynccontextmanager
-async def watch(server: Transport, prefix: str, channel: str, timeout_s: float) -> AsyncIterator[AsyncIterator[None]]:
+async def watch(server: Transport, prefix: str, channel: str, timeout_s: float) -> AsyncGenerator[AsyncIterator[None]]:
     """Ticks of a channel. It is entered when none can be missed, or after `timeout_s` without the server."""
     ticks = Ticks()
     confirmed = server.subscribe(prefix, channel, ticks.tick)
@@ -50,7 +50,7 @@ async def watch(server: Transport, prefix: str, channel: str, timeout_s: float) 
 @asynccontextmanager
 async def listen(
     server: Transport, prefixes: Sequence[str], worker: str, lost: Callable[[str], None]
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     """Call `lost` with each run that is taken from the worker, in any partition."""
 
     def hear(run_id: bytes | None) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redisflow.backend.connect import Target
-    from redisflow.backend.link import Command, Parse
+    from redisflow.backend.link import Parse
     from redisflow.backend.scripts import Scripts
+    from redisflow.backend.wire import Command
 
 _WRITERS = frozenset({"EVALSHA", "EVAL", "LPUSH"})
 
@@ -70,10 +71,16 @@ class MemoryStore:
             self._wakers.remove(wake)
 
 
-@functools.cache
+_stores: dict[str, MemoryStore] = {}
+_stores_lock = threading.Lock()
+
+
 def store_named(name: str) -> MemoryStore:
     """The server of this name in this process."""
-    return MemoryStore()
+    with _stores_lock:
+        if name not in _stores:
+            _stores[name] = MemoryStore()
+        return _stores[name]
 
 
 class MemoryServer:

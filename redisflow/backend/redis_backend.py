@@ -18,6 +18,7 @@ from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole, split_claims
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.patience import Patience
+from redisflow.backend.row_batches import LARGE_BYTES, RowBatches
 from redisflow.backend.scripts import Clock, load_scripts
 from redisflow.backend.servers import MEMORY_PRODUCT, read_info, report_on
 from redisflow.backend.transports import make_transport
@@ -48,8 +49,6 @@ LAYOUT = 1
 # What a claim brings of each run's history, and of all together; the rest is read after it, in pieces.
 RUN_BYTES = 256 * 1024
 ALL_BYTES = 1024 * 1024
-# A larger payload goes on the second connection.
-LARGE_BYTES = 64 * 1024
 
 
 class RedisBackend:
@@ -113,6 +112,7 @@ class RedisBackend:
         try:
             return prefixes[partition_of(run_id)]
         except IndexError:
+            self._server()  # one that is not open knows no partitions, and says so
             msg = f"run {run_id} is of a partition that namespace {self._namespace!r} does not have"
             raise BackendError(msg) from None
 
@@ -126,23 +126,28 @@ class RedisBackend:
         patience = Patience(transport, self._timeout_s)
         try:
             await patience.wait(transport.load(self._scripts))
-            first = self._prefix(0)
-            command = self._scripts.open_namespace.call(first, partitions=self._wanted_partitions, layout=LAYOUT)
-            _, partitions, layout = await patience.give(transport.send(first, command))
-            if int(layout) > LAYOUT:
-                msg = (
-                    f"namespace {self._namespace!r} was written by a newer redisflow (layout {int(layout)}, this one"
-                    f" knows {LAYOUT}): upgrade redisflow here"
-                )
-                raise UnsuitableServer(msg)
+            partitions = await self._read_layout(transport, patience)
         except BaseException:
             await transport.close()
             raise
-        self._prefixes = tuple(self._prefix(number) for number in range(int(partitions)))
+        self._prefixes = tuple(self._prefix(number) for number in range(partitions))
         self._patience = patience
         self._histories = Histories(transport, self._scripts)
+        self._batches = RowBatches(transport)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._transport = transport
+
+    async def _read_layout(self, transport: Transport, patience: Patience) -> int:
+        first = self._prefix(0)
+        command = self._scripts.open_namespace.call(first, partitions=self._wanted_partitions, layout=LAYOUT)
+        _, partitions, layout = await patience.give(transport.send(first, command))
+        if int(layout) > LAYOUT:
+            msg = (
+                f"namespace {self._namespace!r} was written by a newer redisflow (layout {int(layout)}, this one knows"
+                f" {LAYOUT}): upgrade redisflow here"
+            )
+            raise UnsuitableServer(msg)
+        return int(partitions)
 
     def _prefix(self, partition: int) -> str:
         return f"rf:{{{self._namespace}:{partition}}}:"
@@ -172,9 +177,7 @@ class RedisBackend:
     async def create_run(self, new: NewRun) -> Created | Conflict:
         """Store a run and make it available; BackpressureError where the server is out of memory."""
         prefix, idem = self._prefix_of(new.run_id), new.idempotency
-        command = (
-            *self._create,
-            prefix,
+        row = (
             new.run_id,
             new.workflow,
             new.version or "",
@@ -184,9 +187,8 @@ class RedisBackend:
             _when(new.deadline),
             *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else ("", "", "")),
         )
-        server = self._server()
-        future = server.send(prefix, command, replies.created, bulk=len(new.input) > LARGE_BYTES)
-        made = await self._patience.give(future)
+        self._server()
+        made = await self._patience.give(self._batches.add(self._create, prefix, row, len(new.input), replies.created))
         return Created(new.run_id, existing=False) if made == "created" else made
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
@@ -198,7 +200,7 @@ class RedisBackend:
     async def get_end(self, run_id: str) -> RunEnd | None:
         """Only how it ended, or that it did not; None where it is not stored."""
         prefix = self._prefix_of(run_id)
-        command = ("HMGET", f"{prefix}run:{run_id}", "w", "s", "o", "er", "ca")
+        command = self._scripts.await_run.call(prefix, run_id=run_id)
         end: RunEnd | None = await self._patience.give(self._server().send(prefix, command, replies.end))
         return end
 
@@ -246,26 +248,29 @@ class RedisBackend:
         self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
     ) -> asyncio.Future[Verdict]:
         """Append records and go on holding the run."""
-        after = str(extension.after)
         forget = "crashes" if forget_crashes else ""
-        return self._hold_call(self._commit, hold, extension, (after, renew_for or "", forget), 0)
+        return self._add_row(self._commit, hold, extension, (renew_for or "", forget), 0)
 
     def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> asyncio.Future[Verdict]:
         """Append records and let the run wait until it is due."""
-        return self._hold_call(self._park, hold, extension, (str(extension.after), reason, due_at_ms), 0)
+        prefix, before = self._prefix_of(hold.run_id), extension.before
+        shown = (hold.run_id, hold.fence, hold.entry, str(before), str(extension.after))
+        command = (*self._park, prefix, *shown, reason, due_at_ms, *extension.records)
+        bulk = extension.after.bytes - before.bytes > LARGE_BYTES
+        return self._server().send(prefix, command, replies.verdict, bulk=bulk)
 
     def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> asyncio.Future[Verdict]:
         """Append records and end the run: `succeeded` with its output, or `failed` with its failure."""
-        return self._hold_call(self._finish, hold, extension, (str(extension.after), status, payload), len(payload))
+        return self._add_row(self._finish, hold, extension, (status, payload), len(payload))
 
-    def _hold_call(
+    def _add_row(
         self, head: tuple[Any, ...], hold: Hold, extension: Extension, rest: tuple[Any, ...], size: int
     ) -> asyncio.Future[Verdict]:
-        prefix = self._prefix_of(hold.run_id)
-        before = extension.before
-        command = (*head, prefix, hold.run_id, hold.fence, hold.entry, str(before), *rest, *extension.records)
-        bulk = size + extension.after.bytes - before.bytes > LARGE_BYTES
-        return self._server().send(prefix, command, replies.verdict, bulk=bulk)
+        before, after, records = extension.before, extension.after, extension.records
+        row = (hold.run_id, hold.fence, hold.entry, str(before), str(after), *rest, len(records), *records)
+        size += after.bytes - before.bytes
+        self._server()
+        return self._batches.add(head, self._prefix_of(hold.run_id), row, size, replies.verdict_of_row)
 
     def release_run(self, hold: Hold) -> asyncio.Future[Verdict]:
         """Hand the run back for another worker, now."""

@@ -15,11 +15,23 @@ def verdict(reply: Any) -> Verdict:
     return _VERDICTS[reply[0]]
 
 
+def verdict_of_row(reply: bytes) -> Verdict:
+    """Of a holder's call among others."""
+    known = _VERDICTS.get(reply)
+    if known is None:
+        msg = f"a run could not be written: the server answered {reply!r}"
+        raise BackendError(msg)
+    return known
+
+
 def created(reply: Any) -> str | Created | Conflict:
-    """Of create_run; a new run's id is known to its caller."""
+    """Of one run of create_run; a new run's id is known to its caller."""
     word = reply[0]
     if word == b"created":
         return "created"
+    if word == b"broken":
+        msg = "the run could not be created: a key of the namespace holds something else than redisflow wrote"
+        raise BackendError(msg)
     run_id = reply[1].decode()
     return Created(run_id, existing=True) if word == b"existing" else Conflict(run_id)
 
@@ -36,18 +48,16 @@ def canceled(reply: Any) -> str | None:
 
 
 def end(reply: Any) -> RunEnd | None:
-    """Of `HMGET w s o er ca`."""
-    workflow, status, output, error, cause = reply
-    if status is None or workflow is None:
-        return None
-    ended = status in (b"succeeded", b"failed", b"canceled")
-    return RunEnd(
-        workflow.decode(),
-        status_of(status),
-        output if ended else None,
-        error if ended else None,
-        cause.decode() if cause else None,
-    )
+    """Of await_run."""
+    match reply:
+        case [b"ended", workflow, status, output, error, cause]:
+            return RunEnd(
+                workflow.decode(), status_of(status), output, error, None if cause is None else cause.decode()
+            )
+        case [b"not yet", workflow, status]:
+            return RunEnd(workflow.decode(), status_of(status), None, None, None)
+        case _:
+            return None
 
 
 def status_of(stored: bytes) -> str:

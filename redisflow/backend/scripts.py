@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 _DECLARATION = re.compile(r"^local (\w+) *= *(KEYS|ARGV)\[(\d+)\] *-- *(\w+)")
 _TAIL = re.compile(r"^local (\w+) *= *(\d+) *-- *tail")
+_ROWS = re.compile(r"^local (\w+) *= *1 *-- *rows +([\w ]+?)( \| records)?$")
 _INCLUDE = re.compile(r"^-- @include (lib/\w+\.lua)$", re.MULTILINE)
 _SHEBANG = re.compile(r"\A#!lua.*\n")
 
@@ -45,46 +46,56 @@ class Script:
     names: tuple[str, ...]
     tail: str | None
     """What the open end of the arguments holds, or None where there is none."""
+    rows: bool = False
+    """Whether one call carries many runs: `names` are then the arguments of each, and `tail` what follows them."""
     sha: str = field(init=False)
     _pick: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Name it as the server will."""
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
-        object.__setattr__(self, "_pick", itemgetter(*self.names) if len(self.names) > 1 else None)
+        object.__setattr__(self, "_pick", _picker(self.names))
 
     def call(self, prefix: str, tail: Iterable[Any] = (), /, **arguments: Any) -> tuple[Any, ...]:
-        """The command that runs it. TypeError where a name is missing, unknown, or there is no open end."""
+        """The command that runs it (for one run). TypeError where a name is missing, unknown, or has no open end."""
         if len(arguments) != len(self.names):
-            self._refuse(arguments)
+            raise self._refusal(arguments)
         try:
-            if self._pick is not None:
-                picked = self._pick(arguments)
-            else:
-                picked = tuple(arguments[name] for name in self.names)
+            picked = self._pick(arguments)
         except KeyError:
-            self._refuse(arguments)
+            raise self._refusal(arguments) from None
+        if tail and self.tail is None:
+            msg = f"{self.name} takes no open end of arguments"
+            raise TypeError(msg)
+        if self.rows and self.tail is not None:
+            tail = list(tail)
+            return ("EVALSHA", self.sha, "1", prefix, *picked, len(tail), *tail)
         if tail:
-            if self.tail is None:
-                msg = f"{self.name} takes no open end of arguments"
-                raise TypeError(msg)
             return ("EVALSHA", self.sha, "1", prefix, *picked, *tail)
         return ("EVALSHA", self.sha, "1", prefix, *picked)
 
     def head(self, *names: str) -> tuple[Any, ...]:
-        """The beginning of its command, for a caller that builds hot commands itself: the prefix and the arguments
-        follow in the order of `names`, which is checked here, once. TypeError where it is not the script's own.
+        """The beginning of its command, for a caller that builds hot commands itself.
+
+        The prefix and the arguments follow in the order of `names`, which is checked here, once: TypeError where it is
+        not the script's own.
         """
         if names != self.names:
-            self._refuse(dict.fromkeys(names))
+            raise self._refusal(dict.fromkeys(names))
         return ("EVALSHA", self.sha, "1")
 
-    def _refuse(self, arguments: Mapping[str, Any]) -> None:
+    def _refusal(self, arguments: Mapping[str, Any]) -> TypeError:
         given, wanted = set(arguments), set(self.names)
-        msg = (
+        return TypeError(
             f"{self.name}({', '.join(self.names)}): missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}"
         )
-        raise TypeError(msg)
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """All of these values at once; a picker of a single name would give the value itself."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda arguments: tuple(arguments[name] for name in names)
 
 
 def _folder() -> Path:
@@ -109,6 +120,7 @@ def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
         text = _SHEBANG.sub("", text)
     names: list[str] = []
     tail = None
+    rows = False
     for line in text.splitlines():
         declared = _DECLARATION.match(line)
         if declared and declared[2] == "ARGV":
@@ -121,7 +133,9 @@ def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
             if int(opened[2]) != len(names) + 1:
                 msg = f"{name}.lua: its open end begins at {opened[2]}, expected {len(names) + 1}"
                 raise ValueError(msg)
-    return Script(name, text, tuple(names), tail)
+        if rowed := _ROWS.match(line):
+            names, rows, tail = rowed[2].split(), True, "records" if rowed[3] else None
+    return Script(name, text, tuple(names), tail, rows)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def check_server(report: ServerReport) -> list[str]:
             " `maxmemory-policy noeviction` in its configuration, or `CONFIG SET maxmemory-policy noeviction` at once"
         )
         raise UnsuitableServer(msg)
-    warnings = []
+    warnings: list[str] = []
     if not report.persistent:
         warnings.append(
             f"{report.product} {shown} keeps nothing on disk: a restart loses every run. Set `appendonly yes`"

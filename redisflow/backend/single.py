@@ -14,10 +14,10 @@ from redis.backoff import NoBackoff
 from redisflow.backend.caller import Caller
 from redisflow.backend.channels import Channels, Listener
 from redisflow.backend.connect import Target, handshake
-from redisflow.backend.link import STALL_S, Call, Command, Link, Parse
+from redisflow.backend.link import STALL_S, Call, Link, Parse
 from redisflow.backend.outage import OutageLog
 from redisflow.backend.pops import Popper
-from redisflow.backend.wire import CONNECT_S
+from redisflow.backend.wire import CONNECT_S, Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +54,8 @@ class ServerEndpoint:
         }
         if target.tls:
             options |= {"ssl": True, **target.ssl_files}
-        sentinel = Sentinel(list(target.hosts), sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        make: Any = Sentinel  # published without complete types
+        sentinel = make(list(target.hosts), sentinel_kwargs=options)
         try:
             host, port = await sentinel.discover_master(target.service)
         except exceptions.RedisError as error:

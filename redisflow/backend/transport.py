@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redisflow.backend.channels import Listener
-    from redisflow.backend.link import Command, Parse
+    from redisflow.backend.link import Parse
     from redisflow.backend.scripts import Scripts
+    from redisflow.backend.wire import Command
 
 
 class BlockingCalls(Protocol):

@@ -10,9 +10,9 @@ from redisflow.contract import Upkeep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redisflow.backend.link import Command
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.transport import Transport
+    from redisflow.backend.wire import Command
 
 # Entries or runs that one script call looks at: below 5 ms of the server's time.
 _STEP = 100

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import hiredis
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 _NOT_YET: Any = object()
+Command: TypeAlias = tuple[Any, ...]
+# Its stub knows tuples of one element only.
+pack: Callable[[Command], bytes] = cast("Any", hiredis).pack_command
 # Refusals by which the server says that it did not execute the call, and that this passes.
 PASSING = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "UNBLOCKED"})
 
@@ -43,7 +46,7 @@ class Endpoint(Protocol):
     """Where a server is at present, and what it wants to hear first."""
 
     @property
-    def handshake(self) -> Sequence[tuple[Any, ...]]:
+    def handshake(self) -> Sequence[Command]:
         """Commands to be answered before anything else."""
         ...
 
@@ -121,7 +124,7 @@ class Wire(asyncio.Protocol):
                 self._transport.abort()
             self.on_lost(why)
 
-    async def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands and wait for their replies; only before the connection is handed to its owner."""
         if not commands:
             return []
@@ -140,7 +143,7 @@ class Wire(asyncio.Protocol):
         self.on_replies, self.on_lost = take, lost
         if self._lost is not None:
             lost(self._lost)
-        self.write(b"".join(hiredis.pack_command(command) for command in commands))
+        self.write(b"".join(pack(command) for command in commands))
         try:
             return await done
         finally:

@@ -1,54 +1,181 @@
-"""A call of the workflow's code that is open: asked for in this pass, and where it stands."""
+"""The calls of this pass that are open: asked for by workflow code, and where each of them stands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+import asyncio
+import heapq
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from redisflow.authoring.options import StepPlan
-from redisflow.engine.history import CallKind, Recorded
-from redisflow.engine.loop import WorkflowFuture, WorkflowLoop
-from redisflow.payload import PayloadType
-from redisflow.records import Call
+from redisflow.authoring.step_call import StepCall
+
+if TYPE_CHECKING:
+    from redisflow.authoring.options import StepPlan
+    from redisflow.engine.history import CallKind, Recorded
+    from redisflow.payload import PayloadType
+    from redisflow.records import Call
 
 CallState = Literal["asked", "ready", "running", "waiting", "recorded", "given up"]
 
 
-@dataclass(slots=True, eq=False)
-class OpenCall:
+class Desk(Protocol):
+    """Where a call goes when it begins, and when it is given up."""
+
+    def begin_step(self, call: OpenStep) -> CallFuture:
+        """It was awaited."""
+        ...
+
+    def begin_sleep(self, call: OpenSleep) -> CallFuture:
+        """It was awaited."""
+        ...
+
+    def give_up(self, call: OpenCall) -> None:
+        """Nobody waits for it any more."""
+        ...
+
+
+class OpenCall(StepCall[Any]):
     """One `step.*` call of this pass."""
 
-    kind: CallKind
-    call: Call
-    recorded: Recorded | None
-    state: CallState = "asked"
-    future: CallFuture | None = None
-    attempt: int = 1
+    __slots__ = ("_desk", "due_at_ms", "future", "place", "recorded", "state")
+
+    kind: ClassVar[CallKind]
+
+    def __init__(self, place: Call, recorded: Recorded | None, desk: Desk) -> None:
+        """`recorded` is what the record of earlier passes holds of it."""
+        super().__init__(place.key, place.ordinal)
+        self.place = place
+        self.recorded = recorded
+        self.state: CallState = "asked"
+        self.future: CallFuture | None = None
+        self.due_at_ms = 0
+        self._desk = desk
+
+    def _drop(self) -> None:
+        self.state = "given up"
+
+    def give_up(self) -> None:
+        """The task that waited for it was cancelled."""
+        self.future = None
+        self._desk.give_up(self)
+
+    @abstractmethod
+    def _begin(self) -> CallFuture: ...
+
+
+class OpenStep(OpenCall):
+    """A `step.run`."""
+
+    __slots__ = ("args", "attempt", "fn", "kwargs", "needs", "payload", "plan")
+
+    kind = "run"
+    attempt: int
     """The attempt that runs, or the next one."""
-    due_at_ms: int = 0
-    plan: StepPlan | None = None
-    fn: Callable[..., Any] | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] | None = None
-    payload: PayloadType[Any] | None = None
-    sleep_ms: int = 0
-    sleep_is_relative: bool = True
+    needs: int
+    """How many records must be stored before its body may start: those that its being asked rests on."""
+    plan: StepPlan
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    payload: PayloadType[Any]
+
+    def _begin(self) -> CallFuture:
+        return self._desk.begin_step(self)
 
 
-class CallFuture(WorkflowFuture[Any]):
+class OpenSleep(OpenCall):
+    """A durable sleep."""
+
+    __slots__ = ("is_relative", "ms")
+
+    kind = "sleep"
+    ms: int
+    is_relative: bool
+    """`ms` counts from when it begins, else since 1970."""
+
+    def _begin(self) -> CallFuture:
+        return self._desk.begin_sleep(self)
+
+
+class CallFuture(asyncio.Future[Any]):
     """What workflow code waits on for a call; cancelling it gives the call up."""
 
-    __slots__ = ("_give_up",)
+    __slots__ = ("call",)
 
-    def __init__(self, loop: WorkflowLoop, give_up: Callable[[], None]) -> None:
-        """Made when the call is awaited."""
-        super().__init__(loop.next_number(), loop=loop)
-        self._give_up = give_up
+    call: OpenCall
 
     def cancel(self, msg: Any | None = None) -> bool:
         """The task that waits here was cancelled."""
         if not super().cancel(msg):
             return False
-        self._give_up()
+        self.call.give_up()
         return True
+
+
+class Agenda:
+    """What is to be done for the open calls: bodies that are ready, bodies that run, due times that are waited for."""
+
+    __slots__ = ("_ready", "_waiting", "gave_up", "running")
+
+    def __init__(self) -> None:
+        """Nothing is to be done."""
+        self._ready: deque[OpenStep] = deque()
+        self._waiting: list[tuple[int, int, OpenCall]] = []
+        self.running: dict[str, OpenStep] = {}
+        self.gave_up: list[str] = []
+        """Keys of bodies that run and that nobody wants any more."""
+
+    def make_ready(self, call: OpenStep, needs: int) -> None:
+        """Its body may start once `needs` records are stored."""
+        call.state = "ready"
+        call.needs = needs
+        self._ready.append(call)
+
+    def wait(self, call: OpenCall, due_at_ms: int) -> None:
+        """Nothing happens to it until it is due."""
+        call.state = "waiting"
+        call.due_at_ms = due_at_ms
+        heapq.heappush(self._waiting, (due_at_ms, call.ordinal, call))
+
+    def give_up(self, call: OpenCall) -> None:
+        """Nobody waits for it any more. In the queues it is skipped when its turn comes."""
+        if call.state == "running":
+            del self.running[call.key]
+            self.gave_up.append(call.key)
+        call.state = "given up"
+
+    def take_ready(self, stored: int) -> OpenStep | None:
+        """The next body to start, if one may start now; it runs from here on."""
+        if not self._has_ready() or self._ready[0].needs > stored:
+            return None
+        call = self._ready.popleft()
+        call.state = "running"
+        self.running[call.key] = call
+        return call
+
+    def take_due(self, now_ms: int) -> OpenCall | None:
+        """The next call that is due: by its time, then by its place in the code."""
+        call = self.next_waiting()
+        if call is None or call.due_at_ms > now_ms:
+            return None
+        heapq.heappop(self._waiting)
+        return call
+
+    def next_waiting(self) -> OpenCall | None:
+        """The call that is due first, not before now or later."""
+        waiting = self._waiting
+        while waiting and waiting[0][2].state != "waiting":
+            heapq.heappop(waiting)
+        return waiting[0][2] if waiting else None
+
+    def is_busy(self) -> bool:
+        """Whether a body runs, or is ready to."""
+        return bool(self.running) or self._has_ready()
+
+    def _has_ready(self) -> bool:
+        ready = self._ready
+        while ready and ready[0].state != "ready":
+            ready.popleft()
+        return bool(ready)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from redisflow.contract import Extension
 
+# Those that every run needs are not frozen, though nobody changes them: a frozen dataclass takes three times as long
+# to make (0.4 against 1.2 us for RunBody).
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class RunBody:
     """Run this attempt of a step, on the worker's loop or in a thread."""
 
@@ -18,7 +21,7 @@ class RunBody:
     attempt: int
     fn: Callable[..., Any]
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    kwargs: Mapping[str, Any]
     timeout_ms: int | None
     idempotency_key: str
 
@@ -35,7 +38,7 @@ class GoOn:
     """The holder keeps the run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Park:
     """Nothing runs: let the run wait until it is due."""
 
@@ -43,7 +46,7 @@ class Park:
     due_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """The run has ended."""
 
@@ -59,12 +62,15 @@ class Suspend:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+Move: TypeAlias = GoOn | Park | Finish | Suspend
+
+
+@dataclass(slots=True)
 class Commit:
     """Write these records, and what then becomes of the run. One is in flight at a time."""
 
     extension: Extension
-    then: GoOn | Park | Finish | Suspend
+    then: Move
 
 
 Command: TypeAlias = RunBody | CancelBody | Commit

@@ -6,11 +6,11 @@ that differs, so that the message can show the line of the record beside what th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from redisflow.engine.refusals import calling_line
 from redisflow.errors import NonDeterminismError
 from redisflow.records import (
     AttemptFailed,
@@ -35,15 +35,18 @@ class Recorded:
     kind: CallKind
     call: Call
     attempts: int = 0
-    """Attempts that failed, where another one is due."""
+    """Attempts that failed."""
     due_at_ms: int | None = None
+    """When it goes on; None once it has ended."""
+    has_ended: bool = False
 
 
 @dataclass(slots=True)
 class History:
     """The live records of earlier passes."""
 
-    undelivered: deque[tuple[int, Deliverable]] = field(default_factory=deque)
+    deliverable: list[tuple[int, Deliverable]] = field(default_factory=list)
+    """What workflow code was given or is to be given, with the records' numbers."""
     by_key: dict[str, Recorded] = field(default_factory=dict)
     by_ordinal: dict[int, Recorded] = field(default_factory=dict)
     restarts: list[tuple[int, str]] = field(default_factory=list)
@@ -69,14 +72,15 @@ class History:
 
     def _add(self, number: int, record: Record) -> None:
         assert not isinstance(record, WorkflowAttemptFailed)  # noqa: S101  # narrowing: `of` sorts these out
-        kind: CallKind = "sleep" if isinstance(record, TimerAsked | TimerFired) else "run"
+        kind: CallKind = "sleep" if isinstance(record, (TimerAsked, TimerFired)) else "run"
         known = self.by_key.get(record.call.key)
         if known is None:
             known = self.by_key[record.call.key] = Recorded(kind, record.call)
             self.by_ordinal[record.call.ordinal] = known
         match record:
             case StepSucceeded() | StepFailed() | TimerFired():
-                self.undelivered.append((number, record))
+                self.deliverable.append((number, record))
+                known.has_ended, known.due_at_ms = True, None
             case AttemptFailed():
                 known.attempts, known.due_at_ms = record.attempt, record.due_at_ms
             case TimerAsked():
@@ -89,27 +93,30 @@ class History:
             other = self.by_ordinal.get(call.ordinal)
             if other is None:
                 return None
-            raise NonDeterminismError(_difference(other, kind, call))
+            raise _asked_for_another(other, kind, call)
         if known.kind != kind or known.call != call:
-            raise NonDeterminismError(_difference(known, kind, call))
+            raise _asked_for_another(known, kind, call)
         return known
 
 
-def _difference(known: Recorded, kind: CallKind, call: Call) -> str:
+NO_HISTORY = History()
+"""Of a run that begins; nobody adds to it."""
+
+
+def never_asked(known: Recorded) -> NonDeterminismError:
+    """The record holds a call that the code has not made by the time at which it had made it."""
+    return NonDeterminismError(_difference(known, "does not ask for it, or does not wait for it, at this point"))
+
+
+def _asked_for_another(known: Recorded, kind: CallKind, call: Call) -> NonDeterminismError:
+    return NonDeterminismError(_difference(known, f"{_line(kind, call)}, {calling_line()}"))
+
+
+def _difference(known: Recorded, instead: str) -> str:
     return (
         "the code no longer does what the record of this run says. Deploy code that matches, or start the run anew\n"
         f"  - record: {_line(known.kind, known.call)}\n"
-        f"  + code:   {_line(kind, call)}"
-    )
-
-
-def never_asked(record: Deliverable) -> NonDeterminismError:
-    """The record holds a step that the code did not ask for by the time it ended."""
-    kind = "sleep" if isinstance(record, TimerFired) else "run"
-    return NonDeterminismError(
-        "the code no longer does what the record of this run says. Deploy code that matches, or start the run anew\n"
-        f"  - record: {_line(kind, record.call)}\n"
-        "  + code:   does not ask for it at this point"
+        f"  + code:   {instead}"
     )
 
 

@@ -25,25 +25,29 @@ def judge_attempt(
     payload: PayloadType[Any],
     around: tuple[Callable[[], float], int],
     times: tuple[int, int, int],
-) -> StepSucceeded | StepFailed | AttemptFailed:
-    """The record of an attempt. `around` is (entropy, payload limit), `times` (started, ended, now for due times)."""
+) -> tuple[StepSucceeded | StepFailed | AttemptFailed, Any]:
+    """The record of an attempt, and the value that it gives to workflow code: what the record decodes to.
+
+    `around` is (entropy, payload limit), `times` (started, ended, now for due times).
+    """
     entropy, limit = around
     started_at_ms, at_ms, now_ms = times
     match outcome:
         case Returned():
             try:
-                data = payload.encode(outcome.value)
-                check_size(data, limit, f"the result of step {call.key!r}")
+                data, value = payload.record(outcome.value)
+                if len(data) > limit:
+                    check_size(data, limit, f"the result of step {call.key!r}")
             except CannotRecord as error:
                 # Trying again would return the same kind of value.
-                return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False)
-            return StepSucceeded(call, attempt, started_at_ms, at_ms, data)
+                return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False), None
+            return StepSucceeded(call, attempt, started_at_ms, at_ms, data), value
         case Raised():
             failure = Failure.of(outcome.error)
             wait_ms = delay_ms(policy, attempt, outcome.error, entropy())
             if wait_ms is None:
-                return StepFailed(call, attempt, started_at_ms, at_ms, failure, timed_out=outcome.timed_out)
-            return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, now_ms + wait_ms)
+                return StepFailed(call, attempt, started_at_ms, at_ms, failure, timed_out=outcome.timed_out), None
+            return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, now_ms + wait_ms), None
         case _:
             assert_never(outcome)
 
@@ -64,7 +68,8 @@ def judge_workflow(
     if error is None:
         try:
             data = definition.spec.output.encode(main.result())
-            check_size(data, limit, f"the output of workflow {definition.spec}")
+            if len(data) > limit:
+                check_size(data, limit, f"the output of workflow {definition.spec}")
         except CannotRecord as refused:
             return Finish("failed", describe_failure(refused))
         return Finish("succeeded", data)

@@ -132,7 +132,7 @@ def _leaf_changed(was: Any, now: Any) -> bool:
         # Signaling NaN cannot even be compared.
         return str(was) != str(now)
     # Datetimes of one instant may be unequal, where clocks are set back; NaN is unequal to itself.
-    return not isinstance(was, (datetime, time)) and was == was and was != now
+    return not isinstance(was, (datetime, time)) and was == was and was != now  # noqa: PLR0124
 
 
 def _object_change(was: object, now: object, path: str) -> str | None:

@@ -92,20 +92,14 @@ class PayloadType(Generic[T]):
         """Return the bytes to record; raises CannotRecord if they would not come back as this value."""
         if self._adapter is None or type(value) is self._exact:
             return codec.encode(value)
-        data = self._encode_by_annotation(value, self._adapter)
-        if self._needs_comparison():
-            self._compare(value, data)
-        return data
+        return self._record_by_annotation(value, self._adapter)[0]
 
     def record(self, value: object) -> tuple[bytes, T]:
         """Return the bytes to record, and the value that they decode to: what every pass sees, the first one too."""
-        if type(value) in _CONSTANTS and (self._adapter is None or type(value) is self._exact):
-            return codec.encode(value), cast("T", value)
-        if self._adapter is None:
+        if self._adapter is None or type(value) is self._exact:
             data = codec.encode(value)
-            return data, codec.decode(data)
-        data = self._encode_by_annotation(value, self._adapter)
-        return data, self._compare(value, data) if self._needs_comparison() else self.decode(data)
+            return data, cast("T", value) if type(value) in _CONSTANTS else codec.decode(data)
+        return self._record_by_annotation(value, self._adapter)
 
     def decode(self, data: bytes) -> T:
         """Return the recorded value; raises CannotDecode if the bytes are not what the annotation says."""
@@ -114,48 +108,52 @@ class PayloadType(Generic[T]):
             return cast("T", value)
         try:
             # Strictness would refuse what stands for a model or an enum; values were recorded under their own names.
-            return cast("T", self._adapter.validate_python(value, strict=False, by_alias=False, by_name=True))
+            return cast("T", self._adapter.validator.validate_python(value, strict=False, by_alias=False, by_name=True))
         except Exception as error:  # validators are code of users
             message = f"the recorded value is not a {self.name}: {_short(error)}"
             raise CannotDecode(message) from error
 
-    def _encode_by_annotation(self, value: object, adapter: TypeAdapter[Any]) -> bytes:
+    def _record_by_annotation(self, value: object, adapter: TypeAdapter[Any]) -> tuple[bytes, T]:
         try:
             # round_trip leaves out what is computed; warnings tell of values that are not what the annotation says.
-            plain = adapter.dump_python(value, mode="python", by_alias=False, round_trip=True, warnings="error")
+            plain = adapter.serializer.to_python(value, by_alias=False, round_trip=True, warnings="error")
         except Exception as error:  # serializers are code of users
             message = (
                 f"a value of type {type(value).__qualname__} does not fit its annotation {self.name}: {_short(error)}"
             )
             raise CannotRecord(message) from error
         if not self._traits.built_in:
-            return codec.encode(plain, lower=lower)
+            data = codec.encode(plain, lower=lower)
+            return data, self._read_back(value, data, compare=self._leaves_it_open())
         try:
-            return codec.encode(value)
+            data = codec.encode(value)
         except CannotRecord as refusal:
             # A subclass, such as numpy's float, may stand where the annotation names its base.
             data = codec.encode(plain, lower=lower)
             try:
-                self._compare(value, data)
+                return data, self._read_back(value, data, compare=True)
             except CannotRecord:
                 raise refusal from None
-            return data
+        return data, self._read_back(value, data, compare=False)
 
-    def _needs_comparison(self) -> bool:
-        traits = self._traits
-        if traits.built_in:
-            return False
-        # Only a class that has subclasses can stand for an instance of one.
-        return not traits.faithful or any(kind.__subclasses__() for kind in traits.classes)
+    def _leaves_it_open(self) -> bool:
+        """Whether a value may come back as another one without an error."""
+        if not self._traits.faithful:
+            return True
+        for kind in self._traits.classes:  # noqa: SIM110 - any() would cost more than all that it asks
+            # Only where a class has subclasses can an instance of one stand for it.
+            if kind.__subclasses__():
+                return True
+        return False
 
-    def _compare(self, value: object, data: bytes) -> T:
+    def _read_back(self, value: object, data: bytes, *, compare: bool) -> T:
         try:
             decoded = self.decode(data)
         except CannotDecode as error:
+            # Objects are not validated again when they are given: they may hold what their own type refuses.
             message = f"a value of type {type(value).__qualname__} would not come back from its record: {error}"
             raise CannotRecord(message) from error
-        change = first_change(value, decoded)
-        if change is not None:
+        if compare and (change := first_change(value, decoded)) is not None:
             message = f"the annotation {self.name} does not restore this value: {change}"
             raise CannotRecord(message)
         return decoded

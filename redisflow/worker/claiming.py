@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from redisflow.contract import Backend, Claim, ClaimBatch
 from redisflow.worker.clock import ClaimClock
@@ -33,7 +33,7 @@ class Taker(Protocol):
         ...
 
     def give_back(self, places: int) -> None:
-        """Places that were set aside and not used."""
+        """The places that were set aside; the claim is over."""
         ...
 
     async def wait_for_room(self) -> None:
@@ -41,7 +41,7 @@ class Taker(Protocol):
         ...
 
     def take(self, claim: Claim, clock: ClaimClock) -> None:
-        """A run was claimed; it uses a place that was set aside."""
+        """A run was claimed."""
         ...
 
     def report_broken(self, partition: int, count: int) -> None:
@@ -56,18 +56,11 @@ async def claim_forever(taker: Taker, partition: int, queues: Sequence[str]) -> 
         if not places:
             await taker.wait_for_room()
             continue
-        # Unique over all workers: it becomes the nonce of the fences that this claim gives.
-        operation = f"{taker.name[-8:]}{next(_operations):x}"
-        used = 0
         try:
-            sent_s = time.monotonic()
-            batch = await _see_through(taker.backend.claim_runs(partition, taker.name, operation, places, queues))
-            clock = ClaimClock.of(batch.now_ms, sent_s, time.monotonic())
-            for claim in batch.claims:
-                used += 1
-                taker.take(claim, clock)
+            batch = await _claim(taker, partition, places, queues)
         finally:
-            taker.give_back(places - used)
+            # What was taken has its place in the list of held runs by now.
+            taker.give_back(places)
         if batch.broken:
             taker.report_broken(partition, batch.broken)
         if not batch.claims and not batch.broken:
@@ -78,16 +71,26 @@ async def claim_forever(taker: Taker, partition: int, queues: Sequence[str]) -> 
             await asyncio.sleep(0)
 
 
-async def _see_through(claim: Coroutine[Any, Any, ClaimBatch]) -> ClaimBatch:
-    """Runs that were claimed and dropped here would wait for a lease to end, so a cancelled claim is still awaited."""
-    task = asyncio.ensure_future(claim)
+async def _claim(taker: Taker, partition: int, places: int, queues: Sequence[str]) -> ClaimBatch:
+    # Unique over all workers: it becomes the nonce of the fences that this claim gives.
+    operation = f"{taker.name[-8:]}{next(_operations):x}"
+    sent_s = time.monotonic()
+    call = asyncio.ensure_future(taker.backend.claim_runs(partition, taker.name, operation, places, queues))
     try:
-        return await asyncio.shield(task)
+        await asyncio.wait({call})
     except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if current is not None and not task.done():
-            await asyncio.wait({task}, timeout=CLAIM_PATIENCE_S)
-        if not task.done() or task.cancelled() or task.exception() is not None or not task.result().claims:
-            task.cancel()
-            raise
-        return task.result()
+        # Runs that were claimed and dropped here would wait for a lease to end.
+        await asyncio.wait({call}, timeout=CLAIM_PATIENCE_S)
+        if call.done() and not call.cancelled() and call.exception() is None:
+            _take_all(taker, call.result(), sent_s)
+        call.cancel()
+        raise
+    batch = call.result()
+    _take_all(taker, batch, sent_s)
+    return batch
+
+
+def _take_all(taker: Taker, batch: ClaimBatch, sent_s: float) -> None:
+    clock = ClaimClock.of(batch.now_ms, sent_s, time.monotonic())
+    for claim in batch.claims:
+        taker.take(claim, clock)

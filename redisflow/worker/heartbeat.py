@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from redisflow.contract import Backend, Hold
+from redisflow.contract import Backend, Heartbeat, Hold
 from redisflow.errors import RedisflowError
 from redisflow.run_id import partition_of
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("redisflow.worker")
 
 
 class HeartbeatThread:
-    """`holds` is called in the thread; `lost` too, with the ids of runs that are no longer held."""
+    """`holds` is called in the thread; `lost` too, with those of them that hold no longer."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class HeartbeatThread:
         presence_ms: int,
         about: bytes,
         holds: Callable[[], Sequence[Hold]],
-        lost: Callable[[Sequence[str]], None],
+        lost: Callable[[Sequence[Hold]], None],
     ) -> None:
         """`presence_ms` is how long the worker counts as alive after a beat."""
         self._backend = backend
@@ -45,8 +45,9 @@ class HeartbeatThread:
         self._lost = lost
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="redisflow-heartbeat", daemon=True)
-        self.renewed_s = time.monotonic()
-        """When the last successful beat was begun; leases last from then."""
+        self._failing: set[int] = set()
+        self.renewed_s = dict.fromkeys(range(backend.partitions), time.monotonic())
+        """By partition, when the last successful beat was begun; leases last from then."""
         self.loop_seen_s = time.monotonic()
         """The worker's loop writes this as long as it turns."""
 
@@ -60,32 +61,44 @@ class HeartbeatThread:
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        heartbeat = self._backend.open_heartbeat()
-        failing = False
-        try:
-            while True:
-                began_s = time.monotonic()
-                hung = began_s - self.loop_seen_s > HUNG_S
-                try:
-                    if not hung:
-                        self._beat(heartbeat.renew)
-                        self.renewed_s = began_s
-                        failing = False
-                except RedisflowError as error:
-                    if not failing:
-                        _log.warning("heartbeat failed, trying again: %s", error)
-                    failing = True
-                # Sooner after a failure: a lease leaves time for three more.
-                if self._stop.wait(self._every_s / 4 if failing else self._every_s):
-                    return
-        finally:
+        heartbeat: Heartbeat | None = None
+        while True:
+            try:
+                heartbeat = heartbeat or self._backend.open_heartbeat()
+                # A hung loop's leases are let go.
+                if time.monotonic() - self.loop_seen_s <= HUNG_S:
+                    self._beat(heartbeat)
+            except Exception:  # noqa: BLE001  # logged, and tried again
+                # Whatever it is, a worker whose heartbeat has ended would claim runs and lose them, one after another.
+                _log.exception("heartbeat failed, trying again")
+                self._failing.add(-1)
+            else:
+                self._failing.discard(-1)
+            # Sooner after a failure: a lease leaves time for three more.
+            if self._stop.wait(self._every_s / 4 if self._failing else self._every_s):
+                break
+        if heartbeat is not None:
             heartbeat.close()
 
-    def _beat(self, renew: Callable[[int, str, int, bytes, Sequence[Hold]], Sequence[str]]) -> None:
-        by_partition: dict[int, list[Hold]] = {number: [] for number in range(self._backend.partitions)}
+    def _beat(self, heartbeat: Heartbeat) -> None:
+        by_partition: dict[int, dict[str, Hold]] = {number: {} for number in self.renewed_s}
         for hold in self._holds():
-            by_partition[partition_of(hold.run_id)].append(hold)
-        for partition, holds in by_partition.items():
-            lost = renew(partition, self._worker, self._presence_ms, self._about, holds)
-            if lost:
-                self._lost(lost)
+            by_partition[partition_of(hold.run_id)][hold.run_id] = hold
+        # A partition whose server is away costs seconds: those that answer are not to wait for it.
+        for partition in sorted(by_partition, key=self._failing.__contains__):
+            if not self._stop.is_set():
+                self._renew(heartbeat, partition, by_partition[partition])
+
+    def _renew(self, heartbeat: Heartbeat, partition: int, holds: dict[str, Hold]) -> None:
+        began_s = time.monotonic()
+        try:
+            lost = heartbeat.renew(partition, self._worker, self._presence_ms, self._about, list(holds.values()))
+        except RedisflowError as error:
+            if partition not in self._failing:
+                _log.warning("heartbeat of partition %d failed, trying again: %s", partition, error)
+            self._failing.add(partition)
+            return
+        self._failing.discard(partition)
+        self.renewed_s[partition] = began_s
+        if lost:
+            self._lost([holds[run_id] for run_id in lost if run_id in holds])

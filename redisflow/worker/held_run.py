@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
+from redisflow import codec
 from redisflow.contract import Backend, Claim, Verdict
 from redisflow.engine.commands import CancelBody, Command, Commit, Finish, GoOn, Park, RunBody, Suspend
 from redisflow.engine.execution import Execution
+from redisflow.failure import Failure
 from redisflow.runs import Progress, encode_progress
 from redisflow.worker.bodies import Bodies, Body
 
@@ -35,6 +38,10 @@ class Host(Protocol):
         """Whether a commit should renew the lease on its way."""
         ...
 
+    def is_lease_over(self, held: HeldRun) -> bool:
+        """Whether another worker may have the run by now."""
+        ...
+
     def dropped(self, held: HeldRun) -> None:
         """The run is out of this worker's hands."""
         ...
@@ -49,12 +56,14 @@ class HeldRun:
         "_dropped",
         "_execution",
         "_forget_crashes",
+        "_held_back",
         "_host",
+        "_living",
         "_noted",
-        "_strays",
         "_timer",
         "claim",
         "clock",
+        "renewed_s",
         "started",
     )
 
@@ -63,10 +72,16 @@ class HeldRun:
         self.claim = claim
         self.clock = clock
         self.started = False
+        self.renewed_s = clock.seen_s - clock.slack_ms / 1000
+        """Since when, at the latest, its lease lasts: since its claim, or a commit that renewed it."""
         self._host = host
         self._execution = execution
         self._bodies: dict[str, Body] = {}
-        self._strays = 0
+        """Those whose outcome is wanted."""
+        self._living: dict[str, Body] = {}
+        """Those that have not really ended: also cancelled ones, and threads that outlive their timeout."""
+        self._held_back: dict[str, RunBody] = {}
+        """Attempts that wait for the thread of the one before."""
         self._deferred: Commit | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._forget_crashes = claim.crashes > 0
@@ -77,7 +92,7 @@ class HeldRun:
         """Take the run up. Call it as a callback of the worker's loop."""
         if not self._dropped:
             self.started = True
-            self._do(self._execution.start(self.clock.now_ms()))
+            self._tell(lambda: self._execution.start(self.clock.now_ms()))
 
     def drop(self) -> None:
         """Out of memory: bodies are cancelled, workflow code cleans up, nothing more is recorded."""
@@ -89,15 +104,40 @@ class HeldRun:
         for body in list(self._bodies.values()):
             self._host.bodies.cancel(body)
         self._bodies.clear()
-        self._execution.evict()
+        self._held_back.clear()
         self._host.dropped(self)
+        # Workflow code cleans up as it ran: in a callback of the loop, whoever it is that drops the run.
+        asyncio.get_running_loop().call_soon(self._evict)
+
+    def _evict(self) -> None:
+        try:
+            self._execution.evict()
+        except Exception:  # noqa: BLE001  # code of users
+            _log.exception("workflow code did not go quietly", extra=self._fields())
+
+    def _tell(self, event: Callable[[], list[Command]]) -> None:
+        """Tell the execution what has happened, and do what it says."""
+        try:
+            self._do(event())
+        except Exception as error:  # noqa: BLE001  # a defect, whatever it is
+            # Nobody above would drop the run: it would be held, and its lease renewed, for ever.
+            _log.exception("the run is suspended: the engine failed", extra=self._fields())
+            self.drop()
+            problem = codec.encode(Failure.of(error).to_wire())
+            answer = self._host.backend.shelve_run(
+                self.claim.hold, reason="suspended", problem=problem, first_ms=0, last_ms=0
+            )
+            answer.add_done_callback(forget)
 
     def _do(self, commands: list[Command]) -> None:
         for command in commands:
+            if self._dropped:
+                return
             match command:
                 case RunBody():
                     self._run_body(command)
                 case CancelBody():
+                    self._held_back.pop(command.key, None)
                     body = self._bodies.pop(command.key, None)
                     if body is not None:
                         self._host.bodies.cancel(body)
@@ -105,34 +145,48 @@ class HeldRun:
                     self._commit(command)
                 case _:
                     assert_never(command)
-        if self._bodies and not self._dropped:
+        if (self._bodies or self._held_back) and not self._dropped:
             self._set_timer()
 
     # -- bodies ---------------------------------------------------------------------------------------------------
 
     def _run_body(self, command: RunBody) -> None:
-        body = Body(command, self.claim.hold.run_id, self._body_ended, self._body_gone)
-        self._bodies[command.key] = body
-        self._strays += 1
+        if command.key in self._living:
+            # The attempt before was a sync body that outlived its timeout: two at a time would be one too many.
+            self._held_back[command.key] = command
+            return
+        body = Body(command, self.claim.hold.run_id, self._may_start, self._body_ended, self._body_gone)
+        self._bodies[command.key] = self._living[command.key] = body
         self._host.bodies.start(body)
+
+    def _may_start(self) -> bool:
+        # This process was stopped for a while, say, and the first thing that it sees is an old reply: the step that
+        # follows may have been run, and recorded, by another worker.
+        if not self._dropped and self._host.is_lease_over(self):
+            _log.warning("run.lease_lost %s: noticed before a step", self.claim.hold.run_id, extra=self._fields())
+            self.drop()
+        return not self._dropped
 
     def _body_ended(self, body: Body, outcome: BodyOutcome) -> None:
         if self._dropped:
             return
-        key = body.command.key
+        key, attempt = body.command.key, body.command.attempt
         if self._bodies.get(key) is body:
             del self._bodies[key]
         now_ms = self.clock.now_ms()
-        took_ms = int((time.monotonic() - body.started_s) * 1000)
-        self._do(
-            self._execution.body_ended(
-                key, body.command.attempt, outcome, started_at_ms=now_ms - took_ms, now_ms=now_ms
-            )
-        )
+        began_ms = now_ms - int((time.monotonic() - body.started_s) * 1000)
+        self._tell(lambda: self._execution.body_ended(key, attempt, outcome, started_at_ms=began_ms, now_ms=now_ms))
 
-    def _body_gone(self, _: Body) -> None:
-        self._strays -= 1
-        if self._strays == 0 and self._deferred is not None and not self._dropped:
+    def _body_gone(self, body: Body) -> None:
+        key = body.command.key
+        if self._living.get(key) is body:
+            del self._living[key]
+        if self._dropped:
+            return
+        following = self._held_back.pop(key, None)
+        if following is not None:
+            self._run_body(following)
+        elif not self._living and self._deferred is not None:
             commit, self._deferred = self._deferred, None
             self._commit(commit)
 
@@ -148,22 +202,24 @@ class HeldRun:
 
     def _time_passed(self) -> None:
         if not self._dropped:
-            self._do(self._execution.time_passed(self.clock.now_ms()))
+            self._tell(lambda: self._execution.time_passed(self.clock.now_ms()))
 
     # -- commits --------------------------------------------------------------------------------------------------
 
     def _commit(self, commit: Commit) -> None:
         backend, hold = self._host.backend, self.claim.hold
         then = commit.then
+        renewed_s: float | None = None
         match then:
             case GoOn():
                 renew = self._host.name if self._host.is_lease_stale(self) else None
+                renewed_s = time.monotonic() if renew else None
                 answer = backend.commit_run(
                     hold, commit.extension, renew_for=renew, forget_crashes=self._forget_crashes
                 )
                 self._forget_crashes = False
             case Park():
-                if self._strays:
+                if self._living:
                     self._deferred = commit
                     return
                 answer = backend.park_run(hold, commit.extension, reason=then.reason, due_at_ms=then.due_at_ms)
@@ -173,34 +229,47 @@ class HeldRun:
                 answer = backend.shelve_run(hold, reason="suspended", problem=then.problem, first_ms=0, last_ms=0)
             case _:
                 assert_never(then)
-        answer.add_done_callback(lambda done: self._committed(commit, done))
+        answer.add_done_callback(lambda done: self._committed(commit, renewed_s, done))
 
-    def _committed(self, commit: Commit, answer: asyncio.Future[Verdict]) -> None:
-        if self._dropped or answer.cancelled():
+    def _committed(self, commit: Commit, renewed_s: float | None, answer: asyncio.Future[Verdict]) -> None:
+        if answer.cancelled():
             return
         error = answer.exception()
+        if self._dropped:
+            return
         if error is not None:
             _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=self._fields())
             self.drop()
             return
         verdict = answer.result()
         if verdict is Verdict.OK and isinstance(commit.then, GoOn):
-            self._do(self._execution.committed(self.clock.now_ms()))
+            self.renewed_s = renewed_s or self.renewed_s
+            self._tell(lambda: self._execution.committed(self.clock.now_ms()))
             return
         self._log_end(commit, verdict)
         self.drop()
         if verdict is Verdict.BEHIND:
             # Somebody else's commit is in the record, or ours is not: whoever claims it next loads it anew.
-            self._host.backend.release_run(self.claim.hold)
+            self._host.backend.release_run(self.claim.hold).add_done_callback(forget)
 
     # -- for people -----------------------------------------------------------------------------------------------
 
     def note_progress(self, now_s: float) -> None:
         """Show bodies that have run for longer than a second, where that has changed."""
-        if self._dropped or not self._bodies:
-            return
+        running = [] if self._dropped else self._progress(now_s)
+        seen = repr([(p.key, p.attempt, p.details) for p in running]).encode()
+        if running and seen != self._noted:
+            self._noted = seen
+            self._send_progress(running)
+
+    def look(self) -> None:
+        """Somebody says that the run was taken from this worker; that may be old news. Ask, and drop it if so."""
+        if not self._dropped:
+            self._send_progress(self._progress(time.monotonic()))
+
+    def _progress(self, now_s: float) -> list[Progress]:
         now_ms = self.clock.now_ms()
-        running = [
+        return [
             Progress(
                 body.command.key,
                 body.command.ordinal,
@@ -211,14 +280,14 @@ class HeldRun:
             for body in self._bodies.values()
             if body.started_s and now_s - body.started_s >= 1.0
         ]
-        seen = repr([(p.key, p.attempt, p.details) for p in running]).encode()
-        if running and seen != self._noted:
-            self._noted = seen
-            self._host.backend.note_progress(self.claim.hold, encode_progress(running))
 
-    def running_steps(self) -> list[str]:
-        """Keys of the bodies that run, for messages."""
-        return list(self._bodies)
+    def _send_progress(self, running: list[Progress]) -> None:
+        answer = self._host.backend.note_progress(self.claim.hold, encode_progress(running))
+        answer.add_done_callback(self._progress_noted)
+
+    def _progress_noted(self, answer: asyncio.Future[Verdict]) -> None:
+        if not answer.cancelled() and answer.exception() is None and answer.result() is not Verdict.OK:
+            self.drop()
 
     def _fields(self) -> dict[str, Any]:
         return {"run_id": self.claim.hold.run_id, "workflow": self.claim.workflow}
@@ -233,3 +302,9 @@ class HeldRun:
             _log.warning("run.failed %s", self.claim.hold.run_id, extra=self._fields())
         elif _log.isEnabledFor(logging.DEBUG):
             _log.debug("run.%s", "parked" if isinstance(then, Park) else "succeeded", extra=self._fields())
+
+
+def forget(answer: asyncio.Future[Verdict]) -> None:
+    """What came of a call that gives a run back changes nothing here; where it failed, the lease ends by itself."""
+    if not answer.cancelled():
+        answer.exception()

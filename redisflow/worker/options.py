@@ -43,7 +43,7 @@ class WorkerOptions:
                 raise ValueError(msg)
         for queue in self.queues:
             check_name("queue", queue)
-        if not 500 <= self.lease_ms <= 3_600_000:  # noqa: PLR2004  # half a second (demos, tests) to an hour
+        if not 500 <= self.lease_ms <= 3_600_000:  # half a second (demos, tests) to an hour
             msg = f"lease lies between 500ms and 1h, not {self.lease!r}"
             raise ValueError(msg)
         to_ms(self.grace, what="grace")
@@ -67,6 +67,11 @@ class WorkerOptions:
     def give_up_s(self) -> float:
         """Seconds without a renewed lease after which bodies are cancelled: well before another worker starts them."""
         return self.lease_ms / 1000 * 0.8
+
+    @property
+    def watch_s(self) -> float:
+        """Seconds between looks at the leases: bodies are told to stop after 0.9 of a lease at the latest."""
+        return min(1.0, self.lease_ms / 10_000)
 
     @property
     def upkeep_s(self) -> float:

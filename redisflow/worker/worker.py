@@ -1,7 +1,7 @@
 """`Worker`: the life of one worker process, from its first claim to handing back what it holds.
 
-Its parts are small services in one task group; this file starts them, keeps the list of held runs, and decides what
-happens at the end: stop claiming, let runs go on for a while, hand back the rest. A second stop hands back at once.
+Its parts are small services; this file starts them, keeps the list of held runs, and decides what happens at the end:
+stop claiming, let runs go on for a while, hand back the rest. A second stop hands back at once.
 """
 
 from __future__ import annotations
@@ -12,33 +12,36 @@ import logging
 import os
 import random
 import secrets
-import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import Self
 
 from redisflow import codec
 from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
-from redisflow.contract import Backend, Claim, Hold
+from redisflow.contract import Backend, Claim, Hold, Verdict
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
-from redisflow.errors import InvalidWorkflow, UnsuitableServer
+from redisflow.errors import InvalidWorkflow, RedisflowError, UnsuitableServer
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
 from redisflow.worker.clock import ClaimClock
-from redisflow.worker.heartbeat import HeartbeatThread
-from redisflow.worker.held_run import HeldRun
+from redisflow.worker.held_run import HeldRun, forget
+from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
+from redisflow.worker.services import keep_going
+from redisflow.worker.signals import on_signals
 from redisflow.worker.timers import watch_forever
 from redisflow.worker.upkeep import UpkeepService
 
 STRANDED_FIRST_MS = 5_000
 STRANDED_LAST_MS = 300_000
-LAG_S = 1.0
-"""A loop that stood still for longer is worth a warning: something in it blocks."""
+GOOD_BYE_S = 2.0
+"""For each of the last things that a worker waits for: its calls are answered, its bodies have cleaned up."""
 
 _log = logging.getLogger("redisflow.worker")
 _AROUND = Surroundings(entropy=random.random, cpu_seconds=time.thread_time)
@@ -50,9 +53,7 @@ class Worker:
     backend: Backend
     """Known once it has started."""
 
-    def __init__(
-        self, connect: Callable[[], Awaitable[Backend]], registry: Registry, options: WorkerOptions
-    ) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Backend]], registry: Registry, options: WorkerOptions) -> None:
         """Made by `RedisFlow.new_worker`; `connect` opens the backend in the running loop."""
         self._connect = connect
         self.options = options
@@ -67,23 +68,26 @@ class Worker:
         self._hurry = asyncio.Event()
         self._claimers: list[asyncio.Task[None]] = []
         self._services: list[asyncio.Task[None]] = []
+        self._finishing: asyncio.Task[None] | None = None
         self._exit = AsyncExitStack()
-        executor = ThreadPoolExecutor(max_workers=options.concurrency, thread_name_prefix="redisflow-step")
-        self._executor = executor
-        self.bodies = Bodies(limit=options.max_bodies, executor=executor)
-        self._heartbeat: HeartbeatThread | None = None
+        self._executor = ThreadPoolExecutor(max_workers=options.concurrency, thread_name_prefix="redisflow-step")
+        self.bodies = Bodies(limit=options.max_bodies, threads=options.concurrency, executor=self._executor)
+        # list() of a dict's values is one step under the interpreter's lock: the heartbeat's thread asks, too.
+        self._leases = LeaseWatch(options, lambda: list(self._held.values()))
+        self._grace_ms = options.grace_ms
         self._failure: BaseException | None = None
 
     # -- life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Work until SIGTERM, SIGINT or `stop()`; a second signal hands everything back at once."""
-        with self._signals():
-            await self.start()
+        with on_signals(self._ask_to_stop):
             try:
+                await self.start()
                 await self._stopping.wait()
             finally:
-                await self._finish()
+                self._stopping.set()
+                await self._finished()
         if self._failure is not None:
             raise self._failure
 
@@ -92,38 +96,21 @@ class Worker:
         if not self._registry.names():
             msg = "no workflow is registered: define one with @flow.define_workflow before starting a worker"
             raise InvalidWorkflow(msg)
-        self.backend = await self._connect()
-        await self._check_server()
-        if self.options.lifespan is not None:
-            self.bodies.resources = await self._exit.enter_async_context(self.options.lifespan())
-        await self._exit.enter_async_context(self.backend.listen(self.name, self._lost_soon))
-        self._start_heartbeat()
-        for workflow in self._registry.names():
-            self._serve(self._wake_stuck(workflow), "wake-stuck")
-        for partition in range(self.backend.partitions):
-            upkeep = UpkeepService(
-                self.backend,
-                partition,
-                self.name,
-                self.queues,
-                self.options.lease_ms,
-                self.options.crash_limit,
-                self.options.upkeep_s,
-            )
-            self._claimers.append(self._serve(claim_forever(self, partition, self.queues), f"claim-{partition}"))
-            self._serve(watch_forever(self.backend, partition, self.name), f"timers-{partition}")
-            self._serve(upkeep.run_forever(), f"upkeep-{partition}")
-        self._serve(self._watch_over(), "watch")
-        _log.info("worker %s started: queues %s", self.name, ", ".join(self.queues))
+        try:
+            await self._start()
+        except BaseException:
+            self._stopping.set()
+            await self._finished()
+            raise
 
     async def stop(self, *, grace: Duration | None = None) -> None:
         """Stop claiming, let held runs go on for `grace`, hand back the rest. Called twice, it hands back at once."""
-        if self._stopping.is_set():
-            self._hurry.set()
-        self._stopping.set()
-        await self._finish(None if grace is None else to_ms(grace, what="grace"))
+        if grace is not None:
+            self._grace_ms = to_ms(grace, what="grace")
+        self._ask_to_stop()
+        await self._finished()
 
-    async def __aenter__(self) -> Worker:
+    async def __aenter__(self) -> Self:
         """Start."""
         await self.start()
         return self
@@ -132,58 +119,76 @@ class Worker:
         """Stop."""
         await self.stop()
 
-    async def _finish(self, grace_ms: int | None = None) -> None:
+    async def _start(self) -> None:
+        self.backend = await self._connect()
+        await self._check_server()
+        if self.options.lifespan is not None:
+            self.bodies.resources = await self._exit.enter_async_context(self.options.lifespan())
+        await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss))
+        self._leases.begin(self.backend, self.name, self._about())
+        self._serve("watch", self._leases.run_forever)
+        for workflow in self._registry.names():
+            self._serve("wake-stuck", partial(self._wake_stuck, workflow))
+        options, backend = self.options, self.backend
+        for partition in range(backend.partitions):
+            upkeep = UpkeepService(
+                backend, partition, self.name, self.queues, options.lease_ms, options.crash_limit, options.upkeep_s
+            )
+            self._serve(f"timers-{partition}", partial(watch_forever, backend, partition, self.name))
+            self._serve(f"upkeep-{partition}", upkeep.run_forever)
+            claim = partial(claim_forever, self, partition, self.queues)
+            self._claimers.append(self._serve(f"claim-{partition}", claim))
+        _log.info("worker %s started: queues %s", self.name, ", ".join(self.queues))
+
+    async def _finished(self) -> None:
+        if self._finishing is None:
+            self._finishing = asyncio.create_task(self._finish(), name="finish")
+        await asyncio.shield(self._finishing)
+
+    async def _finish(self) -> None:
         await _cancel(self._claimers)
-        for held in [held for held in self._held.values() if not held.started]:
-            self._hand_back(held)
+        answers = [self._hand_back(held) for held in list(self._held.values()) if not held.started]
         if self._held:
-            grace_s = (self.options.grace_ms if grace_ms is None else grace_ms) / 1000
+            grace_s = self._grace_ms / 1000
             _log.info("worker %s stops: %d runs may go on for %.0f s", self.name, len(self._held), grace_s)
             self._empty.clear()
             ended = [asyncio.create_task(self._empty.wait()), asyncio.create_task(self._hurry.wait())]
             await asyncio.wait(ended, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
             await _cancel(ended)
-        released = [self._hand_back(held) for held in list(self._held.values())]
-        if released:
-            await asyncio.wait(released, timeout=5.0)
+        answers += [self._hand_back(held) for held in list(self._held.values())]
+        if answers:
+            await asyncio.wait(answers, timeout=GOOD_BYE_S)
         await _cancel(self._services)
-        if self._heartbeat is not None:
-            await asyncio.to_thread(self._heartbeat.stop)
-            self._heartbeat = None
-            # With Redis away there is nobody to say good-bye to; upkeep of the others finds what is left.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.backend.leave(self.name, self.queues), 2.0)
+        await self._say_good_bye()
+        # Before what the lifespan gave them is closed.
+        await self.bodies.wait_for_tasks(GOOD_BYE_S)
         await self._exit.aclose()
         self._executor.shutdown(wait=False, cancel_futures=True)
         _log.info("worker %s stopped", self.name)
 
-    def _hand_back(self, held: HeldRun) -> asyncio.Future[object]:
+    async def _say_good_bye(self) -> None:
+        if not await self._leases.end():
+            return
+        # With the server away there is nobody to say good-bye to; upkeep of the others finds what is left.
+        with contextlib.suppress(TimeoutError, RedisflowError):
+            await asyncio.wait_for(self.backend.leave(self.name, self.queues), GOOD_BYE_S)
+
+    def _hand_back(self, held: HeldRun) -> asyncio.Future[Verdict]:
         held.drop()
-        return self.backend.release_run(held.claim.hold)  # type: ignore[return-value]  # only waited for
+        return self._release(held.claim.hold)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
+    def _release(self, hold: Hold) -> asyncio.Future[Verdict]:
+        answer = self.backend.release_run(hold)
+        answer.add_done_callback(forget)
+        return answer
 
-        def stop() -> None:
-            if self._stopping.is_set():
-                self._hurry.set()
-            self._stopping.set()
+    def _ask_to_stop(self) -> None:
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
 
-        installed: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # Not in the main thread, or not on this platform: then `stop()` is the only way.
-            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-                loop.add_signal_handler(number, stop)
-                installed.append(number)
-        try:
-            yield
-        finally:
-            for number in installed:
-                loop.remove_signal_handler(number)
-
-    def _serve(self, coroutine: object, name: str) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(coroutine, name=name)  # type: ignore[arg-type]  # a coroutine
+    def _serve(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(keep_going(name, work), name=name)
         task.add_done_callback(self._service_ended)
         self._services.append(task)
         return task
@@ -191,7 +196,6 @@ class Worker:
     def _service_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            # A worker that lives on without one of its parts would look alive and do nothing.
             _log.critical("worker %s: %s failed, the worker stops", self.name, task.get_name(), exc_info=error)
             self._failure = self._failure or error
             self._stopping.set()
@@ -207,7 +211,7 @@ class Worker:
     def give_back(self, places: int) -> None:
         """See `Taker`."""
         self._reserved -= places
-        if places:
+        if self._reserved + len(self._held) < self.options.concurrency:
             self._room.set()
 
     async def wait_for_room(self) -> None:
@@ -217,7 +221,6 @@ class Worker:
 
     def take(self, claim: Claim, clock: ClaimClock) -> None:
         """See `Taker`."""
-        self._reserved -= 1
         definition = self._registry.find(claim.workflow, claim.version)
         if definition is None or self._stopping.is_set():
             self._refuse(claim)
@@ -232,20 +235,16 @@ class Worker:
         asyncio.get_running_loop().call_soon(held.start)
 
     def _refuse(self, claim: Claim) -> None:
-        self._reserved += 1
+        hold = claim.hold
         if self._stopping.is_set():
-            self.backend.release_run(claim.hold)
-        else:
-            _log.warning(
-                "run.stranded %s: no worker here has workflow %s version %s",
-                claim.hold.run_id,
-                claim.workflow,
-                claim.version,
-            )
-            self.backend.shelve_run(
-                claim.hold, reason="stranded", problem=b"", first_ms=STRANDED_FIRST_MS, last_ms=STRANDED_LAST_MS
-            )
-        self.give_back(1)
+            self._release(hold)
+            return
+        workflow, version = claim.workflow, claim.version
+        _log.warning("run.stranded %s: no worker here has workflow %s version %s", hold.run_id, workflow, version)
+        answer = self.backend.shelve_run(
+            hold, reason="stranded", problem=b"", first_ms=STRANDED_FIRST_MS, last_ms=STRANDED_LAST_MS
+        )
+        answer.add_done_callback(forget)
 
     def report_broken(self, partition: int, count: int) -> None:
         """See `Taker`."""
@@ -253,7 +252,11 @@ class Worker:
 
     def is_lease_stale(self, held: HeldRun) -> bool:
         """See `Host`."""
-        return time.monotonic() - self._lease_from_s(held) > self.options.beat_s * 2
+        return self._leases.age_s(held) > self.options.beat_s * 2
+
+    def is_lease_over(self, held: HeldRun) -> bool:
+        """See `Host`."""
+        return self._leases.age_s(held) > self.options.give_up_s
 
     def dropped(self, held: HeldRun) -> None:
         """See `Host`."""
@@ -266,74 +269,26 @@ class Worker:
 
     # -- services -------------------------------------------------------------------------------------------------
 
-    def _lease_from_s(self, held: HeldRun) -> float:
-        renewed_s = self._heartbeat.renewed_s if self._heartbeat is not None else 0.0
-        return max(renewed_s, held.clock.seen_s - held.clock.slack_ms / 1000)
-
-    async def _watch_over(self) -> None:
-        """Each second: progress for people, a look at the leases, and at the loop's own lag."""
-        expected_s = time.monotonic()
-        while True:
-            now_s = time.monotonic()
-            if now_s - expected_s > LAG_S:
-                _log.warning("the worker's event loop stood still for %.1f s: a step blocks it", now_s - expected_s)
-            if self._heartbeat is not None:
-                self._heartbeat.loop_seen_s = now_s
-            for held in list(self._held.values()):
-                if now_s - self._lease_from_s(held) > self.options.give_up_s:
-                    _log.warning("run.lease_lost %s: it could not be renewed", held.claim.hold.run_id)
-                    held.drop()
-                else:
-                    held.note_progress(now_s)
-            every_s = min(1.0, self.options.beat_s)
-            expected_s = time.monotonic() + every_s
-            await asyncio.sleep(every_s)
-
     async def _wake_stuck(self, workflow: str) -> None:
         woken = await self.backend.wake_stuck(workflow)
         if woken:
             _log.info("%d runs of %s that waited for code are offered again", woken, workflow)
 
-    def _start_heartbeat(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _about(self) -> bytes:
+        about = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": list(self.queues),
+            "workflows": [list(place) for place in self._registry.served()],
+            "concurrency": self.options.concurrency,
+            "python": sys.version.split()[0],
+        }
+        return codec.encode(about)
 
-        def lost(run_ids: Sequence[str]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is held any more
-                loop.call_soon_threadsafe(self._lost, run_ids)
-
-        about = codec.encode(
-            {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "queues": list(self.queues),
-                "workflows": [list(place) for place in self._registry.served()],
-                "concurrency": self.options.concurrency,
-                "python": sys.version.split()[0],
-            }
-        )
-        self._heartbeat = HeartbeatThread(
-            self.backend,
-            self.name,
-            every_s=self.options.beat_s,
-            presence_ms=self.options.lease_ms,
-            about=about,
-            holds=self._holds,
-            lost=lost,
-        )
-        self._heartbeat.start()
-
-    def _holds(self) -> list[Hold]:
-        # Called in the heartbeat's thread: list() of a dict's values is one step under the interpreter's lock.
-        return [held.claim.hold for held in list(self._held.values())]
-
-    def _lost_soon(self, run_id: str) -> None:
-        self._lost([run_id])
-
-    def _lost(self, run_ids: Sequence[str]) -> None:
-        for run_id in run_ids:
-            held = self._held.get(run_id)
-            if held is not None:
-                asyncio.get_running_loop().call_soon(held.drop)
+    def _told_of_loss(self, run_id: str) -> None:
+        held = self._held.get(run_id)
+        if held is not None:
+            held.look()
 
     async def _check_server(self) -> None:
         report = await self.backend.inspect_server()

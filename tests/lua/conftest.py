@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -34,7 +36,7 @@ def _provider(kind: str) -> str:
     if binary is None:
         _missing("no redis-server in PATH")
     # Not resolved further: the name by which this program is called decides what it is.
-    return os.path.abspath(binary)
+    return str(Path(binary).absolute())
 
 
 def connect(server: Server) -> redis.Redis:
@@ -69,8 +71,9 @@ def cluster_lua(request: pytest.FixtureRequest) -> Iterator[Lua]:
     options = ServerOptions(provider=_provider(request.param), appendonly=False, config={"cluster-enabled": "yes"})
     with start_server(options) as server:
         client = connect(server)
+        started = time.monotonic()
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
-            pass
+        while client.cluster("INFO")["cluster_state"] != "ok":
+            assert time.monotonic() < started + 30, "the node owns all slots, and still is not ready"
         yield Lua(client, load_scripts("test"))
         client.close()

@@ -1,0 +1,79 @@
+"""Workers: queues, a connection pool for all steps of a worker, and the progress of a long step.
+
+In production a worker is a process: `redisflow worker examples/workers.py:flow --queues mail,default`.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from redisflow import RedisFlow, Step
+
+flow = RedisFlow(os.environ.get("REDISFLOW_URL", "memory://"), namespace="workers")
+
+
+@dataclass
+class Pool:
+    """Stands for a connection pool."""
+
+    queries: int = 0
+    is_open: bool = True
+
+    async def query(self, text: str) -> str:
+        self.queries += 1
+        return f"answer to {text!r}"
+
+
+@contextlib.asynccontextmanager
+async def lifespan() -> AsyncIterator[Pool]:
+    """Open what all steps of a worker share, and close it when the worker stops."""
+    pool = Pool()
+    print("pool opened")
+    yield pool
+    pool.is_open = False
+    print(f"pool closed after {pool.queries} queries")
+
+
+async def ask_database(text: str, step: Step) -> str:
+    pool: Pool = step.resources
+    return await pool.query(text)
+
+
+@flow.define_workflow("ask", queue="database")
+async def ask(text: str, step: Step) -> str:
+    return await step.run("ask-database", ask_database, text, step)
+
+
+async def import_rows(count: int, step: Step) -> int:
+    for done in range(count):
+        step.heartbeat({"rows": done})
+        await asyncio.sleep(0.05)
+    return count
+
+
+@flow.define_workflow("import", queue="batch")
+async def import_table(count: int, step: Step) -> int:
+    return await step.run("import-rows", import_rows, count, step)
+
+
+async def main() -> None:
+    async with flow:
+        async with flow.new_worker(queues=["database"], lifespan=lifespan):
+            print(await (await ask.run("how many?")).result(timeout="10s"))
+            waiting = await import_table.run(40)
+            print("another queue:", (await waiting.get()).status)
+        # Few long runs: hold few of them at once.
+        async with flow.new_worker(queues=["batch"], concurrency=10):
+            while True:
+                seen = (await waiting.get()).step("import-rows")
+                if seen is not None and seen.progress is not None:
+                    print("progress:", seen.status, sorted(seen.progress))
+                    break
+                await asyncio.sleep(0.05)
+            print("imported:", await waiting.result(timeout="10s"))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

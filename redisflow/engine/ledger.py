@@ -1,0 +1,71 @@
+"""The record as it grows: what is new, what is on its way, what the store has acknowledged.
+
+Records leave in the order of their numbers, in commits of bounded size, one commit at a time. What becomes of the run
+travels with the last of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from redisflow.contract import Extension, Mark
+from redisflow.engine.commands import GO_ON, Commit, Move
+from redisflow.records import Record, encode_record
+
+RECORDS_PER_COMMIT = 500
+BYTES_PER_COMMIT = 1 << 20
+
+
+class Ledger:
+    """The record of one run, in the hands of its holder."""
+
+    __slots__ = ("_base_ms", "_new", "_sent", "acknowledged", "count")
+
+    def __init__(self, mark: Mark, base_ms: int) -> None:
+        """`mark` is where the stored record ends, `base_ms` what its times are counted from."""
+        self.acknowledged = mark
+        self.count = mark.records
+        """Of all records, new ones too: the number of the next."""
+        self._base_ms = base_ms
+        self._new: deque[bytes] = deque()
+        self._sent: Mark | None = None
+
+    def append(self, record: Record) -> int:
+        """Add a record; returns its number."""
+        number = self.count
+        self.count = number + 1
+        self._new.append(encode_record(record, self._base_ms))
+        return number
+
+    def withdraw(self) -> None:
+        """Forget what is new: it was asked for by code that must not be believed."""
+        self.count -= len(self._new)
+        self._new.clear()
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a commit is on its way."""
+        return self._sent is not None
+
+    @property
+    def has_new(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self._new)
+
+    def commit(self, then: Move) -> Commit:
+        """The next commit. Where not all fits into it, the run goes on, whatever `then` says."""
+        new = self._new
+        records: list[bytes] = []
+        size = 0
+        while new and len(records) < RECORDS_PER_COMMIT and size < BYTES_PER_COMMIT:
+            record = new.popleft()
+            records.append(record)
+            size += len(record)
+        before = self.acknowledged
+        self._sent = after = Mark(before.records + len(records), before.bytes + size)
+        return Commit(Extension(before, after, records), GO_ON if new else then)
+
+    def acknowledge(self) -> None:
+        """The commit that was on its way is stored."""
+        assert self._sent is not None  # noqa: S101  # the shell answers a commit once
+        self.acknowledged, self._sent = self._sent, None

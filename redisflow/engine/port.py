@@ -1,0 +1,253 @@
+"""What stands behind `step`: workflow code asks here, and is answered from the record or noted down to be done.
+
+Everything that an answer may depend on is the same on every pass: the place of the call among all calls, the records
+that had been delivered when it was made, the time of the last of them, the run's own random source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from functools import lru_cache
+from types import FunctionType
+from typing import Any
+
+from redisflow.authoring.body import detached_arguments
+from redisflow.authoring.options import StepPlan
+from redisflow.authoring.step import RunInfo
+from redisflow.contract import Claim
+from redisflow.durations import from_ms
+from redisflow.engine.calls import Agenda, CallFuture, OpenCall, OpenSleep, OpenStep
+from redisflow.engine.history import NO_HISTORY, CallKind, History, Recorded
+from redisflow.engine.ledger import Ledger
+from redisflow.engine.loop import WorkflowLoop
+from redisflow.errors import NonDeterminismError, NotAllowedInWorkflow
+from redisflow.payload import PayloadType, return_annotation
+from redisflow.records import NOTHING_DELIVERED, Call, TimerAsked
+
+PATIENCE = 1_000
+"""How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
+
+_log = logging.getLogger("redisflow.workflow")
+
+
+class Evicted(BaseException):
+    """The run is leaving memory. It means nothing to anyone; workflow code that catches it gets it again."""
+
+
+class Port:
+    """The side of a run that its code sees; `Execution` is the other."""
+
+    def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
+        """Nothing was asked yet."""
+        self.calls: dict[str, OpenCall] = {}
+        self.history: History = NO_HISTORY
+        self.matched = 0
+        """How many of the calls that the record holds have been made."""
+        self.is_replaying = bool(claim.records)
+        self.is_evicted = False
+        self.problem: BaseException | None = None
+        """Why this pass must not go on."""
+        self.delivered = NOTHING_DELIVERED
+        """Number of the last record that the code was given."""
+        self.time_ms = claim.started_at_ms
+        """The time of that record; never decreasing."""
+        self.at_ms = claim.started_at_ms
+        """Now, by the server's clock or a little before it: up to `slack_ms`."""
+        self.slack_ms = slack_ms
+        self.default_version: str | None = None
+        self._claim = claim
+        self._loop = loop
+        self._ledger = ledger
+        self._agenda = agenda
+        self._names: dict[str, int] = {}
+        self._refusals = 0
+        self._random: random.Random | None = None
+        self._info: RunInfo | None = None
+
+    # -- what workflow code reads (StepPort) ----------------------------------------------------------------------
+
+    @property
+    def info(self) -> RunInfo:
+        """Of this run."""
+        if self._info is None:
+            claim = self._claim
+            self._info = RunInfo(
+                id=claim.hold.run_id,
+                workflow=claim.workflow,
+                version=claim.version or self.default_version,
+                attempt=1 + self.history.workflow_attempts,
+                created_at=from_ms(claim.created_at_ms),
+                deadline_at=None if claim.deadline_at_ms is None else from_ms(claim.deadline_at_ms),
+            )
+        return self._info
+
+    @property
+    def random(self) -> random.Random:
+        """Seeded by the run."""
+        if self._random is None:
+            self._random = random.Random(self._claim.hold.run_id)  # noqa: S311  # to be the same on every pass
+        return self._random
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Silent on replay."""
+        return _LiveLogger(self)
+
+    @property
+    def resources(self) -> Any:
+        """Bodies find theirs by context; workflow code has none."""
+        return None
+
+    def now_ms(self) -> int:
+        """The time of the last record that was delivered."""
+        return self.time_ms
+
+    # -- what workflow code asks (StepPort) -----------------------------------------------------------------------
+
+    def ask_step(
+        self, plan: StepPlan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> OpenStep:
+        """Claim a step's key. Its arguments are taken as they are now, on every attempt."""
+        payload = _payload_of(fn)
+        place, recorded = self._claim_place("run", plan.name)
+        call = OpenStep(place, recorded, self)
+        self.calls[place.key] = call
+        if recorded is None or not recorded.has_ended:
+            args, kwargs = detached_arguments(args, kwargs)
+        call.plan, call.fn, call.args, call.kwargs, call.payload = plan, fn, args, kwargs, payload
+        return call
+
+    def ask_sleep(self, name: str, ms: int, *, relative: bool) -> OpenSleep:
+        """Claim a durable sleep's key."""
+        place, recorded = self._claim_place("sleep", name)
+        call = OpenSleep(place, recorded, self)
+        self.calls[place.key] = call
+        call.ms, call.is_relative = ms, relative
+        return call
+
+    def _claim_place(self, kind: CallKind, name: str) -> tuple[Call, Recorded | None]:
+        if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented
+            msg = (
+                f"step.{kind}({name!r}) was called outside its workflow's code (in a step's body, a thread, or after "
+                "the run ended): a body speaks to its workflow by its return value alone"
+            )
+            raise NotAllowedInWorkflow(msg)
+        if self.is_evicted or self.problem is not None:
+            return self._refuse(name), None
+        used = self._names.get(name, 0)
+        self._names[name] = used + 1
+        place = Call(name if used == 0 else f"{name}#{used}", len(self.calls), self.delivered)
+        if not self.history.by_key:
+            return place, None
+        try:
+            recorded = self.history.match(kind, place)
+        except NonDeterminismError as error:
+            self.problem = error
+            raise Evicted from None
+        if recorded is not None:
+            self.matched += 1
+        return place, recorded
+
+    def _refuse(self, name: str) -> Call:
+        self._refusals += 1
+        if self._refusals <= PATIENCE:
+            raise Evicted
+        return Call(name, -1, self.delivered)
+
+    # -- what calls do when they are awaited, or given up (Desk) --------------------------------------------------
+
+    def begin_step(self, call: OpenStep) -> CallFuture:
+        """Its body starts when it may, unless the record says how it ended."""
+        future = self._begin(call)
+        recorded = call.recorded
+        call.attempt = 1
+        if recorded is None:
+            self._agenda.make_ready(call, self._ledger.count)
+        elif recorded.due_at_ms is not None:
+            call.attempt = recorded.attempts + 1
+            self._agenda.wait(call, recorded.due_at_ms)
+        else:
+            call.state = "recorded"
+        return future
+
+    def begin_sleep(self, call: OpenSleep) -> CallFuture:
+        """A sleep keeps its due time over every later claim."""
+        future = self._begin(call)
+        recorded = call.recorded
+        if recorded is None:
+            due_at_ms = call.ms
+            if call.is_relative:
+                # The clock here may lag behind the server's, never lead: with the slack, no sleep is short.
+                due_at_ms += self.at_ms + self.slack_ms
+            self._ledger.append(TimerAsked(call.place, self.monotonic_ms(), due_at_ms))
+            self._agenda.wait(call, due_at_ms)
+        elif recorded.due_at_ms is not None:
+            self._agenda.wait(call, recorded.due_at_ms)
+        else:
+            call.state = "recorded"
+        return future
+
+    def _begin(self, call: OpenCall) -> CallFuture:
+        if (self.is_evicted or self.problem is not None) and self._refusals <= PATIENCE:
+            self._refusals += 1
+            raise Evicted
+        call.future = future = CallFuture(loop=self._loop)
+        future.call = call
+        return future
+
+    def give_up(self, call: OpenCall) -> None:
+        """Nobody waits for it any more."""
+        self._agenda.give_up(call)
+
+    # -- what the other side needs --------------------------------------------------------------------------------
+
+    def monotonic_ms(self) -> int:
+        """Now, but never before anything that was recorded."""
+        return max(self.at_ms, self.time_ms)
+
+    def missing(self) -> Recorded | None:
+        """The first call that the record holds and that the code has not made."""
+        if self.matched == len(self.history.by_key):
+            return None
+        return next(known for key, known in self.history.by_key.items() if key not in self.calls)
+
+    def never_begun(self) -> list[str]:
+        """Keys of calls that were made and not awaited."""
+        return [key for key, call in self.calls.items() if call.state == "asked"]
+
+    def evict(self) -> None:
+        """From here on everything is refused."""
+        self.is_evicted = True
+
+    def clear(self) -> None:
+        """Let go of what the calls hold."""
+        self.calls.clear()
+
+
+def _payload_type(fn: Callable[..., Any]) -> PayloadType[Any]:
+    return PayloadType.of(return_annotation(fn))
+
+
+_remembered_payload_type = lru_cache(maxsize=4096)(_payload_type)
+
+
+def _payload_of(fn: Callable[..., Any]) -> PayloadType[Any]:
+    # Only functions of modules and classes are remembered: one that was made in a function may hold what it closes over.
+    if type(fn) is FunctionType and "<" not in fn.__qualname__:
+        return _remembered_payload_type(fn)
+    return _payload_type(fn)
+
+
+class _LiveLogger(logging.LoggerAdapter[logging.Logger]):
+    """Says each thing once: not while the run is replayed, nor while it leaves memory."""
+
+    def __init__(self, port: Port) -> None:
+        super().__init__(_log, {"run_id": port.info.id, "workflow": port.info.workflow})
+        self._port = port
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  # logging's own name
+        port = self._port
+        return not port.is_replaying and not port.is_evicted and super().isEnabledFor(level)

@@ -1,0 +1,96 @@
+"""Looks after what a worker holds: drops the runs whose lease could not be renewed, shows what their bodies do.
+
+A body must have been told to stop before another worker may start it: between the two lie a fifth of the lease, and at
+least half of that is left when this looks late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from redisflow.contract import Backend, Hold
+from redisflow.run_id import partition_of
+from redisflow.worker.heartbeat import HeartbeatThread
+from redisflow.worker.held_run import HeldRun
+from redisflow.worker.options import WorkerOptions
+
+LAG_S = 1.0
+"""A loop that stood still for longer is worth a warning: something in it blocks."""
+
+_log = logging.getLogger("redisflow.worker")
+
+
+class LeaseWatch:
+    """Of one worker."""
+
+    def __init__(self, options: WorkerOptions, held: Callable[[], Collection[HeldRun]]) -> None:
+        """`held` gives the runs that are held right now, in one step: it is called from the heartbeat's thread, too."""
+        self._options = options
+        self._held = held
+        self._heartbeat: HeartbeatThread | None = None
+
+    def begin(self, backend: Backend, worker: str, about: bytes) -> None:
+        """Start the heartbeat; `about` is what the worker says of itself."""
+        loop = asyncio.get_running_loop()
+
+        def lost(holds: Sequence[Hold]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is held any more
+                loop.call_soon_threadsafe(self._lost, holds)
+
+        self._heartbeat = HeartbeatThread(
+            backend,
+            worker,
+            every_s=self._options.beat_s,
+            presence_ms=self._options.lease_ms,
+            about=about,
+            # Called in the heartbeat's thread: `held` gives a list made in one step.
+            holds=lambda: [held.claim.hold for held in self._held()],
+            lost=lost,
+        )
+        self._heartbeat.start()
+
+    async def end(self) -> bool:
+        """Stop the heartbeat; whether there was one."""
+        heartbeat, self._heartbeat = self._heartbeat, None
+        if heartbeat is None:
+            return False
+        await asyncio.to_thread(heartbeat.stop)
+        return True
+
+    def age_s(self, held: HeldRun) -> float:
+        """How long ago, at most, its lease was given or renewed."""
+        renewed_s = held.renewed_s
+        if self._heartbeat is not None:
+            renewed_s = max(renewed_s, self._heartbeat.renewed_s[partition_of(held.claim.hold.run_id)])
+        return time.monotonic() - renewed_s
+
+    def _lost(self, holds: Sequence[Hold]) -> None:
+        """The heartbeat found these taken. Those that this worker has claimed again since then are others."""
+        by_run = {held.claim.hold.run_id: held for held in self._held()}
+        for hold in holds:
+            held = by_run.get(hold.run_id)
+            if held is not None and held.claim.hold.fence == hold.fence:
+                held.drop()
+
+    async def run_forever(self) -> None:
+        """Until it is cancelled."""
+        every_s = self._options.watch_s
+        expected_s = time.monotonic()
+        while True:
+            now_s = time.monotonic()
+            if now_s - expected_s > LAG_S:
+                _log.warning("the worker's event loop stood still for %.1f s: a step blocks it", now_s - expected_s)
+            if self._heartbeat is not None:
+                self._heartbeat.loop_seen_s = now_s
+            for held in self._held():
+                if self.age_s(held) > self._options.give_up_s:
+                    _log.warning("run.lease_lost %s: it could not be renewed", held.claim.hold.run_id)
+                    held.drop()
+                else:
+                    held.note_progress(now_s)
+            expected_s = time.monotonic() + every_s
+            await asyncio.sleep(every_s)

@@ -1,0 +1,288 @@
+"""A backend between a worker and the real one, which stops the world at a chosen call, or loses its reply.
+
+The world stops for one worker: from that moment on nothing it does reaches the server, and nothing that the server
+answered reaches it. Then its leases are aged without waiting, and another worker finishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from redisflow.authoring.body import current_body
+from redisflow.authoring.definition import Registry, WorkflowDefinition
+from redisflow.backend.redis_backend import RedisBackend
+from redisflow.contract import Backend, Extension, Heartbeat, Hold, Verdict
+from redisflow.errors import BackendUnavailable
+from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
+from redisflow.runs import numbered_live_records
+from redisflow.worker.options import WorkerOptions
+from redisflow.worker.worker import Worker
+from tests.crash.audit import Raw
+
+T = TypeVar("T")
+
+
+class Fault(enum.Enum):
+    """What happens at the chosen call."""
+
+    BEFORE = "the world stops before the call is sent"
+    AFTER = "the world stops when it was executed, before its reply is seen"
+    REPEAT = "its reply is lost, and it is sent again"
+
+
+@dataclass
+class Journal:
+    """What bodies did and what was recorded, in the order in which it happened, over all workers of a scenario."""
+
+    records: dict[str, dict[int, Record]] = field(default_factory=dict)
+    """By run: number and record, as acknowledged by the server."""
+    starts: list[tuple[str, int]] = field(default_factory=list)
+    """Idempotency key and attempt of each body that started."""
+    problems: list[str] = field(default_factory=list)
+
+    def body_starts(self) -> int:
+        """Called by each body first; returns its attempt."""
+        body = current_body.get()
+        assert body is not None
+        self.starts.append((body.idempotency_key, body.attempt))
+        for _, record in self.live(body.run_id):
+            if isinstance(record, StepSucceeded | StepFailed) and record.call.key == body.key:
+                self.problems.append(f"{body.idempotency_key} started after its result was recorded")
+        return body.attempt
+
+    def live(self, run_id: str) -> list[tuple[int, Record]]:
+        """The records of a run that count, with their numbers."""
+        known = self.records.get(run_id, {})
+        if sorted(known) != list(range(len(known))):
+            self.problems.append(f"{run_id}: the record has a gap: {sorted(known)}")
+            return []
+        return numbered_live_records([known[number] for number in range(len(known))])
+
+    def recorded(self, run_id: str, extension: Extension) -> None:
+        """These records were acknowledged."""
+        known = self.records.setdefault(run_id, {})
+        for number, data in enumerate(extension.records, extension.before.records):
+            record = decode_record(data, 0)
+            if known.setdefault(number, record) != record:
+                self.problems.append(f"{run_id}: record {number} was written twice, and differs")
+
+
+class FaultyBackend:
+    """The real backend, but for what happens at call number `at`."""
+
+    def __init__(self, real: Backend, journal: Journal, *, fault: Fault | None = None, at: int = 0) -> None:
+        self.real = real
+        self.stopped = asyncio.Event()
+        self.fired = False
+        self.calls: list[str] = []
+        self._journal = journal
+        self._fault = fault
+        self._at = at
+
+    # -- what it does to calls ------------------------------------------------------------------------------------
+
+    def _fault_of(self, name: str) -> Fault | None:
+        self.calls.append(name)
+        if len(self.calls) != self._at:
+            return None
+        self.fired = True
+        if self._fault is Fault.BEFORE:
+            self.stopped.set()
+        return self._fault
+
+    async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+        if self.stopped.is_set():
+            raise BackendUnavailable("the world has stopped")
+        fault = self._fault_of(name)
+        if self.stopped.is_set():
+            raise BackendUnavailable("the world has stopped")
+        inner = asyncio.ensure_future(call())
+        stopped = asyncio.ensure_future(self.stopped.wait())
+        try:
+            await asyncio.wait({inner, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if fault is Fault.AFTER and not self.stopped.is_set():
+                self.stopped.set()
+            if self.stopped.is_set():
+                raise BackendUnavailable("the world has stopped")
+            return await call() if fault is Fault.REPEAT else inner.result()
+        finally:
+            stopped.cancel()
+            inner.cancel()
+
+    def _send(
+        self, name: str, call: Callable[[], asyncio.Future[Verdict]], run_id: str, extension: Extension | None = None
+    ) -> asyncio.Future[Verdict]:
+        outer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        if self.stopped.is_set():
+            # Whoever waits for an answer while its worker is being cleared away is not to wait long.
+            outer.set_exception(BackendUnavailable("the world has stopped"))
+            return outer
+        fault = self._fault_of(name)
+        if self.stopped.is_set():
+            return outer
+
+        def answered(inner: asyncio.Future[Verdict], *, again: bool) -> None:
+            if inner.cancelled() or inner.exception() is not None:
+                return
+            if extension is not None and inner.result() is Verdict.OK:
+                self._journal.recorded(run_id, extension)
+            if fault is Fault.AFTER:
+                self.stopped.set()
+            if self.stopped.is_set() or outer.done():
+                return
+            if fault is Fault.REPEAT and not again:
+                call().add_done_callback(lambda second: answered(second, again=True))
+            else:
+                outer.set_result(inner.result())
+
+        call().add_done_callback(lambda inner: answered(inner, again=False))
+        return outer
+
+    # -- the contract ---------------------------------------------------------------------------------------------
+
+    @property
+    def namespace(self) -> str:
+        return self.real.namespace
+
+    @property
+    def partitions(self) -> int:
+        return self.real.partitions
+
+    async def open(self) -> None:
+        await self.real.open()
+
+    async def close(self) -> None:
+        await self.real.close()
+
+    def listen(self, worker: str, lost: Callable[[str], None]) -> Any:
+        return self.real.listen(worker, lambda run_id: None if self.stopped.is_set() else lost(run_id))
+
+    def open_heartbeat(self) -> Heartbeat:
+        return _FaultyHeartbeat(self.real.open_heartbeat(), self.stopped)
+
+    def commit_run(
+        self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
+    ) -> asyncio.Future[Verdict]:
+        def call() -> asyncio.Future[Verdict]:
+            return self.real.commit_run(hold, extension, renew_for=renew_for, forget_crashes=forget_crashes)
+
+        return self._send("commit_run", call, hold.run_id, extension)
+
+    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> asyncio.Future[Verdict]:
+        def call() -> asyncio.Future[Verdict]:
+            return self.real.park_run(hold, extension, reason=reason, due_at_ms=due_at_ms)
+
+        return self._send("park_run", call, hold.run_id, extension)
+
+    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> asyncio.Future[Verdict]:
+        def call() -> asyncio.Future[Verdict]:
+            return self.real.finish_run(hold, extension, status=status, payload=payload)
+
+        return self._send("finish_run", call, hold.run_id, extension)
+
+    def release_run(self, hold: Hold) -> asyncio.Future[Verdict]:
+        return self._send("release_run", lambda: self.real.release_run(hold), hold.run_id)
+
+    def shelve_run(self, hold: Hold, **about: Any) -> asyncio.Future[Verdict]:
+        return self._send("shelve_run", lambda: self.real.shelve_run(hold, **about), hold.run_id)
+
+    def note_progress(self, hold: Hold, progress: bytes) -> asyncio.Future[Verdict]:
+        return self._send("note_progress", lambda: self.real.note_progress(hold, progress), hold.run_id)
+
+    def __getattr__(self, name: str) -> Any:
+        """The rest of the contract: calls that are awaited."""
+        method = getattr(self.real, name)
+        return lambda *args: self._call(name, lambda: method(*args))
+
+
+class _FaultyHeartbeat:
+    def __init__(self, real: Heartbeat, stopped: asyncio.Event) -> None:
+        self._real = real
+        self._stopped = stopped
+
+    def renew(
+        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]
+    ) -> Sequence[str]:
+        if self._stopped.is_set():
+            raise BackendUnavailable("the world has stopped")
+        return self._real.renew(partition, worker, presence_ms, about, holds)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+@dataclass
+class Crew:
+    """The workers of a scenario, each with a backend of its own, as if each were a process."""
+
+    url: str
+    namespace: str
+    raw: Raw
+    journal: Journal = field(default_factory=Journal)
+    registry: Registry = field(default_factory=Registry)
+    backends: list[FaultyBackend] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+
+    def know(self, definition: WorkflowDefinition[Any, Any] | None) -> None:
+        """Register a workflow with all workers to come."""
+        assert definition is not None
+        self.registry.add(definition)
+
+    async def hire(self, *, fault: Fault | None = None, at: int = 0, **options: Any) -> tuple[Worker, FaultyBackend]:
+        """Start a worker."""
+        backend = FaultyBackend(
+            RedisBackend(self.url, namespace=self.namespace), self.journal, fault=fault, at=at
+        )
+        self.backends.append(backend)
+
+        async def connect() -> Any:
+            await backend.open()
+            return backend
+
+        worker = Worker(connect, self.registry, WorkerOptions(**{"concurrency": 8, "lease": "30s", **options}))
+        self.workers.append(worker)
+        try:
+            await worker.start()
+        except BackendUnavailable:
+            assert backend.stopped.is_set()
+        return worker, backend
+
+    async def dismiss(self, worker: Worker) -> None:
+        """Stop it; one whose world has stopped says nothing to the server any more."""
+        await worker.stop(grace=0)
+        backend = self.backends[self.workers.index(worker)]
+        await backend.close()
+
+    def age(self, *, presence: bool = True) -> None:
+        """Let every lease be over, and (as after a crash, but not after a pause) every worker's presence too."""
+        prefix = f"rf:{{{self.namespace}:0}}:"
+        for key in self.raw("KEYS", f"{prefix}q:*"):
+            if not self.raw("XINFO", "GROUPS", key):
+                continue
+            for entry, consumer, *_ in self.raw("XPENDING", key, "workers", "-", "+", 10_000):
+                self.raw("XCLAIM", key, "workers", consumer, 0, entry, "IDLE", 10_000_000, "JUSTID")
+        if presence:
+            for name in self.raw("ZRANGE", f"{prefix}workers", 0, -1):
+                self.raw("ZADD", f"{prefix}workers", 1, name)
+        for key in self.raw("KEYS", f"{prefix}turn:*"):
+            self.raw("DEL", key)
+
+    async def reclaim(self, backend: Backend, *, crash_limit: int = 3) -> int:
+        """What upkeep does with leases that are over; returns how many runs were given back."""
+        given_back = 0
+        for _ in itertools.count():
+            step = await backend.reclaim_runs(0, "default", 30_000, crash_limit)
+            given_back += step.reclaimed
+            if step.done:
+                return given_back
+        raise AssertionError
+
+    async def close(self) -> None:
+        """End what is left."""
+        for worker in self.workers:
+            await self.dismiss(worker)

@@ -1,0 +1,274 @@
+"""The reference workflows: one for each way in which the engine writes. Each with what must come of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from redisflow import NonRetryableError, RedisFlow, RetryPolicy, Step, StepError, StepOptions
+from redisflow.authoring.body import current_body
+from redisflow.authoring.definition import WorkflowDefinition
+from tests.crash.harness import Journal
+
+SOON = RetryPolicy(initial_interval="5ms", backoff_coefficient=1, maximum_attempts=4, jitter=0)
+TWICE = RetryPolicy(initial_interval="5ms", backoff_coefficient=1, maximum_attempts=2, jitter=0)
+
+Define = Callable[[RedisFlow, Journal], WorkflowDefinition[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A workflow, how its run ends, and the attempts of its steps when nothing goes wrong."""
+
+    name: str
+    define: Define
+    status: str = "succeeded"
+    output: Any = None
+    error: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
+    """Key and status of each step."""
+    attempts: dict[str, int] = field(default_factory=dict)
+    """By idempotency key without the run id, where not 1."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the run."""
+    timed: bool = False
+    """Ended from outside at a moment that a crash may shift: then not every step need have come to run."""
+
+
+def _define(flow: RedisFlow, name: str, fn: Callable[[Step], Any], retry: RetryPolicy | None = None) -> Any:
+    return flow.define_workflow(name, retry=retry)(fn).definition
+
+
+def _sequential(flow: RedisFlow, journal: Journal) -> Any:
+    async def add(x: int, y: int) -> int:
+        journal.body_starts()
+        await asyncio.sleep(0)
+        return x + y
+
+    def double(x: int) -> int:
+        journal.body_starts()
+        return 2 * x
+
+    async def sequential(step: Step) -> int:
+        one = await step.run("one", add, 1, 2)
+        two = await step.run("two", double, one)
+        return await step.run("three", add, one, two)
+
+    return _define(flow, "sequential", sequential)
+
+
+def _parallel(flow: RedisFlow, journal: Journal) -> Any:
+    async def square(x: int) -> int:
+        journal.body_starts()
+        for _ in range(x):
+            await asyncio.sleep(0.001)
+        return x * x
+
+    async def parallel(step: Step) -> list[int]:
+        first = await step.gather(*(step.run(f"square-{x}", square, x) for x in (3, 1, 2)))
+        last = await step.run("last", square, 4)
+        return [*first, last]
+
+    return _define(flow, "parallel", parallel)
+
+
+def _failing(journal: Journal, times: int, value: str = "done") -> Callable[[], Any]:
+    async def work() -> str:
+        if journal.body_starts() <= times:
+            msg = "not yet"
+            raise ValueError(msg)
+        return value
+
+    return work
+
+
+def _retrying(flow: RedisFlow, journal: Journal) -> Any:
+    async def retrying(step: Step) -> str:
+        await step.run("before", _failing(journal, 0))
+        return await step.run(StepOptions("flaky", retry=SOON), _failing(journal, 2))
+
+    return _define(flow, "retrying", retrying)
+
+
+def _caught(flow: RedisFlow, journal: Journal) -> Any:
+    async def caught(step: Step) -> str:
+        try:
+            return await step.run(StepOptions("primary", retry=TWICE), _failing(journal, 9))
+        except StepError as error:
+            seen = f"{error.step} {error.attempts}"
+            await step.run("note", _failing(journal, 0))
+            return seen + " " + await step.run("fallback", _failing(journal, 0, "fallback"))
+
+    return _define(flow, "caught", caught)
+
+
+def _sleeping(flow: RedisFlow, journal: Journal) -> Any:
+    async def sleeping(step: Step) -> str:
+        await step.run("before", _failing(journal, 0))
+        await step.sleep("nap", "20ms")
+        return await step.run("after", _failing(journal, 0))
+
+    return _define(flow, "sleeping", sleeping)
+
+
+def _beside(flow: RedisFlow, journal: Journal) -> Any:
+    async def slow() -> str:
+        journal.body_starts()
+        await asyncio.sleep(0.02)
+        return "slow"
+
+    async def beside(step: Step) -> list[Any]:
+        found = await asyncio.gather(
+            step.run("slow", slow),
+            step.run(StepOptions("flaky", retry=SOON), _failing(journal, 1)),
+            step.sleep("nap", "10ms"),
+        )
+        return [*found, await step.run("last", _failing(journal, 0))]
+
+    return _define(flow, "beside", beside)
+
+
+async def _for_ever() -> None:
+    await asyncio.sleep(60)  # longer than any test: it is to be cancelled
+
+
+def _deadline(flow: RedisFlow, journal: Journal) -> Any:
+    async def hang() -> None:
+        journal.body_starts()
+        await _for_ever()
+
+    async def deadline(step: Step) -> None:
+        await step.run("before", _failing(journal, 0))
+        await step.run("hang", hang)
+
+    return _define(flow, "deadline", deadline)
+
+
+def _canceled(flow: RedisFlow, journal: Journal) -> Any:
+    async def cancel_me() -> None:
+        journal.body_starts()
+        body = current_body.get()
+        assert body is not None
+        await flow.cancel_workflow_run(body.run_id)
+        await _for_ever()
+
+    async def canceled(step: Step) -> None:
+        await step.run("before", _failing(journal, 0))
+        await step.run("cancel-me", cancel_me)
+
+    return _define(flow, "canceled", canceled)
+
+
+def _loop(flow: RedisFlow, journal: Journal) -> Any:
+    async def add(x: int, y: int) -> int:
+        journal.body_starts()
+        return x + y
+
+    async def loop(step: Step) -> int:
+        total = 0
+        for number in range(30):
+            total = await step.run("add", add, total, number)
+        return total
+
+    return _define(flow, "loop", loop)
+
+
+def _again(flow: RedisFlow, journal: Journal) -> Any:
+    async def again(step: Step) -> str:
+        await step.run("kept", _failing(journal, 0))
+        if step.info.attempt == 1:
+            await step.run(StepOptions("spent", retry=RetryPolicy(maximum_attempts=1)), _failing(journal, 9))
+        return await step.run("then", _failing(journal, 0))
+
+    return _define(flow, "again", again, TWICE)
+
+
+def _fan(flow: RedisFlow, journal: Journal) -> Any:
+    async def fan(step: Step) -> int:
+        calls = (step.run(StepOptions(f"part-{n}", retry=SOON), _failing(journal, n % 3)) for n in range(9))
+        return len(await step.gather(*calls))
+
+    return _define(flow, "fan", fan)
+
+
+def _refused(flow: RedisFlow, journal: Journal) -> Any:
+    async def refuse() -> None:
+        journal.body_starts()
+        msg = "no"
+        raise NonRetryableError(msg)
+
+    async def refused(step: Step) -> None:
+        await step.run("refuse", refuse)
+
+    return _define(flow, "refused", refused)
+
+
+REFERENCES = (
+    Reference(name="sequential", define=_sequential, output=9, steps=dict.fromkeys(["one", "two", "three"], "succeeded")),
+    Reference(
+        name="parallel",
+        define=_parallel,
+        output=[9, 1, 4, 16],
+        steps=dict.fromkeys(["square-3", "square-1", "square-2", "last"], "succeeded"),
+    ),
+    Reference(
+        name="retrying",
+        define=_retrying,
+        output="done",
+        steps={"before": "succeeded", "flaky": "succeeded"},
+        attempts={"flaky": 3},
+    ),
+    Reference(
+        name="caught",
+        define=_caught,
+        output="primary 2 fallback",
+        steps={"primary": "failed", "note": "succeeded", "fallback": "succeeded"},
+        attempts={"primary": 2},
+    ),
+    Reference(
+        name="sleeping",
+        define=_sleeping,
+        output="done",
+        steps={"before": "succeeded", "nap": "succeeded", "after": "succeeded"},
+        attempts={"nap": 0},
+    ),
+    Reference(
+        name="beside",
+        define=_beside,
+        output=["slow", "done", None, "done"],
+        steps={"slow": "succeeded", "flaky": "succeeded", "nap": "succeeded", "last": "succeeded"},
+        attempts={"flaky": 2, "nap": 0},
+    ),
+    Reference(
+        name="deadline",
+        define=_deadline,
+        status="failed",
+        error="DeadlineExceeded",
+        options={"deadline_at": "120ms"},
+        timed=True,
+    ),
+    Reference(name="canceled", define=_canceled, status="canceled", timed=True),
+    Reference(
+        name="loop",
+        define=_loop,
+        output=sum(range(30)),
+        steps=dict.fromkeys(["add", *(f"add#{n}" for n in range(1, 30))], "succeeded"),
+    ),
+    Reference(
+        name="again",
+        define=_again,
+        output="done",
+        steps={"kept": "succeeded", "then": "succeeded"},
+        attempts={"spent": 1},
+    ),
+    Reference(
+        name="fan",
+        define=_fan,
+        output=9,
+        steps={f"part-{n}": "succeeded" for n in range(9)},
+        attempts={f"part-{n}": 1 + n % 3 for n in range(9)},
+    ),
+    Reference(name="refused", define=_refused, status="failed", error="StepError", steps={"refuse": "failed"}),
+)

@@ -1,0 +1,97 @@
+"""What a server refuses: memory that it has not, and keys of another slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.exceptions import OutOfMemoryError
+
+from tests.lua.harness import PREFIX, T0, Held, Lua, audit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def full(lua: Lua) -> Iterator[Lua]:
+    """A server with a run in each place, and then no memory left."""
+    for name in ("commit", "park", "finish", "release", "shelve", "cancel", "crash", "deadline", "stuck"):
+        lua.create(name, deadline="+1000" if name == "deadline" else "")
+    lua.create("timer", available="+1000")
+    yield lua
+    lua.redis.config_set("maxmemory", 0)
+
+
+def fill(lua: Lua) -> None:
+    lua.redis.config_set("maxmemory", 1)
+
+
+def test_new_work_is_refused_whole(full: Lua) -> None:
+    full.later(1_000)
+    before = full.dump()
+    fill(full)
+    with pytest.raises(OutOfMemoryError):
+        full.create("another")
+    with pytest.raises(OutOfMemoryError):
+        full.claim()
+    assert full.dump() == before
+
+
+def test_running_work_goes_on_to_its_end(full: Lua) -> None:
+    held: dict[str, Held] = {claim.run_id: claim for claim in full.claim(limit=20)}
+    full.commit(held["finish"], b"one")
+    full.shelve(held["stuck"], "suspended")
+    full.expire(held["crash"])
+    fill(full)
+    assert full.commit(held["commit"], b"one", renew="w1") == "ok"
+    assert full.park(held["park"], b"one", due=T0 + 2_000) == "ok"
+    assert full.finish(held["finish"], b"two") == "ok"
+    assert full.release(held["release"]) == "ok"
+    assert full.shelve(held["shelve"]) == "ok"
+    assert full.note(held["commit"]) == "ok"
+    assert full.renew(held["commit"], about=b"host") == []
+    assert full.cancel("cancel") == ["canceled"]
+    assert full.reclaim() == ["end", 1, 0, 0]
+    full.redis.config_set("maxmemory", 0)
+    full.later(1_000)
+    fill(full)
+    assert full.wake()[0] == 3
+    assert full.wake_stuck()[0] == 1
+    assert full.reconcile()[1] == 0
+    assert full.call("read_records", run_id="commit", first=0, last=0, bytes=9) == ["ok", b"one"]
+    assert full.call("take_turn", chore="timers", worker="w1", ms=1_000) == ["yes"]
+    assert full.call("sweep_workers", queue="default", lane="0")[0] == "ok"
+    assert full.call("leave_worker", ["default"], worker="w1") == ["ok"]
+    assert full.call("open_namespace", partitions=1, layout=1)[0] == "ok"
+
+
+def test_no_script_reaches_for_a_key_of_another_slot(cluster_lua: Lua) -> None:
+    lua = cluster_lua
+    slot = lua.redis.cluster("KEYSLOT", PREFIX)
+    lua.call("open_namespace", partitions=1, layout=1)
+    held: dict[str, Held] = {}
+    for name in ("commit", "finish", "release", "shelve", "cancel", "crash"):
+        lua.create(name, deadline="+90000", idem=name, idem_ms=60_000)
+    held = {claim.run_id: claim for claim in lua.claim("w1", limit=20)}
+    assert lua.commit(held["commit"], b"one", renew="w1") == "ok"
+    assert lua.park(held["commit"], b"two", due=T0 + 1) == "ok"
+    assert lua.finish(held["finish"], b"one") == "ok"
+    assert lua.release(held["release"]) == "ok"
+    assert lua.shelve(held["shelve"], "suspended") == "ok"
+    assert lua.cancel("cancel") == ["canceled"]
+    assert lua.note(held["crash"]) == "ok"
+    assert lua.renew(held["crash"]) == []
+    lua.expire(held["crash"])
+    assert lua.reclaim() == ["end", 1, 0, 0]
+    lua.later(1)
+    assert lua.wake()[0] == 1
+    assert lua.wake_stuck()[0] == 1
+    lua.delete("delayed", "q:default:w")
+    assert lua.reconcile()[1] == 4
+    assert lua.call("read_records", run_id="commit", first=0, last=1, bytes=99) == ["ok", b"one", b"two"]
+    assert lua.call("take_turn", chore="timers", worker="w1", ms=1_000) == ["yes"]
+    lua.call("sweep_workers", queue="default", lane="0")
+    lua.call("leave_worker", ["default"], worker="w1")
+    audit(lua)
+    assert {lua.redis.cluster("KEYSLOT", key) for key in lua.redis.keys("*")} == {slot}

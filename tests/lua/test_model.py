@@ -1,0 +1,426 @@
+"""Random sequences of every call, on a small model of what each must answer and leave.
+
+The model knows no keys: it holds what a run is (status, fence, record, times) and derives the answer to each call. Any
+call may be sent twice, and holders that lost their run go on calling. The structure is audited after each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.lua.harness import PREFIX, T0, TERMINAL, Held, Lua, audit, held_of, new_run, shelved
+
+NAMES = ("a", "b", "c")
+WORKERS = ("w1", "w2")
+CRASH_LIMIT = 3
+FIRST_MS, LAST_MS = 1_000, 3_000
+
+
+@dataclass
+class Run:
+    """A run as the promises describe it."""
+
+    status: str
+    deadline: int | None
+    due: int | None
+    fence: str = ""
+    claims: int = 0
+    records: list[bytes] = field(default_factory=list)
+    crashes: int = 0
+    strandings: int = 0
+    lane: str = "0"
+    expired: bool = False
+    owner: str = ""
+    cause: str | None = None
+    outcome: bytes | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def mark(self) -> str:
+        return f"{len(self.records)}:{2 + sum(map(len, self.records))}"
+
+    def end(self, status: str, cause: str | None = None) -> None:
+        if cause:
+            self.fence = f"{self.claims}:-"
+        self.status, self.cause, self.due = status, cause, None
+
+    def give_back(self, fence: str) -> None:
+        self.status, self.fence, self.due, self.lane, self.expired = "pending", fence, self.deadline, "w", False
+
+
+class Model(RuleBasedStateMachine):
+    """The scripts beside the model."""
+
+    def __init__(self, lua: Lua) -> None:
+        super().__init__()
+        lua.redis.flushall()
+        self.lua = lua
+        self.runs: dict[str, Run] = {}
+        self.queues: dict[str, list[str]] = {"w": [], "0": []}
+        self.holds: list[Held] = []
+        self.claimed: dict[str, tuple[str, list[str]]] = {}
+        self.alive: dict[str, int] = {}
+        lua.at(T0)
+
+    # -- what the model says ----------------------------------------------------------------------------------------
+
+    def enter(self, name: str) -> None:
+        self.queues[self.runs[name].lane].append(name)
+
+    def leave(self, name: str) -> None:
+        for queue in self.queues.values():
+            if name in queue:
+                queue.remove(name)
+
+    def end(self, name: str, status: str, cause: str | None = None) -> None:
+        self.leave(name)
+        self.runs[name].end(status, cause)
+
+    def wake_due(self) -> None:
+        due = [(run.due, name) for name, run in self.runs.items() if run.due is not None and run.due <= self.lua.now]
+        for _, name in sorted(due):
+            run = self.runs[name]
+            if run.deadline is not None and run.deadline <= self.lua.now:
+                self.end(name, "failed", "deadline")
+            else:
+                self.awake(name)
+
+    def awake(self, name: str) -> None:
+        run = self.runs[name]
+        run.lane = "0" if run.status == "waiting:start" else "w"
+        run.status, run.due = "pending", run.deadline
+        self.enter(name)
+
+    def opening(self, held: Held, before: str, after: str) -> str:
+        """The word of commit, park and finish before they do what they are for."""
+        run = self.runs[held.run_id]
+        if run.fence != held.fence:
+            return "ended" if run.ended else "fenced"
+        if run.status != "running" or run.mark != before:
+            return "repeat" if run.mark == after else "behind"
+        if run.deadline is not None and run.deadline <= self.lua.now:
+            self.end(held.run_id, "failed", "deadline")
+            return "ended"
+        return "ok"
+
+    def giving_back(self, held: Held) -> str:
+        """The word of release and shelve."""
+        run = self.runs[held.run_id]
+        if run.fence == held.fence + "-":
+            return "repeat"
+        if run.fence != held.fence:
+            return "ended" if run.ended else "fenced"
+        return "ok" if run.status == "running" else "fenced"
+
+    # -- sending ----------------------------------------------------------------------------------------------------
+
+    def send(self, twice: bool, script: str, tail: Any = (), /, **arguments: Any) -> list[Any]:
+        call: Callable[..., list[Any]] = self.lua.twice if twice else self.lua.call
+        return call(script, tail, **arguments)
+
+    def check(self) -> None:
+        audit(self.lua)
+        for name, run in self.runs.items():
+            fields = self.lua.fields(name)
+            stored = (fields["s"].decode(), fields.get("f", b"").decode(), self.lua.records(name))
+            assert stored == (run.status, run.fence, run.records), name
+            assert int(fields.get("x", 0)) == run.crashes, name
+            assert (self.lua.due(name), fields.get("ca", b"").decode() or None) == (run.due, run.cause), name
+        assert {lane: self.lua.entries(lane) for lane in ("w", "0")} == {
+            lane: [*(n for n in self.in_hand(lane)), *queue] for lane, queue in self.queues.items()
+        }
+
+    def in_hand(self, lane: str) -> list[str]:
+        """Running runs keep their entry, before those that nobody has read."""
+        held = {name for name, run in self.runs.items() if run.status == "running" and run.lane == lane}
+        return [name for name in self.lua.entries(lane) if name in held]
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    @initialize()
+    def start(self) -> None:
+        self.check()
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        wait=st.sampled_from([0, 0, 500]),
+        deadline=st.sampled_from([None, None, 700, 5_000]),
+        twice=st.booleans(),
+    )
+    def create(self, name: str, wait: int, deadline: int | None, twice: bool) -> None:
+        changes = {"available": f"+{wait}" if wait else "", "deadline": f"+{deadline}" if deadline else ""}
+        reply = self.send(twice, "create_run", **new_run(name, **changes))
+        assert reply == ["created"]
+        if name not in self.runs:
+            start = self.lua.now + wait if wait else None
+            last = self.lua.now + deadline if deadline else None
+            due = min((at for at in (start, last) if at is not None), default=None)
+            self.runs[name] = Run("waiting:start" if wait else "pending", last, due)
+            if not wait:
+                self.enter(name)
+        self.check()
+
+    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 3), repeat=st.booleans(), twice=st.booleans())
+    def claim(self, worker: str, limit: int, repeat: bool, twice: bool) -> None:
+        operation, earlier = self.claimed.get(worker, ("", []))
+        if repeat and operation:
+            expected = [name for name in earlier if self.runs[name].fence.endswith(f":{operation}")]
+            expected = [name for name in expected if self.runs[name].status == "running"]
+        else:
+            self.lua.operations += 1
+            operation = f"op{self.lua.operations}"
+            self.wake_due()
+            expected = [*self.queues["w"], *self.queues["0"]][:limit]
+            for name in expected:
+                run = self.runs[name]
+                run.claims += 1
+                self.leave(name)
+                run.status, run.fence, run.owner = "running", f"{run.claims}:{operation}", worker
+            if expected:
+                self.claimed[worker] = (operation, expected)
+        arguments = {"worker": worker, "operation": operation, "limit": limit}
+        # A claim that found nothing reads again, and the server notes when a consumer last asked.
+        twice = twice and bool(expected)
+        reply = self.send(twice, "claim_runs", ["default"], **arguments, run_bytes=9_999, all_bytes=9_999)
+        claims = [held_of(worker, item) for item in reply[4:]]
+        assert [held.run_id for held in claims] == expected
+        assert [held.fence for held in claims] == [self.runs[name].fence for name in expected]
+        assert [held.mark for held in claims] == [self.runs[name].mark for name in expected]
+        assert reply[3] == 0
+        self.holds = [*self.holds, *claims][-8:]
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), size=st.integers(0, 2), twice=st.booleans(), forget=st.booleans(), renew=st.booleans())
+    def commit(self, data: st.DataObject, size: int, twice: bool, forget: bool, renew: bool) -> None:
+        held, records = self.holder(data, size)
+        shown = held.shown(*records)
+        word = self.opening(held, shown["before"], shown["after"])
+        if word == "ok":
+            run = self.runs[held.run_id]
+            run.records += records
+            run.crashes = 0 if forget else run.crashes
+            run.expired = run.expired and not renew
+        more = {"renew": held.worker if renew else "", "forget": "crashes" if forget else ""}
+        # Sent again it would renew again, and a lease is the one thing that may change then.
+        said = self.send(twice and not renew, "commit_run", records, **shown, **more)[0]
+        assert said == {"repeat": "ok"}.get(word, word)
+        if word == "ok":
+            held.mark = shown["after"]
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), size=st.integers(0, 1), wait=st.sampled_from([-5, 300, 900]), twice=st.booleans())
+    def park(self, data: st.DataObject, size: int, wait: int, twice: bool) -> None:
+        held, records = self.holder(data, size)
+        shown = held.shown(*records)
+        word = self.opening(held, shown["before"], shown["after"])
+        if word == "ok":
+            run = self.runs[held.run_id]
+            run.records += records
+            run.crashes = run.strandings = 0
+            run.status, run.expired = "waiting:timer", False
+            run.due = min(at for at in (self.lua.now + wait, run.deadline) if at is not None)
+        due = self.lua.now + wait
+        said = self.send(twice, "park_run", records, **shown, reason="timer", due=due)[0]
+        assert said == {"repeat": "ok"}.get(word, word)
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), size=st.integers(0, 1), status=st.sampled_from(["succeeded", "failed"]), twice=st.booleans())
+    def finish(self, data: st.DataObject, size: int, status: str, twice: bool) -> None:
+        held, records = self.holder(data, size)
+        shown = held.shown(*records)
+        word = self.opening(held, shown["before"], shown["after"])
+        run = self.runs[held.run_id]
+        if word == "repeat":
+            word = "ok" if run.ended else "behind"
+        elif word == "ok":
+            run.records += records
+            run.crashes = 0
+            self.end(held.run_id, status)
+        payload = status.encode()
+        assert self.send(twice, "finish_run", records, **shown, status=status, payload=payload)[0] == word
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), twice=st.booleans())
+    def release(self, data: st.DataObject, twice: bool) -> None:
+        held, _ = self.holder(data, 0)
+        word = self.giving_back(held)
+        if word == "ok":
+            self.runs[held.run_id].give_back(held.fence + "-")
+            self.enter(held.run_id)
+        mine = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry}
+        assert self.send(twice, "release_run", **mine)[0] == {"repeat": "ok"}.get(word, word)
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), reason=st.sampled_from(["stranded", "suspended"]), twice=st.booleans())
+    def shelve(self, data: st.DataObject, reason: str, twice: bool) -> None:
+        held, _ = self.holder(data, 0)
+        word = self.giving_back(held)
+        if word == "ok":
+            run = self.runs[held.run_id]
+            offered = self.lua.now + min(LAST_MS, FIRST_MS * 2**run.strandings) if reason == "stranded" else None
+            run.strandings += reason == "stranded"
+            run.due = min((at for at in (offered, run.deadline) if at is not None), default=None)
+            run.status, run.fence, run.expired = f"waiting:{reason}", held.fence + "-", False
+        changes = {"first_ms": FIRST_MS, "last_ms": LAST_MS, "problem": b"why" if reason == "suspended" else b""}
+        said = self.send(twice, "shelve_run", **shelved(held, reason, **changes))[0]
+        assert said == {"repeat": "ok"}.get(word, word)
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data())
+    def heartbeat(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(WORKERS))
+        mine = [held for held in self.holds if held.worker == worker]
+        lost = [held.run_id for held in mine if self.runs[held.run_id].fence != held.fence or not self.is_running(held)]
+        assert self.lua.renew(*mine, worker=worker, presence_ms=1_000) == lost
+        self.alive[worker] = self.lua.now + 1_000
+        for held in mine:
+            run = self.runs[held.run_id]
+            run.expired = run.expired and run.fence != held.fence
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data())
+    def note(self, data: st.DataObject) -> None:
+        held, _ = self.holder(data, 0)
+        mine = self.runs[held.run_id].fence == held.fence and self.is_running(held)
+        assert self.lua.note(held) == ("ok" if mine else "fenced")
+        self.check()
+
+    @rule(name=st.sampled_from(NAMES), twice=st.booleans())
+    def cancel(self, name: str, twice: bool) -> None:
+        run = self.runs.get(name)
+        if run is None:
+            expected = ["missing"]
+        elif run.ended:
+            expected = ["canceled"] if run.status == "canceled" else ["already", run.status]
+        else:
+            expected = ["canceled"]
+            self.end(name, "canceled", "canceled")
+        reply = self.send(twice, "cancel_run", run_id=name)
+        assert [part.decode() if isinstance(part, bytes) else part for part in reply] == expected
+        self.check()
+
+    @rule(ms=st.sampled_from([1, 299, 300, 700, 2_000]))
+    def later(self, ms: int) -> None:
+        self.lua.later(ms)
+
+    @rule()
+    def wake(self) -> None:
+        count = sum(run.due is not None and run.due <= self.lua.now for run in self.runs.values())
+        self.wake_due()
+        dues = [run.due for run in self.runs.values() if run.due is not None]
+        assert self.lua.wake() == (count, min(dues) - self.lua.now if dues else -1)
+        self.check()
+
+    @rule()
+    def wake_stuck(self) -> None:
+        stuck = [name for name in self.lua.listed("stuck:order") if self.runs[name].status.startswith("waiting:s")]
+        for name in stuck:
+            self.awake(name)
+        assert self.lua.wake_stuck() == (len(stuck), self.lua.now)
+        self.check()
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        held, _ = self.holder(data, 0)
+        run = self.runs[held.run_id]
+        if run.fence == held.fence and self.is_running(held):
+            self.lua.expire(held)
+            run.expired = True
+
+    @rule(lane=st.sampled_from(["w", "0"]))
+    def reclaim(self, lane: str) -> None:
+        counts = {"reclaimed": 0, "poisoned": 0}
+        for name in self.in_hand(lane):
+            run = self.runs[name]
+            if not run.expired:
+                continue
+            crashed = self.alive.get(run.owner, 0) <= self.lua.now
+            run.crashes += crashed
+            if crashed and run.crashes >= CRASH_LIMIT:
+                counts["poisoned"] += 1
+                self.end(name, "failed", "poisoned")
+                run.expired = False
+            else:
+                counts["reclaimed"] += 1
+                run.give_back(f"{run.claims}:-")
+                self.enter(name)
+        assert self.lua.reclaim(lane, crash_limit=CRASH_LIMIT) == ["end", *counts.values(), 0]
+        self.check()
+
+    @rule(loss=st.sampled_from(["nothing", "nothing", "delayed", "stuck:order", "bell:default", "alarm"]))
+    def reconcile(self, loss: str) -> None:
+        unfinished = {name: run for name, run in self.runs.items() if not run.ended}
+        lost = {
+            "delayed": [name for name, run in unfinished.items() if run.due is not None],
+            "stuck:order": [name for name, run in unfinished.items() if run.status.startswith("waiting:su")]
+            + [name for name, run in unfinished.items() if run.status == "waiting:stranded"],
+        }.get(loss, [])
+        if loss != "nothing":
+            self.lua.delete(loss)
+        before = self.lua.dump()
+        assert self.lua.reconcile() == (len(unfinished), len(lost))
+        if not lost:
+            assert self.lua.dump() == before
+        self.check()
+
+    @precondition(lambda self: any(not run.ended for run in self.runs.values()))
+    @rule(data=st.data())
+    def lose_an_entry(self, data: st.DataObject) -> None:
+        alive = [name for name, run in self.runs.items() if run.status in ("pending", "running")]
+        if not alive:
+            return
+        name = data.draw(st.sampled_from(sorted(alive)))
+        run = self.runs[name]
+        lane, entry = self.lua.fields(name)["e"].decode().split(":")
+        self.lua.redis.xdel(f"{PREFIX}q:default:{lane}", entry)
+        self.leave(name)
+        run.give_back(f"{run.claims}:-")
+        self.enter(name)
+        assert self.lua.reconcile()[1] == 1
+        self.check()
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def is_running(self, held: Held) -> bool:
+        return self.runs[held.run_id].status == "running"
+
+    def holder(self, data: st.DataObject, size: int) -> tuple[Held, list[bytes]]:
+        """One that holds a run or held it once, sometimes with a mark or a fence that it never had."""
+        held = data.draw(st.sampled_from(self.holds), label="holder")
+        wrong = data.draw(st.sampled_from(["", "", "", "", "mark", "fence"]), label="wrong")
+        if wrong == "mark":
+            held = Held(**{**held.__dict__, "mark": data.draw(st.sampled_from(["0:2", "1:3", "7:9"]))})
+        elif wrong == "fence":
+            held = Held(**{**held.__dict__, "fence": held.fence.partition(":")[0] + ":forged"})
+        return held, [b"r"] * size
+
+
+def test_random_sequences_of_calls_do_what_the_model_says(lua: Lua) -> None:
+    run_state_machine_as_test(
+        lambda: Model(lua),  # type: ignore[arg-type]  # it takes a factory as well
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,149 @@
+"""release_run, shelve_run and wake_stuck: runs that their holder gives back, now or until there is code for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lua.harness import PREFIX, T0, Held, Lua, shelved
+
+
+def test_a_released_run_is_claimed_by_the_next_worker_at_once(lua: Lua) -> None:
+    held = lua.take()
+    lua.commit(held, b"one")
+    lua.delete("bell:default")
+    assert lua.release(held) == "ok"
+    assert (lua.status(), lua.entries("w"), lua.length("bell:default")) == ("pending", ["run-1"], 1)
+    other = lua.claim_only("w2")
+    assert (other.fence.split(":")[0], other.mark, "x" in other.fields) == ("2", "1:5", False)
+
+
+def test_releasing_twice_releases_once(lua: Lua) -> None:
+    held = lua.take()
+    mine = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry}
+    assert lua.twice("release_run", **mine) == ["ok"]
+    lua.claim_only("w2")
+    assert lua.twice("release_run", **mine) == ["fenced"]
+
+
+@pytest.mark.parametrize("reason", ["stranded", "suspended"])
+def test_shelving_twice_shelves_once(lua: Lua, reason: str) -> None:
+    held = lua.take()
+    assert lua.twice("shelve_run", **shelved(held, reason, problem=b"why")) == ["ok"]
+    lua.wake_stuck()
+    lua.claim_only("w2")
+    assert lua.twice("shelve_run", **shelved(held, reason, problem=b"why")) == ["fenced"]
+
+
+@pytest.mark.parametrize("how", ["release", "shelve"])
+def test_a_holder_that_gave_its_run_back_has_shut_itself_out(lua: Lua, how: str) -> None:
+    held = lua.take()
+    getattr(lua, how)(held)
+    before = lua.dump()
+    answers = lua.holder_calls(held)
+    lua.redis.zrem(f"{PREFIX}workers", "w1")
+    assert {answers.pop("release"), answers.pop("shelve")} == {"ok"}  # said once more, nothing done
+    assert set(answers.values()) == {"fenced"}
+    assert lua.dump() == {key: before.get(key) for key in lua.dump()}
+
+
+def test_a_stranded_run_is_offered_again_ever_more_seldom(lua: Lua) -> None:
+    lua.create()
+    waits = []
+    for _ in range(6):
+        held = lua.claim_only()
+        lua.shelve(held, "stranded")
+        due = lua.due()
+        assert due is not None
+        waits.append(due - lua.now)
+        lua.at(due)
+    assert waits == [1_000, 2_000, 4_000, 8_000, 10_000, 10_000]
+    assert lua.listed("stuck:order") == ["run-1"]
+    assert "x" not in lua.fields()
+
+
+def test_a_run_stranded_for_years_still_has_an_exact_due_time(lua: Lua) -> None:
+    held = lua.take()
+    lua.redis.hset(f"{PREFIX}run:run-1", "z", 5_000)
+    lua.shelve(held, "stranded", first_ms=5_000, last_ms=300_000)
+    assert lua.due() == T0 + 300_000
+
+
+def test_a_run_that_was_served_since_begins_again_with_short_waits(lua: Lua) -> None:
+    lua.shelve(lua.take(), "stranded")
+    lua.later(1_000)
+    lua.park(lua.claim_only(), due=lua.now + 1)
+    lua.later(1)
+    lua.shelve(lua.claim_only(), "stranded")
+    assert lua.due() == lua.now + 1_000
+
+
+def test_a_suspended_run_waits_for_code_alone_and_shows_why(lua: Lua) -> None:
+    lua.shelve(lua.take(), "suspended", problem=b"\x00why")
+    assert (lua.status(), lua.due(), lua.fields()["er"]) == ("waiting:suspended", None, b"\x00why")
+    lua.later(10**9)
+    assert lua.wake() == (0, -1)
+
+
+def test_a_deadline_before_the_next_offer_comes_first(lua: Lua) -> None:
+    lua.shelve(lua.take("run-1", deadline="+500"), "stranded")
+    assert lua.due() == T0 + 500
+
+
+@pytest.mark.parametrize("reason", ["stranded", "suspended"])
+def test_a_worker_with_new_code_is_offered_what_waited_for_it(lua: Lua, reason: str) -> None:
+    lua.shelve(lua.take("run-1", deadline="+90000"), reason, problem=b"why")
+    lua.create("run-2", workflow="other")
+    lua.shelve(lua.claim_only(), reason)
+    assert lua.wake_stuck("order") == (1, T0)
+    assert (lua.status("run-1"), lua.status("run-2")) == ("pending", f"waiting:{reason}")
+    assert (lua.due("run-1"), "er" in lua.fields("run-1")) == (T0 + 90_000, False)
+    assert lua.twice("wake_stuck", workflow="order", limit=100, until_ms="")[1] == 0
+
+
+def test_the_offer_goes_on_in_steps_and_leaves_what_came_back_meanwhile(lua: Lua) -> None:
+    for number in range(5):
+        lua.create(f"run-{number}")
+    for held in lua.claim():
+        lua.shelve(held, "suspended")
+    woken, until_ms = lua.wake_stuck(limit=2)
+    assert (woken, until_ms) == (2, T0)
+    lua.later(1)
+    for held in lua.claim():
+        lua.shelve(held, "suspended")  # this worker's code does not fit them either
+    assert lua.wake_stuck(limit=2, until_ms=until_ms) == (2, T0)
+    assert lua.wake_stuck(limit=2, until_ms=until_ms) == (1, T0)
+    assert lua.wake_stuck(limit=2, until_ms=until_ms) == (0, T0)
+    assert len(lua.listed("stuck:order")) == 2
+
+
+def test_a_broken_run_keeps_no_other_from_being_offered(lua: Lua) -> None:
+    for number in range(3):
+        lua.create(f"run-{number}")
+    for held in lua.claim():
+        lua.shelve(held, "suspended")
+    key = f"{PREFIX}run:run-0"
+    kept = lua.redis.dump(key)
+    lua.redis.set(key, "not a hash")
+    assert lua.wake_stuck() == (3, T0)
+    assert lua.entries("w") == ["run-1", "run-2"]
+    lua.redis.restore(key, 0, kept, replace=True)
+    assert lua.reconcile() == (3, 1)
+    assert lua.listed("stuck:order") == ["run-0"]
+
+
+def test_a_listing_that_names_other_runs_is_cleared(lua: Lua) -> None:
+    lua.create()
+    lua.redis.zadd(f"{PREFIX}stuck:order", {"run-1": 1, "nobody": 2})
+    before = lua.fields()
+    lua.wake_stuck()
+    assert (lua.fields(), lua.listed("stuck:order")) == (before, [])
+
+
+def test_a_zombie_can_neither_release_nor_shelve(lua: Lua) -> None:
+    zombie: Held = lua.take()
+    lua.expire(zombie)
+    lua.reclaim()
+    before = lua.dump()
+    assert (lua.release(zombie), lua.shelve(zombie)) == ("fenced", "fenced")
+    lua_state = lua.dump()
+    assert lua_state == before

@@ -1,0 +1,23 @@
+"""What each story starts with: a flow in a fresh namespace, on a server of each kind in turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from redisflow import RedisFlow
+
+
+@pytest.fixture
+async def flow(server_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
+    """Return a RedisFlow that no other test knows, on a server of each kind in turn."""
+    async with RedisFlow(server_url, namespace=namespace) as made:
+        yield made
+
+
+@pytest.fixture
+async def valkey_flow(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
+    """Return the same on one kind of server, for stories that are slow or have processes of their own."""
+    async with RedisFlow(valkey_url, namespace=namespace) as made:
+        yield made

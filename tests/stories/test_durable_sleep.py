@@ -1,0 +1,108 @@
+"""Durable sleep: it survives workers, holds none, and is never early."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from examples import sleep
+from redisflow import Step
+from tests.stories.world import adopt, until
+
+PUNCTUAL = timedelta(milliseconds=500)
+"""Milliseconds, as a rule; a busy test machine is given more."""
+
+
+async def test_a_sleep_takes_as_long_as_it_says(flow):
+    workflow = adopt(flow, sleep.trial)
+    async with flow.new_worker(lease="2s"):
+        handle = await workflow.run("ada")
+        run = await until(flow, handle.id, lambda run: run.waiting_for == "timer")
+        assert run.status == "waiting"
+        assert (run.step("trial-period").kind, run.step("trial-period").status) == ("sleep", "waiting")
+        assert await handle.result(timeout="5s") == ["sent a welcome", "sent a reminder"]
+    run = await handle.get()
+    slept = run.step("trial-period")
+    assert timedelta(milliseconds=200) <= slept.finished_at - slept.started_at < timedelta(milliseconds=200) + PUNCTUAL
+    assert run.step("reminder").started_at >= slept.next_attempt_at, "never early"
+
+
+async def test_sleep_until_an_instant(flow):
+    workflow = adopt(flow, sleep.launch)
+    async with flow.new_worker(lease="2s"):
+        handle = await workflow.run(datetime.now(UTC) + timedelta(milliseconds=200))
+        assert await handle.result(timeout="5s") == "sent the announcement"
+        past = await workflow.run(datetime(2020, 1, 1, tzinfo=UTC))
+        assert await past.result(timeout="5s") == "sent the announcement"
+    run = await handle.get()
+    asked = datetime.fromisoformat(str(run.input)) if isinstance(run.input, str) else run.input
+    assert timedelta() <= run.step("announce").started_at - asked < PUNCTUAL
+
+
+async def test_a_sleep_beside_a_running_sibling(flow):
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def wait() -> None:
+        await gate.wait()
+        order.append("body")
+
+    async def after() -> None:
+        order.append("after the sleep")
+        gate.set()
+
+    @flow.define_workflow("siblings")
+    async def siblings(step: Step) -> None:
+        async def nap() -> None:
+            await step.sleep("nap", "50ms")
+            await step.run("after", after)
+
+        await asyncio.gather(step.run("wait", wait), nap())
+
+    async with flow.new_worker(lease="2s"):
+        handle = await siblings.run()
+        await handle.result(timeout="5s")
+    assert order == ["after the sleep", "body"]
+    assert (await handle.get()).claims == 1, "the holder kept the run, and woke the sleep itself"
+
+
+async def test_a_sleeping_run_holds_no_place_in_a_worker(flow):
+    @flow.define_workflow("sleepy")
+    async def sleepy(step: Step) -> str:
+        await step.sleep("long", "1h")
+        return "never"
+
+    @flow.define_workflow("awake")
+    async def awake(step: Step) -> str:
+        return "done"
+
+    async with flow.new_worker(lease="2s", concurrency=1):
+        sleeping = await sleepy.run_many([None] * 5)
+        assert await (await awake.run()).result(timeout="5s") == "done"
+        for handle in sleeping:
+            await until(flow, handle.id, lambda run: run.waiting_for == "timer")
+
+
+async def test_a_sleep_keeps_its_due_time_over_workers(flow):
+    workflow = adopt(flow, sleep.trial)
+    async with flow.new_worker(lease="2s"):
+        handle = await workflow.run("ada")
+        before = await until(flow, handle.id, lambda run: run.waiting_for == "timer")
+    async with flow.new_worker(lease="2s"):
+        await handle.result(timeout="5s")
+    after = await handle.get()
+    assert after.step("trial-period").next_attempt_at == before.step("trial-period").next_attempt_at
+
+
+async def test_many_sleeps_of_one_run(flow):
+    @flow.define_workflow("naps")
+    async def naps(step: Step) -> int:
+        await asyncio.gather(*(step.sleep("nap", f"{10 + number}ms") for number in range(50)))
+        for _ in range(5):
+            await step.sleep("short", "1ms")
+        return 55
+
+    async with flow.new_worker(lease="2s"):
+        handle = await naps.run()
+        assert await handle.result(timeout="10s") == 55
+    assert len((await handle.get()).steps) == 55

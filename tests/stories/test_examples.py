@@ -1,0 +1,121 @@
+"""Every example runs as it stands, in this process's memory and on a real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PRINTED = {
+    "parallel": [
+        r"user='user ada' orders=\['ada-order-1', 'ada-order-2'\] unread=3",
+        r"Oslo: flight for 3 days in Oslo, hotel for 3 days in Oslo, car for 3 days in Oslo",
+        r"20 pictures shrunk",
+    ],
+    "failures": [
+        r"converted: 125\.0 after 3 calls",
+        r"not tried again: .*no such currency: DBL",
+        r"noted: recommend: no model is loaded for ada",
+        r"front page: \['Dune', 'Emma'\]",
+        r"failed: .*no address is left for m1 \| disks left: 0",
+        r"sent 2, failed \{'nobody': \"'nobody' is no address\"\}",
+    ],
+    "saga": [
+        r"failed: refunded, because order-7: out of stock",
+        r"ledger: charged 4200 for order-7",
+        r"ledger: refunded 4200 of payment-order-7",
+    ],
+    "typed": [
+        r"Invoice\(order_id='order-1', customer='Ada', total=Decimal\('22\.500'\)\)",
+        r"Welcome to pro, Ada",
+        r"refused: .*user_id: Field required; items: Field required",
+    ],
+    "versions": [
+        r"checkout v1: charged 250000",
+        r"checkout v2: refused",
+        r"bill v1: v1 charged 100",
+        r"bill v3: v3 charged 101",
+        r"bill: None charged 101",
+    ],
+    "results": [
+        r"not yet: run <id> of 'export-table' has not ended within 0\.05 s: .* and goes on",
+        r"result: orders\.csv \(10 rows\)",
+        r"POST /exports: 202 \['run_id'\]",
+        r"polled: succeeded users\.csv \(3 rows\)",
+        r"GET /exports/<id>: 200 \{'status': 'succeeded', 'file': 'users\.csv \(3 rows\)'\}",
+        r"a bad request: 422 \{'error': 'ValidationError'\}",
+    ],
+    "deadlines": [
+        r"in time: rendered for 0\.1 s",
+        r"too late: the run did not end before its deadline",
+        r"delayed: waiting start",
+        r"started later: rendered for 0\.0 s",
+        r"one run: True",
+        r"another input: IdempotencyConflict",
+        r"canceled: True \| again: True",
+        r"too late to cancel: False",
+        r"the waiting caller learns it: WorkflowCanceled",
+    ],
+    "dynamic": [
+        r"premium: \['premium', 'call with a@example\.com'\]",
+        r"standard: \['standard'\]",
+        r"packed: \['packed cup', 'packed pot', 'packed tray'\]",
+        r"steps: \['pack', 'pack#1', 'pack#2'\]",
+        r"hundreds: 300",
+        r"context: tenant='acme' region='eu-acme' log=\['bucket in eu-acme', 'account for acme in eu-acme'\]",
+    ],
+    "sleep": [
+        r"asleep: waiting timer",
+        r"trial: \['sent a welcome', 'sent a reminder'\]",
+        r"launch: sent the announcement \| early: False",
+        r"beside a step: built",
+    ],
+    "workers": [
+        r"pool opened",
+        r"answer to 'how many\?'",
+        r"another queue: pending",
+        r"pool closed after 1 queries",
+        r"progress: running \['rows'\]",
+        r"imported: 40",
+    ],
+    "best_practices": [
+        r"paid \| charged: \[4200\]",
+        r"sum: 7 \| steps: \['summarize'\]",
+    ],
+    "unit_test_a_step": [
+        r"passed: test_price_by_length",
+        r"passed: test_quote",
+    ],
+}
+
+
+def test_every_example_is_here():
+    files = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    # `make demo` runs these two, and has tests of its own.
+    assert files - {"__init__", "demo", "order"} == PRINTED.keys()
+
+
+@pytest.mark.parametrize("server_kind", ["memory", "valkey"])
+@pytest.mark.parametrize("example", PRINTED)
+def test_the_example_prints_what_it_promises(example: str, server_url: str):
+    result = subprocess.run(
+        [sys.executable, f"examples/{example}.py"],
+        cwd=ROOT,
+        env={**os.environ, "REDISFLOW_URL": server_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(PRINTED[example]), result.stdout
+    for line, pattern in zip(lines, PRINTED[example], strict=True):
+        assert re.fullmatch(pattern, line), line

@@ -1,0 +1,166 @@
+"""What type checkers must infer of right uses. It is checked, not run."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, assert_type
+
+from pydantic import BaseModel
+
+from redisflow import (
+    RedisFlow,
+    RetryPolicy,
+    Step,
+    StepCall,
+    StepOptions,
+    Workflow,
+    WorkflowHandle,
+    WorkflowSpec,
+    define_step,
+    define_workflow_spec,
+)
+
+flow = RedisFlow("memory://")
+
+
+class Order(BaseModel):
+    id: str
+    items: list[str]
+
+
+@dataclass
+class Receipt:
+    order_id: str
+
+
+async def charge(order: Order, cents: int = 100) -> Receipt:
+    return Receipt(order.id)
+
+
+def count(items: list[str]) -> int:
+    return len(items)
+
+
+async def nothing() -> None: ...
+
+
+@define_step(retry=RetryPolicy(maximum_attempts=2), timeout="30s")
+async def declared(order: Order, *, express: bool = False) -> str:
+    return order.id
+
+
+@define_step()
+def declared_sync(number: int) -> float:
+    return number / 2
+
+
+assert_type(declared_sync(1), float)
+
+
+class Shop:
+    async def find(self, name: str) -> Order:
+        return Order(id=name, items=[])
+
+
+@flow.define_workflow("process-order", version="v1")
+async def process_order(order: Order, step: Step) -> Receipt:
+    # A step call is what the body returns, async or sync.
+    assert_type(step.run("charge", charge, order), StepCall[Receipt])
+    assert_type(step.run(StepOptions("charge", timeout="5s"), charge, order, cents=5), StepCall[Receipt])
+    assert_type(await step.run("charge", charge, order, 5), Receipt)
+    assert_type(await step.run("count", count, order.items), int)
+    assert_type(await step.run("nothing", nothing), None)
+    assert_type(await step.run("declared", declared, order, express=True), str)
+    assert_type(await step.run("declared-sync", declared_sync, 3), float)
+    assert_type(await step.run("method", Shop().find, "name"), Order)
+    assert_type(await step.run("lambda", lambda: 5), int)
+
+    # Several at once.
+    assert_type(
+        await asyncio.gather(step.run("a", charge, order), step.run("b", count, order.items), step.sleep("c", "1s")),
+        tuple[Receipt, int, None],
+    )
+    assert_type(
+        await step.gather(step.run("a", charge, order), step.run("b", count, order.items)), tuple[Receipt, int]
+    )
+    assert_type(await step.gather(*(step.run("a", charge, order) for _ in range(9))), tuple[Receipt, ...])
+    assert_type(await step.map("shop", Shop().find, order.items, limit=3), list[Order])
+    assert_type(await step.map("declared-sync", declared_sync, [1, 2]), list[float])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(step.run("charge", charge, order))
+    assert_type(task, asyncio.Task[Receipt])
+    assert_type(task.result(), Receipt)
+    assert_type(asyncio.create_task(step.run("count", count, order.items)), asyncio.Task[int])
+    async for ended in step.as_completed([step.run("a", charge, order)]):
+        assert_type(ended, asyncio.Task[Receipt])
+
+    # Sleeps.
+    assert_type(await step.sleep("nap", 1.5), None)
+    assert_type(await step.sleep_until("later", "2h"), None)
+    return Receipt(order.id)
+
+
+assert_type(process_order, Workflow[Order, Receipt])
+
+
+@flow.define_workflow("no-input")
+async def no_input(step: Step) -> list[int]:
+    return [1]
+
+
+assert_type(no_input, Workflow[None, list[int]])
+
+
+async def implementation(number: int, step: Step) -> dict[str, int]:
+    return {"number": number}
+
+
+plain_call = flow.define_workflow("plain-call", retry=RetryPolicy())(implementation)
+assert_type(plain_call, Workflow[int, dict[str, int]])
+
+
+spec = define_workflow_spec("declared", input=Order, output=Receipt)
+assert_type(spec, WorkflowSpec[Order, Receipt])
+assert_type(flow.declare_workflow(spec), Workflow[Order, Receipt])
+
+
+@flow.implement_workflow(spec)
+async def implemented(order: Order, step: Step) -> Receipt:
+    return Receipt(order.id)
+
+
+assert_type(implemented, Workflow[Order, Receipt])
+
+
+spec_without_input = define_workflow_spec("declared-without-input", output=int)
+assert_type(spec_without_input, WorkflowSpec[None, int])
+spec_without_output = define_workflow_spec("declared-without-output", input=Order)
+assert_type(spec_without_output, WorkflowSpec[Order, None])
+
+
+@flow.implement_workflow(spec_without_input)
+async def implemented_without_input(step: Step) -> int:
+    return 1
+
+
+assert_type(implemented_without_input, Workflow[None, int])
+
+
+async def callers() -> None:
+    handle = await process_order.run(Order(id="1", items=[]), deadline_at="1h", idempotency_key="1")
+    assert_type(handle, WorkflowHandle[Receipt])
+    assert_type(await handle.result(timeout="1m"), Receipt)
+    assert_type(await handle.cancel(), bool)
+    assert_type(await (await no_input.run()).result(), list[int])
+    assert_type(await process_order.run_many([Order(id="1", items=[])]), list[WorkflowHandle[Receipt]])
+    assert_type(await flow.run_workflow(spec, Order(id="1", items=[])), WorkflowHandle[Receipt])
+    assert_type(await flow.run_workflow(process_order, Order(id="1", items=[])), WorkflowHandle[Receipt])
+    assert_type(await flow.run_workflow(no_input), WorkflowHandle[list[int]])
+    assert_type(await flow.run_workflow("by-name", 5), WorkflowHandle[Any])
+    assert_type(await flow.get_handle(handle.id, spec), WorkflowHandle[Receipt])
+    assert_type(await flow.get_handle(handle.id, process_order), WorkflowHandle[Receipt])
+    assert_type(await (await flow.declare_workflow(spec).run(Order(id="1", items=[]))).result(), Receipt)
+
+
+# A decorated step keeps its own type.
+kept: Callable[[Order], Coroutine[Any, Any, str]] = declared
