@@ -1,6 +1,6 @@
 """Dynamic workflows: branches, loops over the input, hundreds of steps, and a context that steps share.
 
-Workflow code is ordinary Python. A name that is used again becomes `name`, `name#1`, `name#2` in the order of the calls.
+Workflow code is ordinary Python. A name that is used again becomes `name`, `name#1`, `name#2` in the order of calls.
 """
 
 import asyncio
@@ -91,7 +91,10 @@ async def set_up_tenant(tenant: str, step: Step) -> Context:
 
 async def main() -> None:
     async with flow, flow.new_worker():
-        for customer in (Customer(email="a@example.com", tier="premium"), Customer(email="b@example.com", tier="standard")):
+        for customer in (
+            Customer(email="a@example.com", tier="premium"),
+            Customer(email="b@example.com", tier="standard"),
+        ):
             print(f"{customer.tier}:", await (await welcome.run(customer)).result(timeout="10s"))
         items = await pack_items.run(["cup", "pot", "tray"])
         print("packed:", await items.result(timeout="10s"))

@@ -50,9 +50,7 @@ async def fetch_rate(currency: str, step: Step) -> float:
 @flow.define_workflow("convert")
 async def convert(currency: str, step: Step) -> float:
     """Try up to five times, each for at most two seconds."""
-    options = StepOptions(
-        "fetch-rate", retry=RetryPolicy(initial_interval="50ms", maximum_attempts=5), timeout="2s"
-    )
+    options = StepOptions("fetch-rate", retry=RetryPolicy(initial_interval="50ms", maximum_attempts=5), timeout="2s")
     return 100 * await step.run(options, fetch_rate, currency, step)
 
 

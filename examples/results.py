@@ -98,9 +98,11 @@ async def request(port: int, method: str, path: str, body: bytes = b"") -> tuple
 
 async def poll(look: Callable[[], Awaitable[WorkflowRun]]) -> WorkflowRun:
     """Where a subscription is not wanted: look now and then."""
-    while not (run := await look()).is_finished:
+    while True:
+        run = await look()
+        if run.is_finished:
+            return run
         await asyncio.sleep(0.1)
-    return run
 
 
 async def main() -> None:

@@ -46,8 +46,8 @@ async def build_at_least(seconds: float, step: Step) -> str:
 async def main() -> None:
     async with flow, flow.new_worker():
         slept = await trial.run("ada")
-        while (run := await slept.get()).waiting_for != "timer":
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        run = await slept.get()
         print("asleep:", run.status, run.waiting_for)
         print("trial:", await slept.result(timeout="10s"))
         due = datetime.now(UTC) + timedelta(milliseconds=200)

@@ -1,4 +1,4 @@
-"""Types from end to end: a typed order in and out, a typed user between steps, and model types that two workflows share.
+"""Types from end to end: a typed order in and out, a typed user between steps, model types that two workflows share.
 
 What a step returns comes back as what its annotation says, on the first pass and on every replay. A type checker knows
 the types of inputs, of step results and of `handle.result()`.

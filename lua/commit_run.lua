@@ -8,7 +8,7 @@
 -- @include lib/clock.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
--- @include lib/end_by_verdict.lua
+-- @include lib/end_if_late.lua
 -- @include lib/renew_lease.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
@@ -24,13 +24,10 @@ local function commit(at, last)
   local word, run = hold(run_key, ARGV[at + 1], entry, before, after)
   if word == 'repeat' then return 'ok' end
   if word ~= 'ok' then return word end
-  if run.deadline and run.deadline <= now then
-    end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
-    return 'ended'
-  end
+  if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
   append_records(run_key, { 'h', after }, before, at + 8, last)
   if forget ~= '' then redis.call('HDEL', run_key, 'x') end
-  if renew ~= '' then renew_lease(prefix, run.queue, entry, renew) end
+  if renew ~= '' then renew_lease(prefix, redis.call('HGET', run_key, 'q') or nil, entry, renew) end
   return 'ok'
 end
 

@@ -9,7 +9,8 @@
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
 -- @include lib/collect.lua
--- @include lib/end_by_verdict.lua
+-- @include lib/end_if_late.lua
+-- @include lib/stream_of.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id fence entry before after status payload | records
@@ -21,22 +22,21 @@ local left, unlisted, listed, awaited = {}, {}, {}, {}
 local function finish(at, last)
   local run_id, entry, before, after, status = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local run_key = prefix .. 'run:' .. run_id
-  local word, run = hold(run_key, ARGV[at + 1], entry, before, after)
-  if word == 'repeat' then return is_terminal(run.status) and 'ok' or 'behind' end
+  local word, run = hold(run_key, ARGV[at + 1], entry, before, after, 'w', 'q', 'd', 'aw', 'p', 'x', 'z')
+  if word == 'repeat' then return is_terminal(run[1]) and 'ok' or 'behind' end
   if word ~= 'ok' then return word end
-  if run.deadline and run.deadline <= now then
-    end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
-    return 'ended'
-  end
+  if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
+
+  local workflow, queue, due, is_awaited = run[6], run[7] or nil, run[8], run[9]
   local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
   append_records(run_key, fields, before, at + 8, last)
-  if run.passing then redis.call('HDEL', run_key, 'd', 'p', 'x', 'z') end
-  if run.due then redis.call('ZREM', prefix .. 'delayed', run_id) end
-  collect(left, stream_of(prefix, run.queue, entry), string.sub(entry, 3))
-  collect(unlisted, prefix .. 'runs:' .. run.workflow, run_id)
-  collect(listed, prefix .. 'done:' .. run.workflow .. ':' .. status, stamp)
-  collect(listed, prefix .. 'done:' .. run.workflow .. ':' .. status, run_id)
-  if run.awaited then awaited[run_id] = status end
+  if due or run[10] or run[11] or run[12] then redis.call('HDEL', run_key, 'd', 'p', 'x', 'z') end
+  if due then redis.call('ZREM', prefix .. 'delayed', run_id) end
+  collect(left, stream_of(prefix, queue, entry), string.sub(entry, 3))
+  collect(unlisted, prefix .. 'runs:' .. workflow, run_id)
+  collect(listed, prefix .. 'done:' .. workflow .. ':' .. status, stamp)
+  collect(listed, prefix .. 'done:' .. workflow .. ':' .. status, run_id)
+  if is_awaited then awaited[run_id] = status end
   return 'ok'
 end
 

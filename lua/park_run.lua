@@ -8,7 +8,7 @@
 -- @include lib/earlier.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
--- @include lib/end_by_verdict.lua
+-- @include lib/end_if_late.lua
 -- @include lib/set_due.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
@@ -22,20 +22,15 @@ local due    = ARGV[7]   -- ms    the earliest of what it waits for
 local tail   = 8         -- tail  records
 
 local run_key = prefix .. 'run:' .. run_id
-local word, run = hold(run_key, fence, entry, before, after)
+local word, run = hold(run_key, fence, entry, before, after, 'q')
 if word == 'repeat' then return { 'ok' } end
 if word ~= 'ok' then return { word } end
-if run.deadline then
-  local now = now_ms()
-  if run.deadline <= now then
-    end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
-    return { 'ended' }
-  end
-end
+local deadline = run[5] and tonumber(run[5])
+if end_if_late(prefix, run_id, deadline, deadline and now_ms()) then return { 'ended' } end
 
-local due_ms = earlier(tonumber(due), run.deadline)
+local due_ms = earlier(tonumber(due), deadline)
 append_records(run_key, { 'h', after, 's', 'waiting:' .. reason, 'd', due_ms }, before, tail, #ARGV)
 redis.call('HDEL', run_key, 'e', 'x', 'p', 'z')
-leave_stream(prefix, run.queue, entry)
+leave_stream(prefix, run[6] or nil, entry)
 set_due(prefix, run_id, due_ms)
 return { 'ok' }

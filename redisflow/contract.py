@@ -209,7 +209,10 @@ class Backend(Protocol):
         ...
 
     async def get_end(self, run_id: str) -> RunEnd | None:
-        """Only how it ended, or that it did not; None where it is not stored."""
+        """Only how it ended, or that it did not; None where it is not stored.
+
+        Where it has not ended, this notes that somebody awaits it, so that its end is told to `watch_end`.
+        """
         ...
 
     async def cancel_run(self, run_id: str) -> str | None:
@@ -217,7 +220,10 @@ class Backend(Protocol):
         ...
 
     def watch_end(self, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[None]]:
-        """A subscription that yields once each time the run may have ended (at least once after a lost connection)."""
+        """A subscription that yields once each time the run may have ended (at least once after a lost connection).
+
+        Enter it, look with `get_end`, and wait for a tick: an end between any two of these is not missed.
+        """
         ...
 
     # -- what a run's holder calls --------------------------------------------------------------------------------

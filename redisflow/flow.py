@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeVar, cast, overload
+from typing import Any, Protocol, Self, TypeVar, cast, overload
 
 from redisflow.authoring.definition import (
     DEFAULT_QUEUE,
@@ -121,7 +121,7 @@ class RedisFlow:
         self._loop = None
         self._backend = self._make_backend()
 
-    async def __aenter__(self) -> RedisFlow:
+    async def __aenter__(self) -> Self:
         """Connect."""
         await self.open()
         return self
@@ -264,9 +264,7 @@ class RedisFlow:
         """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
         return await cancel_run(await self.open(), check_run_id(run_id))
 
-    async def get_handle(
-        self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]
-    ) -> WorkflowHandle[Out]:
+    async def get_handle(self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]) -> WorkflowHandle[Out]:
         """A handle on a run that was started elsewhere; `workflow` gives its result a type."""
         spec = self._spec_of(workflow, None)
         started = StartedRun(check_run_id(run_id), spec.name, spec.version, existing=True)

@@ -70,7 +70,7 @@ def define_workflow_spec(
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
 ) -> WorkflowSpec[Any, Any]:
-    """Declare a workflow apart from its implementation: without `input` it takes none, without `output` it gives None."""
+    """Declare a workflow apart from its code. Without `input` it takes none, without `output` it gives None."""
     return WorkflowSpec(
         name=name,
         version=version,
@@ -118,7 +118,8 @@ class Registry:
         known = self._known.get(place)
         if known is not None and known.fn is not definition.fn:
             msg = (
-                f"workflow {definition.spec} is registered twice: {_place_of(known.fn)} and {_place_of(definition.fn)}. "
+                f"workflow {definition.spec} is registered twice: "
+                f"{_place_of(known.fn)} and {_place_of(definition.fn)}. "
                 "Give one of them another name or version"
             )
             raise InvalidWorkflow(msg)

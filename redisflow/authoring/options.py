@@ -67,7 +67,7 @@ def resolve_options(name: str | StepOptions, fn: Callable[..., Any]) -> StepPlan
     """Call before function before default."""
     defaults: StepDefaults | None = getattr(fn, _DEFAULTS, None)
     if defaults is None:
-        if isinstance(name, str):
+        if not isinstance(name, StepOptions):
             return StepPlan(check_step_name(name), DEFAULT_RETRY, None)
         retry, timeout = name.retry, name.timeout
     else:

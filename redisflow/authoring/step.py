@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from redisflow.authoring.body import BodyContext, current_body
-from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
+from redisflow.authoring.options import StepOptions
 from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow
@@ -72,7 +72,7 @@ class StepPort(Protocol):
         ...
 
     def ask_step(
-        self, plan: StepPlan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> StepCall[Any]:
         """Claim a step's key."""
         ...
@@ -119,7 +119,7 @@ class Step:
         here as StepError. Its arguments are handed over as copies. A value that could not be read back fails the step
         with an error that says what to write.
         """
-        return self._port.ask_step(resolve_options(name, fn), fn, args, kwargs)
+        return self._port.ask_step(name, fn, args, kwargs)
 
     def sleep(self, name: str, duration: Duration) -> StepCall[None]:
         """Wait durably, for milliseconds or months. A sleeping run holds no worker."""

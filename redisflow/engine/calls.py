@@ -31,6 +31,10 @@ class Desk(Protocol):
         """It was awaited."""
         ...
 
+    def drop(self, call: OpenCall) -> None:
+        """It was given up before it began."""
+        ...
+
     def give_up(self, call: OpenCall) -> None:
         """Nobody waits for it any more."""
         ...
@@ -54,7 +58,7 @@ class OpenCall(StepCall[Any]):
         self._desk = desk
 
     def _drop(self) -> None:
-        self.state = "given up"
+        self._desk.drop(self)
 
     def give_up(self) -> None:
         """The task that waited for it was cancelled."""

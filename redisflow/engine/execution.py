@@ -13,8 +13,9 @@ import asyncio
 import logging
 import zlib
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any
 
 from redisflow.authoring.body import detached_arguments
@@ -168,8 +169,8 @@ class Execution:
 
     def _begin(self, arguments: tuple[Any, ...]) -> None:
         try:
-            coroutine = self._definition.fn(*arguments)
-            if not asyncio.iscoroutine(coroutine):
+            coroutine: Any = self._definition.fn(*arguments)
+            if type(coroutine) is not CoroutineType:
                 coroutine = _wait_for(coroutine)
         except Exception as error:  # noqa: BLE001  # code of users: a function that only looks async
             coroutine = _raise(error)
@@ -265,11 +266,14 @@ class Execution:
     def _decide(self) -> list[Command]:
         """What follows from here: at its end a commit is in flight, or a body runs, or the run is about to leave."""
         agenda, ledger = self._agenda, self._ledger
-        commands: list[Command] = [CancelBody(key) for key in agenda.gave_up]
-        agenda.gave_up.clear()
+        commands: list[Command] = []
+        if agenda.gave_up:
+            commands.extend(map(CancelBody, agenda.gave_up))
+            agenda.gave_up.clear()
         if self._is_over():
-            commands.extend(CancelBody(key) for key in agenda.running)
-            agenda.running.clear()
+            if agenda.running:
+                commands.extend(map(CancelBody, agenda.running))
+                agenda.running.clear()
             if not ledger.in_flight:
                 commands.append(self._commit(self._conclude()))
             return commands
@@ -281,9 +285,10 @@ class Execution:
 
     def _run_body(self, call: OpenStep) -> RunBody:
         key = call.key
-        mark = call.place.mark
-        epoch = sum(key == failed or mark >= first for first, failed in self._port.history.restarts)
         name = f"{self._claim.hold.run_id}:{key}"
+        if restarts := self._port.history.restarts:
+            epoch = sum(key == failed or call.place.mark >= first for first, failed in restarts)
+            name = f"{name}:{epoch}" if epoch else name
         args, kwargs = detached_arguments(call.args, call.kwargs)
         return RunBody(
             key,
@@ -293,7 +298,7 @@ class Execution:
             args,
             kwargs,
             call.plan.timeout_ms,
-            f"{name}:{epoch}" if epoch else name,
+            name,
         )
 
     def _commit(self, then: Move) -> Commit:
@@ -337,7 +342,7 @@ class Execution:
         if missing is not None:
             port.problem = never_asked(missing)
             return None
-        self._warn_of_the_forgotten()
+        self._tell_of_the_forgotten()
         result = judge_workflow(
             self._main,
             self._definition,
@@ -353,7 +358,7 @@ class Execution:
 
     # -- for people -----------------------------------------------------------------------------------------------
 
-    def _warn_of_the_forgotten(self) -> None:
+    def _tell_of_the_forgotten(self) -> None:
         forgotten = self._port.never_begun()
         if forgotten:
             _log.warning(

@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from redisflow.authoring.body import detached_arguments
-from redisflow.authoring.options import StepPlan
+from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
 from redisflow.authoring.step import RunInfo
 from redisflow.contract import Claim
 from redisflow.durations import from_ms
@@ -46,6 +46,8 @@ class Port:
         self.history: History = NO_HISTORY
         self.matched = 0
         """How many of the calls that the record holds have been made."""
+        self.begun = 0
+        """How many of all calls have been awaited, or given up before."""
         self.is_replaying = bool(claim.records)
         self.is_evicted = False
         self.problem: BaseException | None = None
@@ -108,10 +110,12 @@ class Port:
     # -- what workflow code asks (StepPort) -----------------------------------------------------------------------
 
     def ask_step(
-        self, plan: StepPlan, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> OpenStep:
         """Claim a step's key. Its arguments are taken as they are now, on every attempt."""
-        payload = _payload_of(fn)
+        # Only functions of modules and classes are remembered: others may hold what they close over.
+        is_lasting = type(name) is str and type(fn) is FunctionType and "<" not in fn.__qualname__
+        plan, payload = _remembered_terms(name, fn) if is_lasting else _terms(name, fn)
         place, recorded = self._claim_place("run", plan.name)
         call = OpenStep(place, recorded, self)
         self.calls[place.key] = call
@@ -194,9 +198,15 @@ class Port:
         if (self.is_evicted or self.problem is not None) and self._refusals <= PATIENCE:
             self._refusals += 1
             raise Evicted
+        self.begun += 1
         call.future = future = CallFuture(loop=self._loop)
         future.call = call
         return future
+
+    def drop(self, call: OpenCall) -> None:
+        """It was given up before it began."""
+        self.begun += 1
+        call.state = "given up"
 
     def give_up(self, call: OpenCall) -> None:
         """Nobody waits for it any more."""
@@ -216,6 +226,8 @@ class Port:
 
     def never_begun(self) -> list[str]:
         """Keys of calls that were made and not awaited."""
+        if self.begun == len(self.calls):
+            return []
         return [key for key, call in self.calls.items() if call.state == "asked"]
 
     def evict(self) -> None:
@@ -227,18 +239,11 @@ class Port:
         self.calls.clear()
 
 
-def _payload_type(fn: Callable[..., Any]) -> PayloadType[Any]:
-    return PayloadType.of(return_annotation(fn))
+def _terms(name: str | StepOptions, fn: Callable[..., Any]) -> tuple[StepPlan, PayloadType[Any]]:
+    return resolve_options(name, fn), PayloadType.of(return_annotation(fn))
 
 
-_remembered_payload_type = lru_cache(maxsize=4096)(_payload_type)
-
-
-def _payload_of(fn: Callable[..., Any]) -> PayloadType[Any]:
-    # Only functions of modules and classes are remembered: one that was made in a function may hold what it closes over.
-    if type(fn) is FunctionType and "<" not in fn.__qualname__:
-        return _remembered_payload_type(fn)
-    return _payload_type(fn)
+_remembered_terms = lru_cache(maxsize=4096)(_terms)
 
 
 class _LiveLogger(logging.LoggerAdapter[logging.Logger]):

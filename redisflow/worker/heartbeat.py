@@ -47,7 +47,9 @@ class HeartbeatThread:
         self._thread = threading.Thread(target=self._run, name="redisflow-heartbeat", daemon=True)
         self._failing: set[int] = set()
         self.renewed_s = dict.fromkeys(range(backend.partitions), time.monotonic())
-        """By partition, when the last successful beat was begun; leases last from then."""
+        """By partition, when the last successful beat was begun; leases last from then, but for those in `taken`."""
+        self.taken: dict[str, str] = {}
+        """Run id and fence of what a beat found taken. Whoever has dropped it removes it."""
         self.loop_seen_s = time.monotonic()
         """The worker's loop writes this as long as it turns."""
 
@@ -99,6 +101,9 @@ class HeartbeatThread:
             self._failing.add(partition)
             return
         self._failing.discard(partition)
+        gone = [holds[run_id] for run_id in lost if run_id in holds]
+        # Before the time, or the loop could take a lease that is lost for one that was renewed just now.
+        self.taken.update((hold.run_id, hold.fence) for hold in gone)
         self.renewed_s[partition] = began_s
-        if lost:
-            self._lost([holds[run_id] for run_id in lost if run_id in holds])
+        if gone:
+            self._lost(gone)

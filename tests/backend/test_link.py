@@ -11,6 +11,7 @@ import pytest
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 from tests.backend.proxy import Fault, open_proxy
 from tests.backend.scripted import open_scripted
+from tests.backend.waiting import until
 
 # Counts in order, whether a call comes once or again; a call that comes too early is an error.
 COUNT = """
@@ -105,8 +106,7 @@ async def test_a_call_that_was_cancelled_is_not_sent_again(server, raw, key, ope
         proxy.fault = lambda _: Fault.CUT
         proxy.requests.clear()
         unwanted, wanted = link.send(("RPUSH", key, "unwanted")), link.send(("RPUSH", key, "wanted"))
-        while not proxy.requests:
-            await asyncio.sleep(0)
+        await until(lambda: proxy.requests)
         unwanted.cancel()
         proxy.fault = lambda _: Fault.NONE
         assert await wanted == 1
@@ -142,8 +142,7 @@ async def test_a_slow_but_living_server_is_waited_for(open_link):
     pieces = [b"$10\r\n", b"01234", b"567", b"89", b"\r\n"]
     async with open_scripted(lambda command: None) as server, open_link(server.url, stall_s=0.3) as link:
         call = link.send(("PING",))
-        while not server.commands:
-            await asyncio.sleep(0)
+        await until(lambda: server.commands)
         for piece in pieces:
             await asyncio.wait([call], timeout=0.1)
             server.push(piece)
@@ -173,7 +172,8 @@ async def test_what_was_not_executed_is_sent_again(open_link, words):
         return f"-{words}\r\n".encode() if refusals >= 0 else b"+" + command[1] + b"\r\n"
 
     async with open_scripted(answer) as server, open_link(server.url) as link:
-        assert await asyncio.gather(link.send(("ECHO", "a")), link.send(("ECHO", "b"))) == [b"a", b"b"]
+        calls = [link.send(("ECHO", word)) for word in "ab"]
+        assert await asyncio.gather(*calls) == [b"a", b"b"]
         assert server.connections == 1
         assert len(server.commands) == 5
 
@@ -193,7 +193,13 @@ async def test_a_primary_that_became_a_replica_is_left(open_link):
                 return next(addresses, ("127.0.0.1", new.port))
 
         async with open_link(old.url, endpoint=Moving()) as link:
-            assert await asyncio.gather(*(link.send(("ECHO", f"{n}")) for n in range(5))) == [b"0", b"1", b"2", b"3", b"4"]
+            assert await asyncio.gather(*(link.send(("ECHO", f"{n}")) for n in range(5))) == [
+                b"0",
+                b"1",
+                b"2",
+                b"3",
+                b"4",
+            ]
         assert (old.connections, new.connections) == (2, 1)
 
 
@@ -219,7 +225,10 @@ async def test_out_of_memory_is_backpressure(open_link):
 
 
 async def test_what_is_no_redis_is_an_outage_and_not_an_answer(open_link, caplog):
-    async with open_scripted(lambda command: b"HTTP/1.1 400 Bad Request\r\n\r\n") as server, open_link(server.url) as link:
+    async with (
+        open_scripted(lambda command: b"HTTP/1.1 400 Bad Request\r\n\r\n") as server,
+        open_link(server.url) as link,
+    ):
         call = link.send(("PING",))
         done, _ = await asyncio.wait([call], timeout=0.2)
         assert not done
@@ -232,8 +241,7 @@ async def test_an_outage_is_one_warning_and_one_recovery_in_the_log(server, open
         await link.send(("PING",))
         proxy.fault = lambda _: Fault.CUT
         calls = [link.send(("ECHO", "x")) for _ in range(50)]
-        while proxy.connections < 4:
-            await asyncio.sleep(0)
+        await until(lambda: proxy.connections >= 4)
         proxy.fault = lambda _: Fault.NONE
         await asyncio.gather(*calls)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
@@ -243,8 +251,7 @@ async def test_an_idle_connection_that_is_closed_is_no_outage(server, open_link,
     async with open_proxy(server) as proxy, open_link(proxy.url) as link:
         await link.send(("PING",))
         proxy.cut()
-        while proxy.open_connections:
-            await asyncio.sleep(0)
+        await until(lambda: not proxy.open_connections)
         assert await link.send(("PING",)) == b"PONG"
     assert caplog.records == []
 
@@ -252,8 +259,7 @@ async def test_an_idle_connection_that_is_closed_is_no_outage(server, open_link,
 async def test_closing_fails_what_is_left(open_link):
     async with open_scripted(lambda command: None) as server, open_link(server.url) as link:
         call = link.send(("PING",))
-        while not server.commands:
-            await asyncio.sleep(0)
+        await until(lambda: server.commands)
         await link.close()
         with pytest.raises(BackendUnavailable, match="closed"):
             await call
@@ -262,21 +268,25 @@ async def test_closing_fails_what_is_left(open_link):
 
 
 async def test_nothing_is_sent_before_the_handshake_is_answered(open_link):
-    async with open_scripted(lambda command: None) as server:
-        async with open_link(f"redis://user:p%40ss@127.0.0.1:{server.port}/3") as link:
-            call = link.send(("PING",))
-            while len(server.commands) < 2:
-                await asyncio.sleep(0)
-            await asyncio.wait([call], timeout=0.05)
-            assert server.commands == [[b"AUTH", b"user", b"p@ss"], [b"SELECT", b"3"]]
-            server.answer = lambda command: b"+PONG\r\n"
-            server.push(b"+OK\r\n+OK\r\n")
-            assert await call == b"PONG"
+    async with (
+        open_scripted(lambda command: None) as server,
+        open_link(f"redis://user:p%40ss@127.0.0.1:{server.port}/3") as link,
+    ):
+        call = link.send(("PING",))
+        await until(lambda: len(server.commands) >= 2)
+        await asyncio.wait([call], timeout=0.05)
+        assert server.commands == [[b"AUTH", b"user", b"p@ss"], [b"SELECT", b"3"]]
+        server.answer = lambda command: b"+PONG\r\n"
+        server.push(b"+OK\r\n+OK\r\n")
+        assert await call == b"PONG"
 
 
 async def test_a_wrong_password_is_an_error_at_once(open_link):
-    async with open_scripted(lambda command: b"-WRONGPASS invalid username-password pair\r\n") as server:
-        async with open_link(server.url.replace("//", "//:secret@")) as link:
-            with pytest.raises(BackendError, match="WRONGPASS") as caught:
-                await link.send(("PING",))
+    words = b"-WRONGPASS invalid username-password pair\r\n"
+    async with (
+        open_scripted(lambda command: words) as server,
+        open_link(server.url.replace("//", "//:secret@")) as link,
+    ):
+        with pytest.raises(BackendError, match="WRONGPASS") as caught:
+            await link.send(("PING",))
     assert "secret" not in str(caught.value)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -14,37 +15,37 @@ from tests.conformance.world import T0, World
 SOON = When(10_000, relative=True)
 
 
-async def _pending(world: World, **options: object) -> str:
+async def _pending(world: World, **options: Any) -> str:
     return await world.create(**options)
 
 
-async def _running(world: World, **options: object) -> str:
+async def _running(world: World, **options: Any) -> str:
     return (await world.running(**options)).hold.run_id
 
 
-async def _start(world: World, **options: object) -> str:
+async def _start(world: World, **options: Any) -> str:
     return await world.create(available=When(60_000, relative=True), **options)
 
 
-async def _timer(world: World, **options: object) -> str:
+async def _timer(world: World, **options: Any) -> str:
     claim = await world.running(**options)
     await world.park(claim, due_at_ms=T0 + 60_000)
     return claim.hold.run_id
 
 
-async def _retry(world: World, **options: object) -> str:
+async def _retry(world: World, **options: Any) -> str:
     claim = await world.running(**options)
     await world.park(claim, due_at_ms=T0 + 60_000, reason="retry")
     return claim.hold.run_id
 
 
-async def _stranded(world: World, **options: object) -> str:
+async def _stranded(world: World, **options: Any) -> str:
     claim = await world.running(**options)
     await world.strand(claim)
     return claim.hold.run_id
 
 
-async def _suspended(world: World, **options: object) -> str:
+async def _suspended(world: World, **options: Any) -> str:
     claim = await world.running(**options)
     await world.suspend(claim)
     return claim.hold.run_id
@@ -131,6 +132,7 @@ async def test_whoever_awaits_a_result_hears_of_each_end(world: World):
     for _ in range(3):
         claim = await world.running()
         async with world.backend.watch_end(claim.hold.run_id) as ticks:
+            assert await world.status(claim.hold.run_id) == "running"
             await world.finish(claim)
             await asyncio.wait_for(anext(ticks), 5)
             ended.append(await world.status(claim.hold.run_id))
@@ -145,6 +147,7 @@ async def test_many_may_await_the_same_result(world: World):
 
     async def hear() -> None:
         async with world.backend.watch_end(run_id) as ticks:
+            assert await world.status(run_id) == "running"
             entered.release()
             await anext(ticks)
 
@@ -153,7 +156,7 @@ async def test_many_may_await_the_same_result(world: World):
             group.create_task(hear())
         for _ in range(20):
             await entered.acquire()
-        silent = group.create_task(anext(quiet))  # type: ignore[arg-type]  # an awaitable is enough
+        silent: asyncio.Future[None] = asyncio.ensure_future(anext(quiet))
         await world.backend.cancel_run(run_id)
         await asyncio.sleep(0)
         assert not silent.done()

@@ -110,7 +110,7 @@ class World:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # another process has no event
                 await asyncio.sleep(0)
 
     async def until_blocked(self, clients: int) -> None:

@@ -6,10 +6,9 @@ block of the page. A block marked ```python shown is only compiled: it needs wha
 
 from __future__ import annotations
 
-import os
+import logging
 import re
-import subprocess
-import sys
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,10 @@ class Block:
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    found = [(text.count("\n", 0, match.start("code")) + 1, match["mark"] or "", match["code"]) for match in FENCE.finditer(text)]
+    found = [
+        (text.count("\n", 0, match.start("code")) + 1, match["mark"] or "", match["code"])
+        for match in FENCE.finditer(text)
+    ]
     preamble = next((code for _, mark, code in found if mark == "preamble"), "")
     return [Block(page, line, mark, code, preamble) for line, mark, code in found]
 
@@ -49,24 +51,17 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_of_the_documentation_runs_as_it_stands(block: Block, tmp_path: Path):
+def test_a_block_of_the_documentation_runs_as_it_stands(block: Block, tmp_path: Path, monkeypatch, caplog):
     assert block.mark in {"", "preamble", "shown"}
     compile(block.program, str(block), "exec")
     if block.mark == "shown":
         return
     script = tmp_path / f"{block.page.stem}.py"
     script.write_text(block.program, encoding="utf-8")
-    result = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "REDISFLOW_URL": "memory://"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Traceback" not in result.stderr
+    monkeypatch.setenv("REDISFLOW_URL", "memory://")
+    runpy.run_path(str(script), run_name="__main__")
+    # A block may show an error on purpose, and then says so; what no code of the block's caused is never right.
+    assert not [record for record in caplog.records if record.levelno >= logging.CRITICAL]
 
 
 def test_there_is_documentation_to_run():

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from redisflow import RedisFlow, Step
 
-flow = RedisFlow(namespace=os.environ.get("STORY_NAMESPACE", "stories"))
+flow = RedisFlow(
+    namespace=os.environ.get("STORY_NAMESPACE", "stories"), call_timeout=os.environ.get("STORY_CALL_TIMEOUT", "10s")
+)
 
 
 def ledger() -> Path:
@@ -31,7 +33,7 @@ async def charge() -> int:
 async def hold() -> int:
     """Take until the gate is open."""
     note("hold")
-    while not ledger().with_suffix(".gate").exists():
+    while not ledger().with_suffix(".gate").exists():  # noqa: ASYNC110  # another process opens it
         await asyncio.sleep(0.01)
     return os.getpid()
 

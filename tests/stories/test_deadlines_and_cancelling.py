@@ -173,7 +173,8 @@ async def test_a_key_is_free_again_when_its_time_is_over(flow):
     first = await workflow.run(0.0, idempotency_key="short", idempotency_ttl="50ms")
 
     async def freed() -> bool:
-        return (await workflow.run(0.0, idempotency_key="short", idempotency_ttl="50ms")).id != first.id
+        again = await workflow.run(0.0, idempotency_key="short", idempotency_ttl="50ms")
+        return bool(again.id != first.id)
 
     await eventually(freed)
 

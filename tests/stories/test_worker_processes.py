@@ -14,7 +14,7 @@ import pytest
 
 from redisflow import RedisFlow, WorkflowFailed
 from tests.stories import process_flow
-from tests.stories.world import adopt, eventually, until
+from tests.stories.world import adopt, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -60,7 +60,7 @@ async def lines(ledger: Path, wanted: list[str], within: float = 10.0) -> None:
     """Wait until the ledger holds exactly these lines."""
 
     async def same() -> bool:
-        return ledger.read_text().split("\n")[:-1] == wanted
+        return ledger.read_text().split("\n")[:-1] == wanted  # noqa: ASYNC240  # a few bytes
 
     await eventually(same, within=within)
 

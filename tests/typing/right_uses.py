@@ -80,9 +80,7 @@ async def process_order(order: Order, step: Step) -> Receipt:
         await asyncio.gather(step.run("a", charge, order), step.run("b", count, order.items), step.sleep("c", "1s")),
         tuple[Receipt, int, None],
     )
-    assert_type(
-        await step.gather(step.run("a", charge, order), step.run("b", count, order.items)), tuple[Receipt, int]
-    )
+    assert_type(await step.gather(step.run("a", charge, order), step.run("b", count, order.items)), tuple[Receipt, int])
     assert_type(await step.gather(*(step.run("a", charge, order) for _ in range(9))), tuple[Receipt, ...])
     assert_type(await step.map("shop", Shop().find, order.items, limit=3), list[Order])
     assert_type(await step.map("declared-sync", declared_sync, [1, 2]), list[float])

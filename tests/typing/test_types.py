@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -54,7 +55,9 @@ CHECKERS: dict[str, Callable[[list[Path]], dict[str, Reported]]] = {"mypy": by_m
 
 
 @pytest.fixture(scope="module", params=list(CHECKERS))
-def reported(request: pytest.FixtureRequest, missing, tmp_path_factory) -> dict[str, Reported]:
+def reported(
+    request: pytest.FixtureRequest, missing: Callable[[str], NoReturn], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Reported]:
     """Return what one checker says of the right uses, the wrong ones, and the wrong ones without their excuses."""
     if not (Path(sys.executable).parent / request.param).exists():
         missing(f"{request.param} is not installed")
@@ -69,21 +72,21 @@ def marked_lines() -> dict[int, str]:
     return {number: line.strip() for number, line in enumerate(lines, 1) if "# error:" in line}
 
 
-def test_right_uses_have_exactly_the_types_that_they_say(reported):
+def test_right_uses_have_exactly_the_types_that_they_say(reported: dict[str, Reported]) -> None:
     assert reported["right_uses.py"] == {}
 
 
-def test_every_wrong_use_is_reported(reported):
+def test_every_wrong_use_is_reported(reported: dict[str, Reported]) -> None:
     missed = {number: line for number, line in marked_lines().items() if number not in reported["bare_wrong_uses.py"]}
     assert missed == {}
 
 
-def test_nothing_but_the_wrong_uses_is_reported(reported):
+def test_nothing_but_the_wrong_uses_is_reported(reported: dict[str, Reported]) -> None:
     marked = marked_lines()
     surplus = {number: said for number, said in reported["bare_wrong_uses.py"].items() if number not in marked}
     assert surplus == {}
     assert reported["wrong_uses.py"] == {}, "an excuse that nothing needs any more"
 
 
-def test_the_package_says_that_it_is_typed():
+def test_the_package_says_that_it_is_typed() -> None:
     assert (ROOT / "redisflow" / "py.typed").exists()
