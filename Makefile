@@ -60,7 +60,7 @@ check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory check-lua
-	$(BIN)/vulture
+	@echo vulture; ! $(BIN)/vulture | grep -v '^tests/\|^examples/' # tests are read for what they use; their own models have fields to be filled
 	$(BIN)/codespell
 
 # Each script is linted as Redis sees it, with its includes in place. It need not use each function of an include.

@@ -37,7 +37,7 @@ def say(text: str, colour: str = "") -> None:
 def worker(url: str, name: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process, as one would start it by hand."""
     with (HOME / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603  # our own command line
             [sys.executable, "-m", "redisflow", "worker", "examples/order.py:flow", "--lease", LEASE],
             env={**os.environ, "REDISFLOW_URL": url, "ORDER_LEDGER": str(LEDGER)},
             stdout=log,

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from redisflow import RedisFlow, Step
 
-flow = RedisFlow(os.environ.get("REDISFLOW_URL", "memory://"), namespace="workers")
-
 
 @dataclass
 class Pool:
@@ -34,6 +32,9 @@ async def lifespan() -> AsyncIterator[Pool]:
     yield pool
     pool.is_open = False
     print(f"pool closed after {pool.queries} queries")
+
+
+flow = RedisFlow(os.environ.get("REDISFLOW_URL", "memory://"), namespace="workers", lifespan=lifespan)
 
 
 async def ask_database(text: str, step: Step) -> str:
@@ -60,7 +61,7 @@ async def import_table(count: int, step: Step) -> int:
 
 async def main() -> None:
     async with flow:
-        async with flow.new_worker(queues=["database"], lifespan=lifespan):
+        async with flow.new_worker(queues=["database"]):
             print(await (await ask.run("how many?")).result(timeout="10s"))
             waiting = await import_table.run(40)
             print("another queue:", (await waiting.get()).status)

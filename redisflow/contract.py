@@ -240,15 +240,11 @@ class Backend(Protocol):
         """Append records and go on holding the run."""
         ...
 
-    def park_run(
-        self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int
-    ) -> asyncio.Future[Verdict]:
+    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> asyncio.Future[Verdict]:
         """Append records and let the run wait until it is due."""
         ...
 
-    def finish_run(
-        self, hold: Hold, extension: Extension, *, status: str, payload: bytes
-    ) -> asyncio.Future[Verdict]:
+    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> asyncio.Future[Verdict]:
         """Append records and end the run: `succeeded` with its output, or `failed` with its failure."""
         ...
 

@@ -51,7 +51,8 @@ class RedisFlow:
     `url` is `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`, `redis+cluster://`, or `memory://` for this
     process alone; by default $REDISFLOW_URL, else `redis://localhost:6379/0`. `partitions` counts when the namespace
     is opened for the first time: 1 for a single server, 16 or more for a Cluster. `call_timeout` is how long a call of
-    a client waits for a server that does not answer before it raises BackendUnavailable.
+    a client waits for a server that does not answer before it raises BackendUnavailable. `lifespan` is an async context
+    around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class RedisFlow:
         namespace: str = "default",
         partitions: int = 1,
         call_timeout: Duration = 10,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     ) -> None:
         """Connect later."""
         self._url = url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0"
         self._namespace = namespace
         self._partitions = partitions
         self._call_timeout_s = to_ms(call_timeout, what="call_timeout") / 1000
+        self._lifespan = lifespan
         self._registry = Registry()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Lock | None = None
@@ -295,6 +298,6 @@ class RedisFlow:
             lease=lease,
             grace=grace,
             crash_limit=crash_limit,
-            lifespan=lifespan,
+            lifespan=lifespan or self._lifespan,
         )
         return Worker(self.open, self._registry, options)

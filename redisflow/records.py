@@ -8,8 +8,9 @@ field has at most 64 bytes, so times are stored as differences and a result's pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from redisflow import codec
 from redisflow.errors import CannotDecode
@@ -155,7 +156,7 @@ def decode_record(data: bytes, base_ms: int) -> Record:
         raise CannotDecode(msg) from error
 
 
-def _read_failed(fields: list, base_ms: int) -> Record:  # type: ignore[type-arg]  # wire data, checked by unpacking
+def _read_failed(fields: list[Any], base_ms: int) -> Record:
     key, ordinal, mark, at, took, attempt, timed_out, failure = fields
     at_ms = base_ms + at
     return StepFailed(
@@ -163,7 +164,7 @@ def _read_failed(fields: list, base_ms: int) -> Record:  # type: ignore[type-arg
     )
 
 
-def _read_attempt(fields: list, base_ms: int) -> Record:  # type: ignore[type-arg]  # wire data, checked by unpacking
+def _read_attempt(fields: list[Any], base_ms: int) -> Record:
     key, ordinal, mark, at, took, attempt, due, failure = fields
     at_ms = base_ms + at
     return AttemptFailed(
@@ -171,22 +172,22 @@ def _read_attempt(fields: list, base_ms: int) -> Record:  # type: ignore[type-ar
     )
 
 
-def _read_asked(fields: list, base_ms: int) -> Record:  # type: ignore[type-arg]  # wire data, checked by unpacking
+def _read_asked(fields: list[Any], base_ms: int) -> Record:
     key, ordinal, mark, at, due = fields
     return TimerAsked(Call(key, ordinal, mark), base_ms + at, base_ms + due)
 
 
-def _read_fired(fields: list, base_ms: int) -> Record:  # type: ignore[type-arg]  # wire data, checked by unpacking
+def _read_fired(fields: list[Any], base_ms: int) -> Record:
     key, ordinal, mark, at = fields
     return TimerFired(Call(key, ordinal, mark), base_ms + at)
 
 
-def _read_workflow(fields: list, base_ms: int) -> Record:  # type: ignore[type-arg]  # wire data, checked by unpacking
+def _read_workflow(fields: list[Any], base_ms: int) -> Record:
     at, due, archived_from, failure = fields
     return WorkflowAttemptFailed(base_ms + at, base_ms + due, Failure.from_wire(failure), archived_from)
 
 
-_READERS = {
+_READERS: dict[int, Callable[[list[Any], int], Record]] = {
     _FAILED: _read_failed,
     _ATTEMPT: _read_attempt,
     _ASKED: _read_asked,

@@ -190,7 +190,7 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
     for number, record in enumerate(records):
         if isinstance(record, WorkflowAttemptFailed) and record.archived_from is not None:
             first = record.archived_from
-            failed = next((r.call.key for n, r in live if n == first and not isinstance(r, WorkflowAttemptFailed)), None)
+            failed = _key_of(dict(live).get(first))
             live = [
                 (n, r)
                 for n, r in live
@@ -198,6 +198,10 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
             ]
         live.append((number, record))
     return live
+
+
+def _key_of(record: Record | None) -> str | None:
+    return None if record is None or isinstance(record, WorkflowAttemptFailed) else record.call.key
 
 
 def _view_step(record: Record, before: StepRun | None) -> StepRun:

@@ -18,7 +18,7 @@ _DEFAULTS = "__redisflow_step__"
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """A step's name with its own retry policy and timeout. What is not given comes from `define_step`, else the default.
+    """A step's name with its own retry policy and timeout; the rest comes from `define_step`, else the default.
 
     `timeout` bounds each attempt; an attempt that takes longer fails with StepTimeout and is retried like any failure.
     """

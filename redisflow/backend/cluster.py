@@ -17,7 +17,7 @@ from redisflow.backend.caller import Caller
 from redisflow.backend.link import STALL_S, Call, Parse
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.single import ServerEndpoint, SingleServer
-from redisflow.backend.wire import Command, Refusal, open_wire
+from redisflow.backend.wire import Command, Refusal, open_wire, pack
 from redisflow.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
@@ -76,12 +76,25 @@ class Cluster:
     def send(
         self, prefix: str, command: Command, parse: Parse | None = None, *, bulk: bool = False
     ) -> asyncio.Future[Any]:
-        """Send a command to the partition's node."""
-        return self._node(self.address_of(prefix)).send(prefix, command, parse, bulk=bulk)
+        """Send a command to the partition's node; while nobody owns its slot, it waits."""
+        try:
+            address = self.address_of(prefix)
+        except BackendUnavailable:
+            future = self._loop.create_future()
+            self._refresh_soon()
+            self._loop.call_later(_MIGRATION_S, self._dispatch, [(future, parse, pack(command), command)])
+            return future
+        return self._node(address).send(prefix, command, parse, bulk=bulk)
 
     async def pop(self, prefix: str, keys: Sequence[str], timeout_s: float) -> bool:
         """Wait for a token in one of the keys, and take it."""
-        return await self._node(self.address_of(prefix)).pop(prefix, keys, timeout_s)
+        try:
+            address = self.address_of(prefix)
+        except BackendUnavailable:
+            self._refresh_soon()
+            await asyncio.sleep(timeout_s)
+            return False
+        return await self._node(address).pop(prefix, keys, timeout_s)
 
     def subscribe(self, prefix: str, channel: str, listener: Listener) -> asyncio.Future[None]:
         """Listen to a channel."""
@@ -149,36 +162,44 @@ class Cluster:
         for call in calls:
             command = call[3]
             key = str(command[3] if command[0] in ("EVALSHA", "EVAL") else command[1])
+            if call[0].done():
+                continue
             if self._closed:
                 call[0].set_exception(BackendUnavailable(f"{self.masked_url} was closed"))
                 continue
             try:
                 self._node(self.address_of(key)).adopt([call])
             except BackendUnavailable:
+                self._refresh_soon()
                 self._loop.call_later(_MIGRATION_S, self._dispatch, [call])
 
     def _refresh_soon(self) -> None:
         if self._refreshing is None and not self._closed:
-            self._refreshing = self._loop.create_task(self._refresh(), name="redisflow cluster map")
+            self._refreshing = self._loop.create_task(self._refresh_or_say_why(), name="redisflow cluster map")
+
+    async def _refresh_or_say_why(self) -> None:
+        try:
+            await self._refresh()
+        except BackendError as error:  # the next call that goes wrong asks again
+            self._outage.begin(self, str(error))
+        finally:
+            self._refreshing = None
 
     async def _refresh(self) -> None:
         """Ask one node after the other for the map, until one knows it."""
         backoff = Backoff()
-        try:
-            while True:
-                known = [owner for _, _, owner in self._owners]
-                for address in dict.fromkeys((*known, *self._target.hosts)):
-                    try:
-                        self._owners = await self._read_map(address)
-                    except OSError as error:
-                        self._outage.begin(self, str(error) or type(error).__name__)
-                    else:
-                        self._outage.end(self)
-                        await self._settle()
-                        return
-                await asyncio.sleep(backoff.next_s())
-        finally:
-            self._refreshing = None
+        while True:
+            known = [owner for _, _, owner in self._owners]
+            for address in dict.fromkeys((*known, *self._target.hosts)):
+                try:
+                    self._owners = await self._read_map(address)
+                except OSError as error:
+                    self._outage.begin(self, str(error) or type(error).__name__)
+                else:
+                    self._outage.end(self)
+                    await self._settle()
+                    return
+            await asyncio.sleep(backoff.next_s())
 
     async def _read_map(self, address: Address) -> list[tuple[int, int, Address]]:
         wire = await open_wire(ServerEndpoint(self._target, address))

@@ -1,7 +1,8 @@
 """Calls of many runs that leave as one: a script call for each partition, with a row for each run.
 
-What is started, committed or finished in one turn of the loop travels together. It is the cheaper half of group commit: the server runs one script where it would run fifty, and each run still gets a
-verdict of its own. A row is as re-sendable as a call: the script looks at each run by itself.
+What is started, committed or finished in one turn of the loop travels together: the server runs one script where it
+would run fifty, and each run still gets a verdict of its own. A row is as re-sendable as a call, because the script
+looks at each run by itself.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"redisflow: {message}", file=sys.stderr)
+    sys.stderr.write(f"redisflow: {message}\n")
     return code
 
 

@@ -54,7 +54,13 @@ async def start_run(
     backend: Backend, spec: WorkflowSpec[In, Out], value: In, options: StartOptions
 ) -> WorkflowHandle[Out]:
     """Store a run and return its handle: from then on it will reach exactly one terminal status."""
-    data = encode_input(spec, value)
+    return await start_encoded(backend, spec, encode_input(spec, value), options)
+
+
+async def start_encoded(
+    backend: Backend, spec: WorkflowSpec[Any, Out], data: bytes, options: StartOptions
+) -> WorkflowHandle[Out]:
+    """The same with an input as `encode_input` made it."""
     version = options.version or spec.version
     key = options.idempotency_key
     new = NewRun(
@@ -92,7 +98,7 @@ def _explain(error: ValidationError) -> str:
     """What is wrong and where, without the values: they may be secrets."""
     problems = error.errors(include_input=False, include_url=False)
     shown = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'input'}: {p['msg']}" for p in problems[:5])
-    return shown + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")  # noqa: PLR2004  # five say enough
+    return shown + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
 
 
 def _partition_of(spec: WorkflowSpec[Any, Any], key: str | None, partitions: int) -> int:

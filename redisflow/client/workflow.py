@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
 from redisflow.client.handle import WorkflowHandle
-from redisflow.client.start import StartOptions, start_run
+from redisflow.client.start import StartOptions, encode_input, start_encoded, start_run
 from redisflow.contract import Backend
 from redisflow.durations import Duration, Instant
 
@@ -104,7 +104,8 @@ class Workflow(Generic[In, Out]):
     ) -> list[WorkflowHandle[Out]]:
         """Start a run for each input, in batches; the handles come in the order of the inputs.
 
-        Each run is stored on its own: if one is refused, those before it exist and its error is raised.
+        A thousand inputs are validated, then their runs are stored, and so on: a bad input stores none of its thousand.
+        Each run is stored on its own; if the server refuses one, its error is raised, and others may exist.
         """
         options = StartOptions(version=version, queue=queue, available_at=available_at, deadline_at=deadline_at)
         backend = await self._connect()
@@ -117,7 +118,6 @@ class Workflow(Generic[In, Out]):
                 batch = []
         return handles + await self._start_batch(backend, batch, options)
 
-    async def _start_batch(
-        self, backend: Backend, batch: list[In], options: StartOptions
-    ) -> list[WorkflowHandle[Out]]:
-        return await asyncio.gather(*(start_run(backend, self.spec, value, options) for value in batch))
+    async def _start_batch(self, backend: Backend, batch: list[In], options: StartOptions) -> list[WorkflowHandle[Out]]:
+        inputs = [encode_input(self.spec, value) for value in batch]
+        return await asyncio.gather(*(start_encoded(backend, self.spec, data, options) for data in inputs))

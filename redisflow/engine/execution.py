@@ -14,7 +14,6 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
 
@@ -37,27 +36,32 @@ from redisflow.engine.commands import (
     Suspend,
 )
 from redisflow.engine.history import Deliverable, History, never_asked
-from redisflow.engine.ledger import RECORDS_PER_COMMIT, Ledger
+from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import RunawayError, WorkflowLoop
-from redisflow.engine.outcome import describe_failure, judge_attempt, judge_workflow
+from redisflow.engine.outcome import (
+    Retry,
+    Surroundings,
+    describe_failure,
+    judge_attempt,
+    judge_workflow,
+    origin_of,
+)
 from redisflow.engine.port import Port
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError, StepTimeout
-from redisflow.records import AttemptFailed, StepFailed, StepSucceeded, TimerFired, decode_record
+from redisflow.failure import Failure
+from redisflow.records import (
+    AttemptFailed,
+    StepFailed,
+    StepSucceeded,
+    TimerFired,
+    WorkflowAttemptFailed,
+    decode_record,
+)
+
+__all__ = ["Execution", "Surroundings"]
 
 _log = logging.getLogger("redisflow.workflow")
 _IN_RECORD = object()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What the core may not read for itself."""
-
-    entropy: Callable[[], float]
-    """A number from 0 to 1, for jitter; what it decides is recorded."""
-    cpu_seconds: Callable[[], float]
-    """The thread's CPU clock, for the bound on code that never waits."""
-    payload_limit: int = 1 << 20
-    """Bytes of a step's result or of an output."""
 
 
 class Execution:
@@ -109,16 +113,10 @@ class Execution:
         if call is None or call.attempt != attempt or self._has_left:
             return []
         del self._agenda.running[key]
-        port, around = self._port, self._around
+        port = self._port
         port.at_ms = now_ms
         record, value = judge_attempt(
-            call.place,
-            attempt,
-            outcome,
-            policy=call.plan.retry,
-            payload=call.payload,
-            around=(around.entropy, around.payload_limit),
-            times=(started_at_ms, port.monotonic_ms(), now_ms + port.slack_ms),
+            call, outcome, self._around, started_at_ms, port.monotonic_ms(), now_ms + port.slack_ms
         )
         number = self._ledger.append(record)
         if isinstance(record, AttemptFailed):
@@ -343,18 +341,15 @@ class Execution:
             port.problem = never_asked(missing)
             return None
         self._tell_of_the_forgotten()
-        result = judge_workflow(
-            self._main,
-            self._definition,
-            attempt=1 + port.history.workflow_attempts,
-            step_errors=self._step_errors,
-            around=(self._around.entropy, self._around.payload_limit),
-            times=(port.monotonic_ms(), port.at_ms + port.slack_ms),
-        )
-        if isinstance(result, Finish):
-            return result
-        self._ledger.append(result)
-        return Park("retry", result.due_at_ms)
+        ended = judge_workflow(self._main, self._definition, 1 + port.history.workflow_attempts, self._around)
+        if isinstance(ended, bytes):
+            return Finish("succeeded", ended)
+        if not isinstance(ended, Retry):
+            return Finish("failed", describe_failure(ended))
+        due_at_ms = port.at_ms + port.slack_ms + ended.wait_ms
+        first = origin_of(ended.error, self._step_errors)
+        self._ledger.append(WorkflowAttemptFailed(port.monotonic_ms(), due_at_ms, Failure.of(ended.error), first))
+        return Park("retry", due_at_ms)
 
     # -- for people -----------------------------------------------------------------------------------------------
 

@@ -4,80 +4,82 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, assert_never
+from dataclasses import dataclass
+from typing import Any
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
-from redisflow.engine.commands import BodyOutcome, Finish, Raised, Returned
+from redisflow.engine.calls import OpenStep
+from redisflow.engine.commands import BodyOutcome, Returned
 from redisflow.errors import CannotRecord, StepError
 from redisflow.failure import Failure
-from redisflow.payload import PayloadType, check_size
-from redisflow.records import AttemptFailed, Call, StepFailed, StepSucceeded, WorkflowAttemptFailed
-from redisflow.retry import RetryPolicy, delay_ms
+from redisflow.payload import check_size
+from redisflow.records import AttemptFailed, StepFailed, StepSucceeded
+from redisflow.retry import delay_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the core may not read for itself."""
+
+    entropy: Callable[[], float]
+    """A number from 0 to 1, for jitter; what it decides is recorded."""
+    cpu_seconds: Callable[[], float]
+    """The thread's CPU clock, for the bound on code that never waits."""
+    payload_limit: int = 1 << 20
+    """Bytes of a step's result or of an output."""
 
 
 def judge_attempt(
-    call: Call,
-    attempt: int,
-    outcome: BodyOutcome,
-    *,
-    policy: RetryPolicy,
-    payload: PayloadType[Any],
-    around: tuple[Callable[[], float], int],
-    times: tuple[int, int, int],
+    step: OpenStep, outcome: BodyOutcome, around: Surroundings, started_at_ms: int, at_ms: int, due_from_ms: int
 ) -> tuple[StepSucceeded | StepFailed | AttemptFailed, Any]:
     """The record of an attempt, and the value that it gives to workflow code: what the record decodes to.
 
-    `around` is (entropy, payload limit), `times` (started, ended, now for due times).
+    The next attempt is due a delay after `due_from_ms`.
     """
-    entropy, limit = around
-    started_at_ms, at_ms, now_ms = times
-    match outcome:
-        case Returned():
-            try:
-                data, value = payload.record(outcome.value)
-                if len(data) > limit:
-                    check_size(data, limit, f"the result of step {call.key!r}")
-            except CannotRecord as error:
-                # Trying again would return the same kind of value.
-                return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False), None
-            return StepSucceeded(call, attempt, started_at_ms, at_ms, data), value
-        case Raised():
-            failure = Failure.of(outcome.error)
-            wait_ms = delay_ms(policy, attempt, outcome.error, entropy())
-            if wait_ms is None:
-                return StepFailed(call, attempt, started_at_ms, at_ms, failure, timed_out=outcome.timed_out), None
-            return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, now_ms + wait_ms), None
-        case _:
-            assert_never(outcome)
+    call, attempt = step.place, step.attempt
+    if isinstance(outcome, Returned):
+        try:
+            data, value = step.payload.record(outcome.value)
+            if len(data) > around.payload_limit:
+                check_size(data, around.payload_limit, f"the result of step {call.key!r}")
+        except CannotRecord as error:
+            # Trying again would return the same kind of value.
+            return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False), None
+        return StepSucceeded(call, attempt, started_at_ms, at_ms, data), value
+    failure = Failure.of(outcome.error)
+    wait_ms = delay_ms(step.plan.retry, attempt, outcome.error, around.entropy())
+    if wait_ms is None:
+        return StepFailed(call, attempt, started_at_ms, at_ms, failure, timed_out=outcome.timed_out), None
+    return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, due_from_ms + wait_ms), None
 
 
 def judge_workflow(
-    main: asyncio.Task[Any],
-    definition: WorkflowDefinition[Any, Any],
-    *,
-    attempt: int,
-    step_errors: list[tuple[StepError, int]],
-    around: tuple[Callable[[], float], int],
-    times: tuple[int, int],
-) -> Finish | WorkflowAttemptFailed:
-    """How the run goes on when its code has ended. `times` is (now for the record, now for due times)."""
-    entropy, limit = around
-    at_ms, now_ms = times
+    main: asyncio.Task[Any], definition: WorkflowDefinition[Any, Any], attempt: int, around: Surroundings
+) -> bytes | BaseException | Retry:
+    """How the workflow's code ended: with an output, with an error, or with one after which it is tried again."""
     error = asyncio.CancelledError("the workflow cancelled itself") if main.cancelled() else main.exception()
     if error is None:
         try:
             data = definition.spec.output.encode(main.result())
-            if len(data) > limit:
-                check_size(data, limit, f"the output of workflow {definition.spec}")
+            if len(data) > around.payload_limit:
+                check_size(data, around.payload_limit, f"the output of workflow {definition.spec}")
         except CannotRecord as refused:
-            return Finish("failed", describe_failure(refused))
-        return Finish("succeeded", data)
+            return refused
+        return data
     if definition.retry is not None:
-        wait_ms = delay_ms(definition.retry, attempt, error, entropy())
+        wait_ms = delay_ms(definition.retry, attempt, error, around.entropy())
         if wait_ms is not None:
-            return WorkflowAttemptFailed(at_ms, now_ms + wait_ms, Failure.of(error), _origin(error, step_errors))
-    return Finish("failed", describe_failure(error))
+            return Retry(error, wait_ms)
+    return error
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Another workflow attempt follows, after a delay."""
+
+    error: BaseException
+    wait_ms: int
 
 
 def describe_failure(error: BaseException) -> bytes:
@@ -85,7 +87,7 @@ def describe_failure(error: BaseException) -> bytes:
     return codec.encode(Failure.of(error).to_wire())
 
 
-def _origin(error: BaseException, step_errors: list[tuple[StepError, int]]) -> int | None:
+def origin_of(error: BaseException, step_errors: list[tuple[StepError, int]]) -> int | None:
     """Number of the record whose delivery began this failure: of the step's error itself, or of what it came from."""
     numbers = {id(known): number for known, number in step_errors}
     level: list[BaseException] = [error]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import contextlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ResponseError

@@ -81,8 +81,10 @@ PRINTED = {
         r"answer to 'how many\?'",
         r"another queue: pending",
         r"pool closed after 1 queries",
+        r"pool opened",
         r"progress: running \['rows'\]",
         r"imported: 40",
+        r"pool closed after 0 queries",
     ],
     "best_practices": [
         r"paid \| charged: \[4200\]",

@@ -9,6 +9,7 @@ import pytest
 
 from examples import results
 from redisflow import (
+    InvalidInput,
     ResultTimeout,
     RunNotFound,
     Step,
@@ -144,14 +145,20 @@ async def test_a_run_that_is_not_stored_is_not_found(flow):
 
 
 async def test_many_runs_are_started_at_once(flow):
+    bodies: list[int] = []
+
     async def double(number: int) -> int:
+        bodies.append(number)
         return 2 * number
 
     @flow.define_workflow("double")
     async def doubling(number: int, step: Step) -> int:
         return await step.run("double", double, number)
 
+    with pytest.raises(InvalidInput):
+        await doubling.run_many([1, 2, "three"])
     async with flow.new_worker(lease="2s"):
         handles = await doubling.run_many(range(200))
         values = await asyncio.gather(*(handle.result(timeout="20s") for handle in handles))
     assert values == [2 * number for number in range(200)]
+    assert len(bodies) == 200, "a bad input stored none of its batch"

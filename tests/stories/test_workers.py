@@ -59,6 +59,24 @@ async def test_steps_share_what_the_lifespan_of_their_worker_opened(flow, capsys
     assert [(pool.queries, pool.is_open) for pool in pools] == [(3, False)]
 
 
+async def test_a_flow_gives_all_its_workers_a_lifespan_those_of_the_command_line_too(server_url, namespace):
+    @contextlib.asynccontextmanager
+    async def lifespan():
+        yield "the pool"
+
+    async def look(step: Step) -> str:
+        return str(step.resources)
+
+    async with RedisFlow(server_url, namespace=namespace, lifespan=lifespan) as flow:
+
+        @flow.define_workflow("look")
+        async def looking(step: Step) -> str:
+            return await step.run("look", look, step)
+
+        async with flow.new_worker(lease="2s"):
+            assert await (await looking.run()).result(timeout="5s") == "the pool"
+
+
 async def test_as_many_sync_steps_run_at_once_as_runs_are_held(flow):
     together = threading.Barrier(60)
 

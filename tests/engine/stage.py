@@ -1,0 +1,382 @@
+"""A store and a worker in memory that play one run to its end, with a clock of their own and every choice in one place.
+
+`Store` is what Redis would hold. `Stage` claims the run, starts bodies, stores commits, and lets a `Director` choose
+what happens next: which body ends, when a commit is stored and when its answer is seen, where a worker crashes. On the
+way it holds the engine to its rules; a test only says how the run should go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redisflow import codec
+from redisflow.authoring.body import BodyContext, current_body
+from redisflow.authoring.definition import WorkflowDefinition, spec_of
+from redisflow.contract import Claim, Hold, Mark
+from redisflow.engine.commands import (
+    BodyOutcome,
+    CancelBody,
+    Command,
+    Commit,
+    Finish,
+    GoOn,
+    Park,
+    Raised,
+    Returned,
+    RunBody,
+    Suspend,
+)
+from redisflow.engine.execution import Execution, Surroundings
+from redisflow.failure import Failure
+from redisflow.records import AttemptFailed, Record, StepFailed, StepSucceeded, decode_record
+from redisflow.runs import live_records
+from tests.engine.director import Director
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redisflow.retry import RetryPolicy
+
+T0 = 1_700_000_000_000
+LEASE_MS = 30_000
+MOST_STEPS = 200_000
+
+
+def define(fn: Callable[..., Any], *, retry: RetryPolicy | None = None) -> WorkflowDefinition[Any, Any]:
+    return WorkflowDefinition(spec=spec_of("play", fn, version=None, queue="default"), fn=fn, retry=retry)
+
+
+@dataclass
+class Store:
+    """A run as it is stored."""
+
+    input: bytes
+    run_id: str = "run-1"
+    records: list[bytes] = field(default_factory=list)
+    status: str = "pending"
+    due_at_ms: int = 0
+    started_at_ms: int | None = None
+    crashes: int = 0
+    payload: bytes = b""
+    message: str = ""
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(len(self.records), len(self.input) + sum(map(len, self.records)))
+
+    def history(self) -> list[Record]:
+        assert self.started_at_ms is not None
+        return [decode_record(data, self.started_at_ms) for data in self.records]
+
+    def claim(self, now_ms: int, *, records: int | None = None) -> Claim:
+        if self.started_at_ms is None:
+            self.started_at_ms = now_ms
+        kept = self.records[:records]
+        return Claim(
+            hold=Hold(self.run_id, "default", "1:a", "1-1"),
+            workflow="play",
+            version=None,
+            input=self.input,
+            created_at_ms=T0,
+            started_at_ms=self.started_at_ms,
+            deadline_at_ms=None,
+            mark=Mark(len(kept), len(self.input) + sum(map(len, kept))),
+            records=list(kept),
+            crashes=self.crashes,
+        )
+
+    def apply(self, commit: Commit) -> None:
+        """Store a commit; it extends exactly what is stored."""
+        assert self.status == "running"
+        extension, then = commit.extension, commit.then
+        assert extension.before == self.mark
+        self.records.extend(extension.records)
+        assert extension.after == self.mark
+        self.crashes = 0
+        match then:
+            case GoOn():
+                pass
+            case Park():
+                self.status, self.due_at_ms = "waiting", then.due_at_ms
+            case Finish():
+                self.status, self.payload = then.status, then.payload
+            case Suspend():
+                assert not extension.records
+                self.status, self.payload, self.message = "suspended", then.problem, then.message
+
+
+@dataclass
+class Start:
+    """A body that was started."""
+
+    key: str
+    attempt: int
+    idempotency_key: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class Pass:
+    """One claim, from its start until the run left or the worker crashed."""
+
+    saw: list[Any] = field(default_factory=list)
+    """What workflow code has seen; see `Stage.saw`."""
+    stored: int = 0
+    """How many records were stored when it ended."""
+    attempt: int = 1
+    """Which workflow attempt it was."""
+
+
+class Stage:
+    """Plays one run. The workflow function may tell `saw` what it sees."""
+
+    def __init__(
+        self,
+        definition: WorkflowDefinition[Any, Any],
+        value: Any = None,
+        *,
+        director: Director | None = None,
+        run_id: str = "run-1",
+        slack_ms: int = 0,
+        cpu_seconds: Callable[[], float] = lambda: 0.0,
+        payload_limit: int = 1 << 20,
+    ) -> None:
+        self.definition = definition
+        self.director = director or Director()
+        self.store = Store(definition.spec.input.encode(value), run_id)
+        self.now_ms = T0 + 1_000
+        self.slack_ms = slack_ms
+        self.around = Surroundings(entropy=lambda: 0.5, cpu_seconds=cpu_seconds, payload_limit=payload_limit)
+        self.starts: list[Start] = []
+        self.canceled: list[str] = []
+        self.commits: list[Commit] = []
+        self.passes: list[Pass] = []
+        self._saw: list[Any] | None = None
+        self._bodies: dict[str, tuple[RunBody, BodyOutcome]] = {}
+        self._sent: Commit | None = None
+        self._is_stored = False
+        self._execution: Execution | None = None
+        self._lag_ms = 0
+
+    # -- what tests read ------------------------------------------------------------------------------------------
+
+    @property
+    def output(self) -> Any:
+        assert self.store.status == "succeeded", self.failure
+        return codec.decode(self.store.payload)
+
+    @property
+    def failure(self) -> Failure | None:
+        return Failure.from_wire(codec.decode(self.store.payload)) if self.store.status in {"failed", "suspended"} else None
+
+    @property
+    def started(self) -> list[str]:
+        """Keys of the bodies in the order of their starts."""
+        return [start.key for start in self.starts]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often the body of each key was started."""
+        return Counter(self.started)
+
+    def saw(self, what: Any) -> None:
+        """Called by workflow code, for each thing that it sees."""
+        if self._saw is not None:
+            self._saw.append(what)
+
+    # -- playing --------------------------------------------------------------------------------------------------
+
+    def play(self, *, until: Callable[[Stage], bool] | None = None) -> Stage:
+        """Claim the run as often as it takes, until it has ended, or is suspended, or `until` is true."""
+        for _ in range(MOST_STEPS):
+            if until is not None and until(self):
+                return self
+            if self.store.status in {"succeeded", "failed", "suspended"}:
+                return self
+            if self._execution is None:
+                self.now_ms = max(self.now_ms, self.store.due_at_ms)
+                self.claim()
+            else:
+                self.director.choose(self)
+        raise AssertionError("the run does not end")
+
+    def claim(self) -> None:
+        """A worker is given the run."""
+        assert self._execution is None
+        claim = self.store.claim(self.now_ms)
+        self.store.status = "running"
+        self._lag_ms = self.director.lag_ms(self.slack_ms)
+        execution = Execution(self.definition, claim, self.around, slack_ms=self.slack_ms)
+        self._execution = execution
+        self.passes.append(Pass())
+        self._saw = self.passes[-1].saw
+        now_ms, self.now_ms = self.now_ms, self.now_ms + self._lag_ms
+        self._do(execution.start(now_ms))
+
+    def running(self) -> list[str]:
+        return list(self._bodies)
+
+    def end_body(self, key: str, outcome: BodyOutcome | None = None) -> None:
+        """The body's outcome is seen by the engine."""
+        command, own = self._bodies.pop(key)
+        now_ms = self._clock()
+        self._do(
+            self.held.body_ended(
+                key, command.attempt, outcome or own, started_at_ms=max(T0, now_ms - 3), now_ms=now_ms
+            )
+        )
+
+    def pass_time(self, ms: int) -> None:
+        self.now_ms += ms
+        self._do(self.held.time_passed(self._clock()))
+
+    @property
+    def can_store(self) -> bool:
+        return self._sent is not None and not self._is_stored
+
+    @property
+    def can_acknowledge(self) -> bool:
+        return self._is_stored
+
+    def store_commit(self) -> None:
+        """The commit that is on its way reaches the store."""
+        assert self._sent is not None
+        self.store.apply(self._sent)
+        self._is_stored = True
+
+    def acknowledge(self) -> None:
+        """The worker sees that its commit was stored."""
+        assert self._sent is not None
+        commit, self._sent, self._is_stored = self._sent, None, False
+        if isinstance(commit.then, GoOn):
+            self._do(self.held.committed(self._clock()))
+        else:
+            self.leave()
+
+    def crash(self) -> None:
+        """The worker dies; its lease runs out."""
+        self.leave()
+        if self.store.status == "running":
+            self.store.crashes += 1
+            self.store.status = "pending"
+        self.now_ms += LEASE_MS
+
+    def leave(self) -> None:
+        """The run leaves the worker's memory, whatever it is doing."""
+        current = self.passes[-1]
+        current.stored = len(self.store.records)
+        self._saw = None
+        self._bodies.clear()
+        self._sent, self._is_stored = None, False
+        self.held.evict()
+        self._execution = None
+
+    @property
+    def held(self) -> Execution:
+        assert self._execution is not None
+        return self._execution
+
+    @property
+    def is_held(self) -> bool:
+        return self._execution is not None
+
+    def _clock(self) -> int:
+        """What the worker takes for now."""
+        return self.now_ms - self._lag_ms
+
+    # -- the rules ------------------------------------------------------------------------------------------------
+
+    def _do(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            match command:
+                case RunBody():
+                    self._start(command)
+                case CancelBody():
+                    self.canceled.append(command.key)
+                    del self._bodies[command.key]
+                case Commit():
+                    assert self._sent is None, "one commit is in flight at a time"
+                    assert isinstance(command.then, GoOn) or not self._bodies, "a run leaves when nothing of it runs"
+                    self._sent = command
+                    self.commits.append(command)
+        assert self._sent is not None or self._bodies, "the run stalls"
+        assert self.held.in_flight == (self._sent is not None)
+
+    def _start(self, command: RunBody) -> None:
+        key = command.key
+        assert key not in self._bodies, "a body runs once at a time"
+        stored = [record for record in live_records(self.store.history()) if _key_of(record) == key]
+        assert not any(isinstance(record, StepSucceeded | StepFailed) for record in stored), "its result is recorded"
+        failed = sum(isinstance(record, AttemptFailed) for record in stored)
+        assert command.attempt == failed + 1, "attempts are numbered without a gap, and each is stored before the next"
+        self.starts.append(
+            Start(key, command.attempt, command.idempotency_key, command.args, dict(command.kwargs))
+        )
+        self._bodies[key] = (command, run_body(command, self.store.run_id))
+
+
+def run_body(command: RunBody, run_id: str) -> BodyOutcome:
+    """Run a body to its end, as a worker does; it may wait for nothing."""
+    context = contextvars.copy_context()
+    body = BodyContext(run_id, command.key, command.attempt, command.idempotency_key, lambda _: None, None)
+    context.run(current_body.set, body)
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        value = context.run(command.fn, *command.args, **command.kwargs)
+        if inspect.iscoroutine(value):
+            try:
+                context.run(value.send, None)
+            except StopIteration as stop:
+                value = stop.value
+            else:
+                raise AssertionError("bodies on this stage wait for nothing")
+    except AssertionError:
+        raise
+    except BaseException as error:
+        return Raised(error)
+    finally:
+        asyncio._set_running_loop(loop)
+    return Returned(value)
+
+
+def _key_of(record: Record) -> str | None:
+    call = getattr(record, "call", None)
+    return None if call is None else call.key
+
+
+@dataclass
+class Replay:
+    """What a pass does with the first records of a run, before anything new happens."""
+
+    commands: list[Command]
+    saw: list[Any]
+    starts: list[str]
+    """Keys of the bodies that would start once what was asked anew is stored."""
+
+
+def replay(stage: Stage, records: int | None = None) -> Replay:
+    """Play the first records of the stage's run to a new execution, at an instant at which nothing new is due."""
+    saw: list[Any] = []
+    outer, stage._saw = stage._saw, saw
+    store = stage.store
+    execution = Execution(stage.definition, store.claim(T0, records=records), stage.around)
+    try:
+        commands = execution.start(T0)
+        seen = list(saw)
+        starts = [command.key for command in commands if isinstance(command, RunBody)]
+        following = commands
+        while any(isinstance(command, Commit) and isinstance(command.then, GoOn) for command in following):
+            following = execution.committed(T0)
+            starts += [command.key for command in following if isinstance(command, RunBody)]
+    finally:
+        stage._saw = None
+        execution.evict()
+        stage._saw = outer
+    return Replay(commands, seen, starts)
