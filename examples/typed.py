@@ -59,7 +59,7 @@ async def find_user(user_id: int) -> User:
 
 async def make_invoice(order: Order, user: User) -> Invoice:
     total = sum((item.price * item.quantity for item in order.items), Decimal())
-    discount = Decimal("0.9") if user.plan is Plan.PRO else Decimal(1)
+    discount = Decimal(1) if user.plan is Plan.FREE else Decimal("0.9")
     return Invoice(order_id=order.id, customer=user.name, total=total * discount)
 
 

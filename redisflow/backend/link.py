@@ -54,7 +54,7 @@ class Link:
         """Called when the connection has been lost, or could not be made."""
         self._endpoint = endpoint
         self._outage = outage
-        self._texts = texts if texts is not None else {}
+        self._texts: Mapping[str, str] = texts if texts is not None else {}
         self._stall_s = stall_s
         self._batches_at_most = batches
         self._loop = asyncio.get_running_loop()

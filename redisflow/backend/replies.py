@@ -77,12 +77,14 @@ def due_in(ms: int) -> int | None:
 
 def named(reply: list[bytes]) -> dict[bytes, bytes]:
     """The fields of a hash, from a flat list."""
-    return dict(zip(reply[::2], reply[1::2], strict=True))
+    parts = iter(reply)
+    return dict(zip(parts, parts, strict=True))
 
 
 def claim(run_id: str, fields: dict[bytes, bytes]) -> Claim:
     """A claimed run whose input and records have all come with it."""
-    mark = Mark.parse(fields[b"h"].decode())
+    count, _, size = fields[b"h"].partition(b":")
+    mark = Mark(int(count), int(size))
     version, queue, deadline = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl")
     return Claim(
         hold=Hold(
@@ -98,7 +100,7 @@ def claim(run_id: str, fields: dict[bytes, bytes]) -> Claim:
         started_at_ms=int(fields[b"a"]),
         deadline_at_ms=int(deadline) if deadline is not None else None,
         mark=mark,
-        records=[fields[b"%d" % number] for number in range(mark.records)],
+        records=[fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
         crashes=int(fields.get(b"x", 0)),
     )
 

@@ -77,7 +77,7 @@ async def start_encoded(
     if isinstance(created, Conflict):
         msg = f"idempotency key {key!r} already started run {created.run_id} of {spec.name!r} with another input"
         raise IdempotencyConflict(msg, created.run_id)
-    return WorkflowHandle(backend, spec, StartedRun(created.run_id, spec.name, version, created.existing))  # type: ignore[arg-type]  # a handle never looks at the input
+    return WorkflowHandle(backend, spec, StartedRun(created.run_id, spec.name, version, created.existing))
 
 
 def encode_input(spec: WorkflowSpec[In, Any], value: In) -> bytes:

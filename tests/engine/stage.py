@@ -47,6 +47,21 @@ LEASE_MS = 30_000
 MOST_STEPS = 200_000
 
 
+_sink: list[Any] | None = None
+
+
+def saw(what: Any) -> None:
+    """Called by workflow code, for each thing that it sees. What it sees while it leaves memory does not count."""
+    if _sink is not None:
+        _sink.append(what)
+
+
+def _tell(sink: list[Any] | None) -> list[Any] | None:
+    global _sink  # noqa: PLW0603  # workflow code runs in a context of its own, and knows no stage
+    before, _sink = _sink, sink
+    return before
+
+
 def define(fn: Callable[..., Any], *, retry: RetryPolicy | None = None) -> WorkflowDefinition[Any, Any]:
     return WorkflowDefinition(spec=spec_of("play", fn, version=None, queue="default"), fn=fn, retry=retry)
 
@@ -126,7 +141,7 @@ class Pass:
     """One claim, from its start until the run left or the worker crashed."""
 
     saw: list[Any] = field(default_factory=list)
-    """What workflow code has seen; see `Stage.saw`."""
+    """What workflow code has told `saw`."""
     stored: int = 0
     """How many records were stored when it ended."""
     attempt: int = 1
@@ -134,7 +149,7 @@ class Pass:
 
 
 class Stage:
-    """Plays one run. The workflow function may tell `saw` what it sees."""
+    """Plays one run."""
 
     def __init__(
         self,
@@ -157,7 +172,6 @@ class Stage:
         self.canceled: list[str] = []
         self.commits: list[Commit] = []
         self.passes: list[Pass] = []
-        self._saw: list[Any] | None = None
         self._bodies: dict[str, tuple[RunBody, BodyOutcome]] = {}
         self._sent: Commit | None = None
         self._is_stored = False
@@ -185,26 +199,24 @@ class Stage:
         """How often the body of each key was started."""
         return Counter(self.started)
 
-    def saw(self, what: Any) -> None:
-        """Called by workflow code, for each thing that it sees."""
-        if self._saw is not None:
-            self._saw.append(what)
-
     # -- playing --------------------------------------------------------------------------------------------------
 
     def play(self, *, until: Callable[[Stage], bool] | None = None) -> Stage:
         """Claim the run as often as it takes, until it has ended, or is suspended, or `until` is true."""
-        for _ in range(MOST_STEPS):
-            if until is not None and until(self):
-                return self
-            if self.store.status in {"succeeded", "failed", "suspended"}:
-                return self
-            if self._execution is None:
-                self.now_ms = max(self.now_ms, self.store.due_at_ms)
-                self.claim()
-            else:
-                self.director.choose(self)
-        raise AssertionError("the run does not end")
+        try:
+            for _ in range(MOST_STEPS):
+                if self.store.status in {"succeeded", "failed", "suspended"} or (until is not None and until(self)):
+                    return self
+                if self._execution is None:
+                    self.now_ms = max(self.now_ms, self.store.due_at_ms)
+                    self.claim()
+                else:
+                    self.director.choose(self)
+            raise AssertionError("the run does not end")
+        except BaseException:
+            if self._execution is not None:
+                self.leave()
+            raise
 
     def claim(self) -> None:
         """A worker is given the run."""
@@ -215,7 +227,7 @@ class Stage:
         execution = Execution(self.definition, claim, self.around, slack_ms=self.slack_ms)
         self._execution = execution
         self.passes.append(Pass())
-        self._saw = self.passes[-1].saw
+        _tell(self.passes[-1].saw)
         now_ms, self.now_ms = self.now_ms, self.now_ms + self._lag_ms
         self._do(execution.start(now_ms))
 
@@ -271,7 +283,7 @@ class Stage:
         """The run leaves the worker's memory, whatever it is doing."""
         current = self.passes[-1]
         current.stored = len(self.store.records)
-        self._saw = None
+        _tell(None)
         self._bodies.clear()
         self._sent, self._is_stored = None, False
         self.held.evict()
@@ -361,22 +373,22 @@ class Replay:
     """Keys of the bodies that would start once what was asked anew is stored."""
 
 
-def replay(stage: Stage, records: int | None = None) -> Replay:
-    """Play the first records of the stage's run to a new execution, at an instant at which nothing new is due."""
-    saw: list[Any] = []
-    outer, stage._saw = stage._saw, saw
+def replay(stage: Stage, records: int | None = None, *, at_ms: int = T0) -> Replay:
+    """Play the first records of the stage's run to a new execution; by default when nothing new is due yet."""
+    told: list[Any] = []
+    outer = _tell(told)
     store = stage.store
-    execution = Execution(stage.definition, store.claim(T0, records=records), stage.around)
+    execution = Execution(stage.definition, store.claim(at_ms, records=records), stage.around)
     try:
-        commands = execution.start(T0)
-        seen = list(saw)
+        commands = execution.start(at_ms)
+        seen = list(told)
         starts = [command.key for command in commands if isinstance(command, RunBody)]
         following = commands
         while any(isinstance(command, Commit) and isinstance(command.then, GoOn) for command in following):
-            following = execution.committed(T0)
+            following = execution.committed(at_ms)
             starts += [command.key for command in following if isinstance(command, RunBody)]
     finally:
-        stage._saw = None
+        _tell(None)
         execution.evict()
-        stage._saw = outer
+        _tell(outer)
     return Replay(commands, seen, starts)

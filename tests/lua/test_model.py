@@ -416,7 +416,7 @@ def test_random_sequences_of_calls_do_what_the_model_says(lua: Lua) -> None:
     run_state_machine_as_test(
         lambda: Model(lua),  # type: ignore[arg-type]  # it takes a factory as well
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             database=None,

@@ -9,6 +9,7 @@ from tests.lua.harness import PREFIX, T0, Lua
 
 def test_a_parked_run_is_held_by_nobody_and_looked_at_when_it_is_due(lua: Lua) -> None:
     held = lua.take()
+    lua.note(held)
     assert lua.park(held, b"asked", due=T0 + 5_000, reason="timer") == "ok"
     assert lua.status() == "waiting:timer"
     assert (lua.due(), lua.fields()["d"]) == (T0 + 5_000, b"%d" % (T0 + 5_000))

@@ -78,7 +78,9 @@ def test_a_run_that_was_served_since_begins_again_with_short_waits(lua: Lua) -> 
 
 
 def test_a_suspended_run_waits_for_code_alone_and_shows_why(lua: Lua) -> None:
-    lua.shelve(lua.take(), "suspended", problem=b"\x00why")
+    held = lua.take()
+    lua.note(held)
+    lua.shelve(held, "suspended", problem=b"\x00why")
     assert (lua.status(), lua.due(), lua.fields()["er"]) == ("waiting:suspended", None, b"\x00why")
     lua.later(10**9)
     assert lua.wake() == (0, -1)

@@ -193,6 +193,7 @@ async def test_values_come_back_as_what_they_were_on_every_pass(flow, before_rep
         built_in = await step.run("built-in", lambda: plain)
         if not before_replay:
             await step.sleep("park", "20ms")
+        assert (made.tags, made.point) == ({"a", "b"}, Point(1, 2))
         return [repr(made == everything()), repr(built_in == plain), type(made).__name__, type(built_in).__name__]
 
     async with flow.new_worker(lease="2s"):

@@ -46,7 +46,7 @@ async def nothing() -> None: ...
 
 @define_step(retry=RetryPolicy(maximum_attempts=2), timeout="30s")
 async def declared(order: Order, *, express: bool = False) -> str:
-    return order.id
+    return f"{order.id} express" if express else order.id
 
 
 @define_step()
@@ -159,6 +159,8 @@ async def callers() -> None:
     assert_type(await flow.get_handle(handle.id, process_order), WorkflowHandle[Receipt])
     assert_type(await (await flow.declare_workflow(spec).run(Order(id="1", items=[]))).result(), Receipt)
 
+
+_ = callers
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared

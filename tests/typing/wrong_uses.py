@@ -30,7 +30,7 @@ def count(items: list[str]) -> int:
 
 @define_step(timeout="30s")
 async def declared(order: Order, *, express: bool = False) -> str:
-    return order.id
+    return f"{order.id} express" if express else order.id
 
 
 @flow.define_workflow("wrong-steps")
@@ -97,3 +97,6 @@ async def wrong_callers() -> None:
     print((await handle.result()).total)  # type: ignore[attr-defined]  # error: no such field of the result
     print(handle.result().order_id)  # type: ignore[attr-defined]  # error: it was not awaited
     print(number)
+
+
+_ = wrong_callers

@@ -1,0 +1,38 @@
+"""What the traps start with: a flow on a real server, a crew of workers for it, and bare commands past both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from redisflow import RedisFlow
+from tests.crash.audit import Raw, audit, raw_calls
+from tests.crash.harness import Crew
+
+
+@pytest.fixture
+async def flow(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
+    """Return the client's side."""
+    async with RedisFlow(valkey_url, namespace=namespace) as made:
+        yield made
+
+
+@pytest.fixture
+def raw(valkey_url: str) -> Iterator[Raw]:
+    """Return bare commands."""
+    call, close = raw_calls(valkey_url)
+    yield call
+    close()
+
+
+@pytest.fixture
+async def crew(flow: RedisFlow, valkey_url: str, namespace: str, raw: Raw) -> AsyncIterator[Crew]:
+    """Return workers, each as if it were a process; what they leave behind is audited."""
+    made = Crew(valkey_url, namespace, raw)
+    try:
+        yield made
+    finally:
+        await made.close()
+    assert not made.journal.problems
+    assert not audit(raw, namespace)
