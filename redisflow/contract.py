@@ -149,16 +149,6 @@ class Upkeep:
     """Entries without a readable run, or hints that were rebuilt."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerReport:
-    """What a worker must know of the server before it starts."""
-
-    version: tuple[int, int, int]
-    product: str
-    eviction_policy: str
-    persistent: bool
-
-
 class Heartbeat(Protocol):
     """A worker's heartbeat, on a connection of its own: used by an OS thread, never by the event loop."""
 
@@ -194,8 +184,8 @@ class Backend(Protocol):
         """Close every connection; calls under way fail with BackendUnavailable."""
         ...
 
-    async def inspect_server(self) -> ServerReport:
-        """Version, eviction policy and persistence of the server."""
+    async def check_server(self) -> list[str]:
+        """What a worker should warn of; UnsuitableServer where runs would be lost (too old, evicts keys)."""
         ...
 
     # -- what clients call ----------------------------------------------------------------------------------------

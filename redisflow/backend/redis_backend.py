@@ -20,7 +20,7 @@ from redisflow.backend.listening import listen, watch
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import LARGE_BYTES, RowBatches
 from redisflow.backend.scripts import Clock, load_scripts
-from redisflow.backend.servers import MEMORY_PRODUCT, read_info, report_on
+from redisflow.backend.servers import MEMORY_PRODUCT, check_server, read_info, report_on
 from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (
@@ -32,7 +32,6 @@ from redisflow.contract import (
     Hold,
     NewRun,
     RunEnd,
-    ServerReport,
     Upkeep,
     Verdict,
 )
@@ -171,6 +170,10 @@ class RedisBackend:
         except BackendError:  # not everybody may ask; the report says what INFO alone can tell
             save = None
         return report_on(info, save)
+
+    async def check_server(self) -> list[str]:
+        """What a worker should warn of; UnsuitableServer where runs would be lost (too old, evicts keys)."""
+        return check_server(await self.inspect_server())
 
     # -- what clients call ----------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redisflow.contract import ServerReport
 from redisflow.errors import UnsuitableServer
 
 if TYPE_CHECKING:
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 MEMORY_PRODUCT = "memory"
 # Script flags (allow-oom) and sharded subscriptions.
 _OLDEST = {"redis": (7, 0, 0), "valkey": (7, 2, 0)}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What a worker must know of the server before it starts."""
+
+    version: tuple[int, int, int]
+    product: str
+    eviction_policy: str
+    persistent: bool
 
 
 def read_info(reply: bytes) -> dict[str, str]:

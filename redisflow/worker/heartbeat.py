@@ -47,9 +47,7 @@ class HeartbeatThread:
         self._thread = threading.Thread(target=self._run, name="redisflow-heartbeat", daemon=True)
         self._failing: set[int] = set()
         self.renewed_s = dict.fromkeys(range(backend.partitions), time.monotonic())
-        """By partition, when the last successful beat was begun; leases last from then, but for those in `taken`."""
-        self.taken: dict[str, str] = {}
-        """Run id and fence of what a beat found taken. Whoever has dropped it removes it."""
+        """By partition, when the last successful beat looked for what is held; the leases of that last from then."""
         self.loop_seen_s = time.monotonic()
         """The worker's loop writes this as long as it turns."""
 
@@ -84,15 +82,15 @@ class HeartbeatThread:
 
     def _beat(self, heartbeat: Heartbeat) -> None:
         by_partition: dict[int, dict[str, Hold]] = {number: {} for number in self.renewed_s}
+        looked_s = time.monotonic()
         for hold in self._holds():
             by_partition[partition_of(hold.run_id)][hold.run_id] = hold
         # A partition whose server is away costs seconds: those that answer are not to wait for it.
         for partition in sorted(by_partition, key=self._failing.__contains__):
             if not self._stop.is_set():
-                self._renew(heartbeat, partition, by_partition[partition])
+                self._renew(heartbeat, partition, by_partition[partition], looked_s)
 
-    def _renew(self, heartbeat: Heartbeat, partition: int, holds: dict[str, Hold]) -> None:
-        began_s = time.monotonic()
+    def _renew(self, heartbeat: Heartbeat, partition: int, holds: dict[str, Hold], looked_s: float) -> None:
         try:
             lost = heartbeat.renew(partition, self._worker, self._presence_ms, self._about, list(holds.values()))
         except RedisflowError as error:
@@ -101,9 +99,7 @@ class HeartbeatThread:
             self._failing.add(partition)
             return
         self._failing.discard(partition)
-        gone = [holds[run_id] for run_id in lost if run_id in holds]
-        # Before the time, or the loop could take a lease that is lost for one that was renewed just now.
-        self.taken.update((hold.run_id, hold.fence) for hold in gone)
-        self.renewed_s[partition] = began_s
-        if gone:
-            self._lost(gone)
+        # In this order: a body that the loop starts because of the time below is behind this call in its queue.
+        if lost:
+            self._lost([holds[run_id] for run_id in lost if run_id in holds])
+        self.renewed_s[partition] = looked_s

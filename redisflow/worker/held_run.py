@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
@@ -64,6 +65,7 @@ class HeldRun:
         "claim",
         "clock",
         "renewed_s",
+        "since_s",
         "started",
     )
 
@@ -74,6 +76,8 @@ class HeldRun:
         self.started = False
         self.renewed_s = clock.seen_s - clock.slack_ms / 1000
         """Since when, at the latest, its lease lasts: since its claim, or a commit that renewed it."""
+        self.since_s = math.inf
+        """Since when the heartbeat can see it."""
         self._host = host
         self._execution = execution
         self._bodies: dict[str, Body] = {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable, Collection, Sequence
 
@@ -63,14 +62,13 @@ class LeaseWatch:
         return True
 
     def age_s(self, held: HeldRun) -> float:
-        """How long ago, at most, its lease was given or renewed; without end where it is known to be taken."""
-        heartbeat, hold = self._heartbeat, held.claim.hold
+        """How long ago, at most, its lease was given or renewed."""
         renewed_s = held.renewed_s
-        if heartbeat is not None:
-            # Read in the other order than they are written.
-            renewed_s = max(renewed_s, heartbeat.renewed_s[partition_of(hold.run_id)])
-            if heartbeat.taken.get(hold.run_id) == hold.fence:
-                return math.inf
+        if self._heartbeat is not None:
+            looked_s = self._heartbeat.renewed_s[partition_of(held.claim.hold.run_id)]
+            # A beat renews what it saw: not a run whose claim was answered long ago, and is read only now.
+            if held.since_s < looked_s:
+                renewed_s = max(renewed_s, looked_s)
         return time.monotonic() - renewed_s
 
     def _lost(self, holds: Sequence[Hold]) -> None:
@@ -80,8 +78,6 @@ class LeaseWatch:
             held = by_run.get(hold.run_id)
             if held is not None and held.claim.hold.fence == hold.fence:
                 held.drop()
-            if self._heartbeat is not None and self._heartbeat.taken.get(hold.run_id) == hold.fence:
-                del self._heartbeat.taken[hold.run_id]
 
     async def run_forever(self) -> None:
         """Until it is cancelled."""

@@ -26,7 +26,7 @@ from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
 from redisflow.contract import Backend, Claim, Hold, Verdict
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
-from redisflow.errors import InvalidWorkflow, RedisflowError, UnsuitableServer
+from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
 from redisflow.worker.clock import ClaimClock
@@ -232,6 +232,7 @@ class Worker:
         execution = Execution(definition, claim, _AROUND, slack_ms=clock.slack_ms)
         held = HeldRun(self, claim, clock, execution)
         self._held[claim.hold.run_id] = held
+        held.since_s = time.monotonic()
         asyncio.get_running_loop().call_soon(held.start)
 
     def _refuse(self, claim: Claim) -> None:
@@ -291,15 +292,8 @@ class Worker:
             held.look()
 
     async def _check_server(self) -> None:
-        report = await self.backend.inspect_server()
-        if report.eviction_policy not in {"", "noeviction"}:
-            msg = (
-                f"the server's maxmemory-policy is {report.eviction_policy!r}: it would delete runs when memory is "
-                "short. Set it to `noeviction`"
-            )
-            raise UnsuitableServer(msg)
-        if not report.persistent:
-            _log.warning("the server keeps nothing on disk: runs are lost when it stops (set `appendonly yes`)")
+        for warning in await self.backend.check_server():
+            _log.warning("%s", warning)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:

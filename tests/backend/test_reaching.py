@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# It speaks TLS and serves as a Sentinel; the packaged Valkey does neither everywhere.
+needs_redis = pytest.mark.usefixtures("redis_url")
+
 
 async def check(backend: RedisBackend) -> None:
     """Every kind of connection that a backend makes works."""
@@ -77,7 +80,8 @@ def tls_server(certificates: Path) -> Iterator[int]:
         yield port
 
 
-async def test_tls_with_a_certificate_of_our_own(certificates: Path, namespace: str, redis_url: str):
+@needs_redis
+async def test_tls_with_a_certificate_of_our_own(certificates: Path, namespace: str):
     files = (
         f"ssl_ca_certs={certificates / 'ca.crt'}&ssl_certfile={certificates / 'own.crt'}"
         f"&ssl_keyfile={certificates / 'own.key'}"
@@ -86,7 +90,8 @@ async def test_tls_with_a_certificate_of_our_own(certificates: Path, namespace: 
         await check(RedisBackend(f"rediss://localhost:{port}/0?{files}", namespace=namespace))
 
 
-async def test_a_server_that_cannot_prove_who_it_is_is_refused_at_once(certificates: Path, namespace: str, redis_url):
+@needs_redis
+async def test_a_server_that_cannot_prove_who_it_is_is_refused_at_once(certificates: Path, namespace: str):
     with tls_server(certificates) as port:
         stranger = RedisBackend(f"rediss://localhost:{port}/0", namespace=namespace)
         with pytest.raises(BackendError, match="certificate"):
@@ -128,7 +133,8 @@ async def until(condition) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_sentinels_name_the_primary_and_its_successor(tmp_path: Path, namespace: str, redis_url: str):
+@needs_redis
+async def test_sentinels_name_the_primary_and_its_successor(tmp_path: Path, namespace: str):
     options = ServerOptions(provider=shutil.which("redis-server") or "path", appendonly=False)
     with ExitStack() as stack:
         primary, replica = (stack.enter_context(start_server(options)) for _ in range(2))
