@@ -20,7 +20,7 @@ from redisflow.backend.listening import listen, watch
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import LARGE_BYTES, RowBatches
 from redisflow.backend.scripts import Clock, load_scripts
-from redisflow.backend.servers import MEMORY_PRODUCT, check_server, read_info, report_on
+from redisflow.backend.servers import MEMORY_PRODUCT, ServerReport, check_server, read_info, report_on
 from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (

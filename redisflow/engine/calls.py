@@ -145,10 +145,14 @@ class Agenda:
 
     def give_up(self, call: OpenCall) -> None:
         """Nobody waits for it any more. In the queues it is skipped when its turn comes."""
-        if call.state == "running":
-            del self.running[call.key]
+        if self.running.pop(call.key, None) is not None:
             self.gave_up.append(call.key)
         call.state = "given up"
+
+    def give_up_all(self) -> None:
+        """Nobody waits for anything any more."""
+        self.gave_up.extend(self.running)
+        self.running.clear()
 
     def take_ready(self, stored: int) -> OpenStep | None:
         """The next body to start, if one may start now; it runs from here on."""

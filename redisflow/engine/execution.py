@@ -265,13 +265,13 @@ class Execution:
         """What follows from here: at its end a commit is in flight, or a body runs, or the run is about to leave."""
         agenda, ledger = self._agenda, self._ledger
         commands: list[Command] = []
+        is_over = self._is_over()
+        if is_over:
+            agenda.give_up_all()
         if agenda.gave_up:
             commands.extend(map(CancelBody, agenda.gave_up))
             agenda.gave_up.clear()
-        if self._is_over():
-            if agenda.running:
-                commands.extend(map(CancelBody, agenda.running))
-                agenda.running.clear()
+        if is_over:
             if not ledger.in_flight:
                 commands.append(self._commit(self._conclude()))
             return commands

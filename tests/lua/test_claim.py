@@ -168,6 +168,32 @@ def test_an_entry_that_is_not_the_current_one_is_dropped(lua: Lua) -> None:
     assert lua.commit(held, b"on") == "ok"
 
 
+def test_a_pending_run_is_claimed_by_its_current_entry_alone(lua: Lua) -> None:
+    lua.create()
+    lua.redis.xadd(f"{PREFIX}q:default:w", {"r": "run-1"})  # read before the new runs
+    held = lua.claim_only()
+    assert held.entry == lua.fields()["e"].decode()
+    assert held.entry.startswith("0:")
+    assert lua.finish(held) == "ok"
+
+
+def test_an_entry_that_is_delivered_again_does_not_take_the_run_from_its_holder(lua: Lua) -> None:
+    held = lua.take("run-1", worker="w1")
+    lua.redis.xgroup_destroy(held.stream, "workers")
+    assert lua.claim("w2") == []
+    assert lua.commit(held, b"one") == "ok"
+    assert lua.finish(held) == "ok"
+
+
+def test_a_large_run_is_known_as_such_before_it_is_read(lua: Lua) -> None:
+    large = b"i" * 20_000
+    lua.create("now", input=large)
+    lua.create("later", input=large, available="+5")
+    lua.later(5)
+    claims = lua.claim(run_bytes=10_000)
+    assert [(held.run_id, "i" in held.fields) for held in claims] == [("now", False), ("later", False)]
+
+
 def test_an_entry_without_a_run_is_dropped(lua: Lua) -> None:
     lua.redis.xadd(f"{PREFIX}q:default:0", {"r": "nobody"})
     lua.create()

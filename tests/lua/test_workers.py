@@ -84,6 +84,14 @@ def test_one_worker_at_a_time_has_a_turn_and_keeps_it_by_asking(lua: Lua) -> Non
     assert (ask("w2"), ask("w1")) == ("yes", "no")
 
 
+def test_a_worker_that_leaves_gives_up_its_own_turns_and_no_others(lua: Lua) -> None:
+    lua.call("take_turn", chore="timers", worker="w1", ms=60_000)
+    lua.call("take_turn", chore="upkeep", worker="w2", ms=60_000)
+    assert lua.twice("leave_worker", ["default"], worker="w1") == ["ok"]
+    assert lua.call("take_turn", chore="timers", worker="w3", ms=60_000) == ["yes"]
+    assert lua.call("take_turn", chore="upkeep", worker="w3", ms=60_000) == ["no"]
+
+
 def test_whoever_opens_a_namespace_first_fixes_its_layout(lua: Lua) -> None:
     assert lua.twice("open_namespace", partitions=4, layout=1) == ["ok", b"4", b"1"]
     assert lua.twice("open_namespace", partitions=16, layout=2) == ["ok", b"4", b"1"]

