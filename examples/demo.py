@@ -101,7 +101,7 @@ async def story(url: str) -> None:
             await follow(handle.id, seen, until=None)
             receipt = await handle.result(timeout="10s")
             run = await handle.get()
-    say(f"order-1 {run.status} after {run.claims} claims and 1 crash", GREEN + BOLD)
+    say(f"order-1 {run.status}, after {run.claims} claims by two workers", GREEN + BOLD)
     say(f"receipt: {receipt.parcel}, {receipt.amount} paid with {receipt.payment_id}")
     lines = LEDGER.read_text(encoding="utf-8").splitlines()
     print(f"\nWhat really happened ({LEDGER}):")

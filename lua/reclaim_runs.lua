@@ -35,7 +35,8 @@ local function reclaim(entry, worker, run_id)
   end
   if run.status == 'running' then
     -- A worker that is alive but did not renew (its process was paused, its event loop blocked) has not crashed.
-    if not is_alive(prefix, worker, now) then
+    -- Nor is it the fault of a run that had not begun: it only waited there (its progress is noted as empty).
+    if run.has_begun and not is_alive(prefix, worker, now) then
       run.crashes = run.crashes + 1
       redis.call('HSET', prefix .. 'run:' .. run_id, 'x', run.crashes)
       if run.crashes >= tonumber(crash_limit) then

@@ -249,7 +249,7 @@ class Backend(Protocol):
         ...
 
     def note_progress(self, hold: Hold, progress: bytes) -> asyncio.Future[Verdict]:
-        """Show what the holder is doing right now."""
+        """Show what the holder is doing right now; empty, it has not begun, and a crash of it is not counted."""
         ...
 
     # -- what a worker calls --------------------------------------------------------------------------------------

@@ -1,46 +1,47 @@
--- @include lib/end_by_verdict.lua
+-- @include lib/end_if_late.lua
 -- @include lib/leave_stream.lua
 -- @include lib/next_fence.lua
 
--- Claim the run that an entry names, and return its fields: all of them, as they are now. An entry that is not the
--- run's current one is dropped, a run whose deadline has passed ends: then there is nothing to claim.
+-- Claim the run that an entry names, and return its fields as they are from now on. An entry that is not the run's
+-- current one is dropped, a run whose deadline has passed ends: then there is nothing to claim.
 local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   local key = prefix .. 'run:' .. run_id
   local fields = read(key)
-  local run, status_at, fence_at = {}, nil, #fields + 2
-  for at = 1, #fields, 2 do
-    local name, value = fields[at], fields[at + 1]
+  local count = #fields
+  local status_at, fence_at, current, mark, claimed, deadline
+  for at = 1, count, 2 do
+    local name = fields[at]
     if name == 's' then
-      run.status, status_at = value, at + 1
-    elseif name == 'f' then
-      run.fence, fence_at = value, at + 1
+      status_at = at + 1
     elseif name == 'e' then
-      run.entry = value
+      current = fields[at + 1]
     elseif name == 'h' then
-      run.mark = value
+      mark = fields[at + 1]
+    elseif name == 'f' then
+      fence_at = at + 1
     elseif name == 'a' then
-      run.claimed = true
+      claimed = true
     elseif name == 'dl' then
-      run.deadline = tonumber(value)
-    elseif name == 'w' then
-      run.workflow = value
-    elseif name == 'd' then
-      run.due = value
+      deadline = fields[at + 1]
     end
   end
-  if run.status ~= 'pending' or run.entry ~= entry then return leave_stream(prefix, queue, entry) end
-  if run.deadline and run.deadline <= tonumber(stamp) then
-    run.queue = queue
-    return end_by_verdict(prefix, run_id, 'failed', 'deadline', tonumber(stamp), run)
-  end
-  assert(string.match(run.mark, '^%d+:%d+$'))
-  fields[status_at], fields[fence_at - 1], fields[fence_at] = 'running', 'f', next_fence(run.fence, nonce)
-  if run.claimed then
-    redis.call('HSET', key, 's', 'running', 'f', fields[fence_at])
+  if fields[status_at] ~= 'pending' or current ~= entry then return leave_stream(prefix, queue, entry) end
+  if end_if_late(prefix, run_id, deadline, tonumber(stamp)) then return nil end
+  assert(string.find(mark, '^%d+:%d+$'))
+
+  local fence = next_fence(fence_at and fields[fence_at], nonce)
+  fields[status_at] = 'running'
+  if fence_at then
+    fields[fence_at] = fence
   else
-    redis.call('HSET', key, 's', 'running', 'f', fields[fence_at], 'a', stamp)
-    fields[#fields + 1] = 'a'
-    fields[#fields + 1] = stamp
+    fields[count + 1], fields[count + 2] = 'f', fence
+    count = count + 2
+  end
+  if claimed then
+    redis.call('HSET', key, 's', 'running', 'f', fence)
+  else
+    redis.call('HSET', key, 's', 'running', 'f', fence, 'a', stamp)
+    fields[count + 1], fields[count + 2] = 'a', stamp
   end
   return fields
 end

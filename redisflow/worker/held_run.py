@@ -11,41 +11,23 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from redisflow import codec
-from redisflow.contract import Backend, Claim, Verdict
+from redisflow.contract import Claim, Verdict
 from redisflow.engine.commands import CancelBody, Command, Commit, Finish, GoOn, Park, RunBody, Suspend
 from redisflow.engine.execution import Execution
 from redisflow.failure import Failure
-from redisflow.runs import Progress, encode_progress
-from redisflow.worker.bodies import Bodies, Body
+from redisflow.runs import encode_progress
+from redisflow.worker.bodies import Body
+from redisflow.worker.host import Host
+from redisflow.worker.progress import BEGUN, WAITING, progress_of
 
 if TYPE_CHECKING:
     from redisflow.engine.commands import BodyOutcome
     from redisflow.worker.clock import ClaimClock
 
 _log = logging.getLogger("redisflow.worker")
-
-
-class Host(Protocol):
-    """What a held run needs of its worker."""
-
-    name: str
-    backend: Backend
-    bodies: Bodies
-
-    def is_lease_stale(self, held: HeldRun) -> bool:
-        """Whether a commit should renew the lease on its way."""
-        ...
-
-    def is_lease_over(self, held: HeldRun) -> bool:
-        """Whether another worker may have the run by now."""
-        ...
-
-    def dropped(self, held: HeldRun) -> None:
-        """The run is out of this worker's hands."""
-        ...
 
 
 class HeldRun:
@@ -91,6 +73,11 @@ class HeldRun:
         self._forget_crashes = claim.crashes > 0
         self._noted = b""
         self._dropped = False
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it is held no longer."""
+        return self._dropped
 
     def start(self) -> None:
         """Take the run up. Call it as a callback of the worker's loop."""
@@ -248,6 +235,8 @@ class HeldRun:
         verdict = answer.result()
         if verdict is Verdict.OK and isinstance(commit.then, GoOn):
             self.renewed_s = renewed_s or self.renewed_s
+            if self.claim.crashes:
+                self._host.has_recorded(self)
             self._tell(lambda: self._execution.committed(self.clock.now_ms()))
             return
         self._log_end(commit, verdict)
@@ -260,36 +249,30 @@ class HeldRun:
 
     def note_progress(self, now_s: float) -> None:
         """Show bodies that have run for longer than a second, where that has changed."""
-        running = [] if self._dropped else self._progress(now_s)
+        running = [] if self._dropped else progress_of(self._bodies.values(), self.clock, now_s)
         seen = repr([(p.key, p.attempt, p.details) for p in running]).encode()
         if running and seen != self._noted:
             self._noted = seen
-            self._send_progress(running)
+            self._note(encode_progress(running))
 
     def look(self) -> None:
         """Somebody says that the run was taken from this worker; that may be old news. Ask, and drop it if so."""
         if not self._dropped:
-            self._send_progress(self._progress(time.monotonic()))
+            running = progress_of(self._bodies.values(), self.clock, time.monotonic())
+            self._note(encode_progress(running) if self.started else WAITING)
 
-    def _progress(self, now_s: float) -> list[Progress]:
-        now_ms = self.clock.now_ms()
-        return [
-            Progress(
-                body.command.key,
-                body.command.ordinal,
-                body.command.attempt,
-                now_ms - int((now_s - body.started_s) * 1000),
-                body.details,
-            )
-            for body in self._bodies.values()
-            if body.started_s and now_s - body.started_s >= 1.0
-        ]
+    def mark_as_waiting(self) -> None:
+        """A crash of this worker is not because of this run: it has not begun."""
+        self._note(WAITING)
 
-    def _send_progress(self, running: list[Progress]) -> None:
-        answer = self._host.backend.note_progress(self.claim.hold, encode_progress(running))
-        answer.add_done_callback(self._progress_noted)
+    def mark_as_begun(self, then: Callable[[asyncio.Future[Verdict]], None]) -> None:
+        """From now on it may be; `then` is called with the answer."""
+        self._host.backend.note_progress(self.claim.hold, BEGUN).add_done_callback(then)
 
-    def _progress_noted(self, answer: asyncio.Future[Verdict]) -> None:
+    def _note(self, progress: bytes) -> None:
+        self._host.backend.note_progress(self.claim.hold, progress).add_done_callback(self._noted_or_lost)
+
+    def _noted_or_lost(self, answer: asyncio.Future[Verdict]) -> None:
         if not answer.cancelled() and answer.exception() is None and answer.result() is not Verdict.OK:
             self.drop()
 

@@ -13,7 +13,6 @@ import os
 import random
 import secrets
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +20,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
 
-from redisflow import codec
 from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
 from redisflow.contract import Backend, Claim, Hold, Verdict
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
+from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
 from redisflow.worker.clock import ClaimClock
@@ -35,6 +34,7 @@ from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.services import keep_going
 from redisflow.worker.signals import on_signals
+from redisflow.worker.suspects import Suspects
 from redisflow.worker.timers import watch_forever
 from redisflow.worker.upkeep import UpkeepService
 
@@ -74,6 +74,7 @@ class Worker:
         self.bodies = Bodies(limit=options.max_bodies, threads=options.concurrency, executor=self._executor)
         # list() of a dict's values is one step under the interpreter's lock: the heartbeat's thread asks, too.
         self._leases = LeaseWatch(options, lambda: list(self._held.values()))
+        self._suspects = Suspects(options.lease_ms / 1000)
         self._grace_ms = options.grace_ms
         self._failure: BaseException | None = None
 
@@ -121,11 +122,12 @@ class Worker:
 
     async def _start(self) -> None:
         self.backend = await self._connect()
-        await self._check_server()
+        for warning in await self.backend.check_server():
+            _log.warning(warning)
         if self.options.lifespan is not None:
             self.bodies.resources = await self._exit.enter_async_context(self.options.lifespan())
         await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss))
-        self._leases.begin(self.backend, self.name, self._about())
+        self._leases.begin(self.backend, self.name, describe_worker(self._registry, self.queues, self.options))
         self._serve("watch", self._leases.run_forever)
         for workflow in self._registry.names():
             self._serve("wake-stuck", partial(self._wake_stuck, workflow))
@@ -233,7 +235,10 @@ class Worker:
         held = HeldRun(self, claim, clock, execution)
         self._held[claim.hold.run_id] = held
         held.since_s = time.monotonic()
-        asyncio.get_running_loop().call_soon(held.start)
+        if claim.crashes:
+            self._suspects.admit(held)
+        else:
+            asyncio.get_running_loop().call_soon(held.start)
 
     def _refuse(self, claim: Claim) -> None:
         hold = claim.hold
@@ -259,8 +264,13 @@ class Worker:
         """See `Host`."""
         return self._leases.age_s(held) > self.options.give_up_s
 
+    def has_recorded(self, held: HeldRun) -> None:
+        """See `Host`."""
+        self._suspects.clear(held)
+
     def dropped(self, held: HeldRun) -> None:
         """See `Host`."""
+        self._suspects.clear(held)
         run_id = held.claim.hold.run_id
         if self._held.get(run_id) is held:
             del self._held[run_id]
@@ -275,25 +285,10 @@ class Worker:
         if woken:
             _log.info("%d runs of %s that waited for code are offered again", woken, workflow)
 
-    def _about(self) -> bytes:
-        about = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "queues": list(self.queues),
-            "workflows": [list(place) for place in self._registry.served()],
-            "concurrency": self.options.concurrency,
-            "python": sys.version.split()[0],
-        }
-        return codec.encode(about)
-
     def _told_of_loss(self, run_id: str) -> None:
         held = self._held.get(run_id)
         if held is not None:
             held.look()
-
-    async def _check_server(self) -> None:
-        for warning in await self.backend.check_server():
-            _log.warning("%s", warning)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:

@@ -233,7 +233,7 @@ class Crew:
     registry: Registry = field(default_factory=Registry)
     backends: list[FaultyBackend] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
-    prepare: Callable[[FaultyBackend], object] = lambda _: None  # noqa: E731  # a field with a default
+    prepare: Callable[[FaultyBackend], object] = lambda _: None
     """Called with the backend of each worker that is hired from now on."""
 
     def know(self, definition: WorkflowDefinition[Any, Any] | None) -> None:
@@ -243,9 +243,7 @@ class Crew:
 
     async def hire(self, *, fault: Fault | None = None, at: int = 0, **options: Any) -> tuple[Worker, FaultyBackend]:
         """Start a worker."""
-        backend = FaultyBackend(
-            RedisBackend(self.url, namespace=self.namespace), self.journal, fault=fault, at=at
-        )
+        backend = FaultyBackend(RedisBackend(self.url, namespace=self.namespace), self.journal, fault=fault, at=at)
         self.prepare(backend)
         self.backends.append(backend)
 

@@ -99,7 +99,7 @@ def _caught(flow: RedisFlow, journal: Journal) -> Any:
         except StepError as error:
             seen = f"{error.step} {error.attempts}"
             await step.run("note", _failing(journal, 0))
-            return seen + " " + await step.run("fallback", _failing(journal, 0, "fallback"))
+            return f"{seen} {await step.run('fallback', _failing(journal, 0, 'fallback'))}"
 
     return _define(flow, "caught", caught)
 
@@ -206,7 +206,9 @@ def _refused(flow: RedisFlow, journal: Journal) -> Any:
 
 
 REFERENCES = (
-    Reference(name="sequential", define=_sequential, output=9, steps=dict.fromkeys(["one", "two", "three"], "succeeded")),
+    Reference(
+        name="sequential", define=_sequential, output=9, steps=dict.fromkeys(["one", "two", "three"], "succeeded")
+    ),
     Reference(
         name="parallel",
         define=_parallel,

@@ -126,7 +126,7 @@ async def test_two_primaries_that_gave_the_same_claim_counter_gave_different_fen
 
 
 async def test_no_body_starts_on_a_claim_that_is_read_after_its_lease(flow: RedisFlow, crew: Crew) -> None:
-    """As when a process is stopped just after it sent a claim: its heartbeat is fresh again before the reply is read."""
+    """As when a process is stopped just after it sent a claim: its heartbeat is fresh before the reply is read."""
 
     async def work() -> str:
         crew.journal.body_starts()

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -169,15 +170,22 @@ async def test_a_run_on_which_the_engine_fails_is_suspended_and_stops_nothing_el
 
         patch.setattr(Execution, "body_ended", broken)
         handle = await waiting.run()
-        async with asyncio.timeout(WITHIN_S):
-            while (run := await handle.get()).waiting_for != "suspended":
-                await asyncio.sleep(0.01)
+        run = await _until_suspended(handle)
     assert run.error is not None
     assert "a defect of the engine" in run.error.message
     assert worker.bodies.running == set()
     # A worker with other code offers it again, and it ends.
     await crew.hire()
     assert await handle.result(timeout=WITHIN_S) == "done"
+
+
+async def _until_suspended(handle: Any) -> Any:
+    for _ in range(int(WITHIN_S * 100)):
+        run = await handle.get()
+        if run.waiting_for == "suspended":
+            return run
+        await asyncio.sleep(0.01)
+    pytest.fail(f"it is {run!r}")
 
 
 class _BadHeartbeat:
@@ -203,7 +211,7 @@ async def test_a_heartbeat_survives_whatever_goes_wrong_in_it(flow: RedisFlow, c
     errors: list[Exception] = [ValueError("odd"), BackendUnavailable("away"), OSError("odder")]
     real = RedisBackend(crew.url, namespace=crew.namespace)
     await real.open()
-    crew.prepare = lambda backend: setattr(  # type: ignore[method-assign]
+    crew.prepare = lambda backend: setattr(
         backend, "open_heartbeat", lambda: _BadHeartbeat(real.open_heartbeat(), errors)
     )
     await crew.hire(lease="2s")
@@ -235,9 +243,7 @@ async def test_a_partition_whose_server_is_away_costs_the_others_no_lease() -> N
         def close(self) -> None: ...
 
     backend: Any = Partly()
-    thread = HeartbeatThread(
-        backend, "w", every_s=0.02, presence_ms=1, about=b"", holds=lambda: [], lost=lambda _: None
-    )
+    thread = HeartbeatThread(backend, "w", every_s=0.02, presence_ms=1, about=b"", holds=list, lost=lambda _: None)
     began = dict(thread.renewed_s)
     thread.start()
     await until(lambda: renewed[0] >= 4)
@@ -270,7 +276,7 @@ async def test_bodies_are_cancelled_before_a_lease_that_cannot_be_renewed_ends(f
         def close(self) -> None: ...
 
     crew.know(cannot_renew.definition)
-    crew.prepare = lambda backend: setattr(backend, "open_heartbeat", Away)  # type: ignore[method-assign]
+    crew.prepare = lambda backend: setattr(backend, "open_heartbeat", Away)
     worker, _ = await crew.hire(lease="1s")
     handle = await cannot_renew.run()
     await until(lambda: cancelled_s)
@@ -310,6 +316,60 @@ async def test_old_news_of_a_loss_do_not_drop_a_run_that_is_held(flow: RedisFlow
     go_on.set()
     assert await handle.result(timeout=WITHIN_S) == "done"
     assert (await handle.get()).claims == 1
+
+
+async def test_runs_whose_worker_died_begin_one_after_the_other_and_only_those_that_began_are_blamed(
+    flow: RedisFlow, crew: Crew, raw: Raw
+) -> None:
+    may_end: dict[str, asyncio.Event] = {}
+    starts: list[str] = []
+
+    async def work(name: str) -> None:
+        starts.append(name)
+        await may_end.setdefault(name, asyncio.Event()).wait()
+
+    @flow.define_workflow("suspect")
+    async def suspect(name: str, step: Step) -> None:
+        await step.run("work", work, name)
+        await step.run("more", work, f"{name} again")
+
+    crew.know(suspect.definition)
+    handles = {name: await suspect.run(name) for name in ("a", "b", "c")}
+    keys = {name: f"rf:{{{flow.namespace}:0}}:run:{handle.id}" for name, handle in handles.items()}
+    for key in keys.values():
+        raw("HSET", key, "x", 1)  # as if the worker that held all of them had crashed
+    first, backend = await crew.hire()
+    await until(lambda: starts)
+    await asyncio.sleep(0.1)  # the others would have begun by now
+    assert len(starts) == 1
+    blamed = starts[0]
+    # It kills the worker.
+    backend.stopped.set()
+    await crew.dismiss(first)
+    crew.age()
+    assert await crew.reclaim(flow.backend) == 3
+    crashes = {name: int(raw("HGET", key, "x")) for name, key in keys.items()}
+    assert crashes == {name: 1 + (name == blamed) for name in keys}
+
+    # Each is cleared by what it records, and the next one begins.
+    def has_begun(number: int) -> bool:
+        return len(starts_of_names(starts)) == number
+
+    await crew.hire()
+    for number in range(2, 5):
+        await until(partial(has_begun, number))
+        await asyncio.sleep(0.05)  # the others would have begun by now
+        assert len(starts_of_names(starts)) == number
+        may_end.setdefault(starts_of_names(starts)[-1], asyncio.Event()).set()
+    for name in keys:
+        may_end.setdefault(f"{name} again", asyncio.Event()).set()
+    for handle in handles.values():
+        await handle.result(timeout=WITHIN_S)
+        assert (await handle.get()).crashes == 0
+
+
+def starts_of_names(starts: list[str]) -> list[str]:
+    return [name for name in starts if "again" not in name]
 
 
 async def test_no_run_is_lost_while_workers_come_and_go(flow: RedisFlow, crew: Crew) -> None:
@@ -416,12 +476,15 @@ async def test_two_thousand_timers_fire_once_each_under_four_watchers(flow: Redi
 async def test_a_sleep_and_a_body_of_many_leases_are_one_execution_each(flow: RedisFlow, crew: Crew) -> None:
     async def long_body() -> None:
         crew.journal.body_starts()
-        await asyncio.sleep(2.5)  # five leases: the renewals are what is tested
+        await asyncio.sleep(4)  # eight leases: the renewals are what is tested
+
+    async def short_body() -> None:
+        crew.journal.body_starts()
 
     @flow.define_workflow("many-leases")
     async def many_leases(step: Step) -> None:
         await step.sleep("nap", "5s")
-        await step.run("after", long_body)
+        await step.run("after", short_body)
 
     @flow.define_workflow("long-body")
     async def only_body(step: Step) -> None:

@@ -142,10 +142,10 @@ class Pass:
 
     saw: list[Any] = field(default_factory=list)
     """What workflow code has told `saw`."""
+    found: int = 0
+    """How many records were stored when it began."""
     stored: int = 0
     """How many records were stored when it ended."""
-    attempt: int = 1
-    """Which workflow attempt it was."""
 
 
 class Stage:
@@ -235,7 +235,7 @@ class Stage:
         self._lag_ms = self.director.lag_ms(self.slack_ms)
         execution = Execution(self.definition, claim, self.around, slack_ms=self.slack_ms)
         self._execution = execution
-        self.passes.append(Pass())
+        self.passes.append(Pass(found=len(claim.records)))
         _tell(self.passes[-1].saw)
         now_ms, self.now_ms = self.now_ms, self.now_ms + self._lag_ms
         self._do(execution.start(now_ms))
