@@ -129,10 +129,13 @@ class Channels:
             if quiet_s >= self._stall_s:
                 self._why = f"no reply for {self._stall_s:g} s"
                 break
-            if quiet_s >= self._ping_s:
+            wait_s = self._ping_s - quiet_s
+            if wait_s <= 0:
+                # It has the other half of the time to be answered: no look comes between.
                 self._say(("PING",))
+                wait_s = self._stall_s - quiet_s
             try:
-                async with asyncio.timeout(self._ping_s):
+                async with asyncio.timeout(wait_s):
                     await self._ended.wait()
             except TimeoutError:
                 continue

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.transport import Transport
-    from redisflow.contract import Claim
 
 PIECE_BYTES = 256 * 1024
 _FIELDS = ("w", "v", "q", "c", "a", "t", "s", "e", "f", "h", "x", "d", "dl", "av", "k", "ca", "er", "o", "p", "i")
@@ -30,17 +29,13 @@ class Histories:
         self._transport = transport
         self._scripts = scripts
 
-    async def complete(self, prefix: str, run_id: str, fields: dict[bytes, bytes]) -> Claim | None:
-        """The claim whose fields these are; None where the run is gone meanwhile."""
-        mark = Mark.parse(fields[b"h"].decode())
+    async def _complete(self, prefix: str, run_id: str, fields: dict[bytes, bytes]) -> None:
         if b"i" not in fields:
             value = await self._transport.send(prefix, ("HGET", f"{prefix}run:{run_id}", "i"), bulk=True)
             if value is None:
-                return None
+                return
             fields[b"i"] = value
-        if not await self._read_records(prefix, run_id, mark.records, fields):
-            return None
-        return replies.claim(run_id, fields)
+        await self._read_records(prefix, run_id, Mark.parse(fields[b"h"].decode()).records, fields)
 
     async def read(self, prefix: str, run_id: str) -> Mapping[bytes, bytes] | None:
         """The whole hash of a run; None where it is not stored."""
@@ -74,10 +69,9 @@ class Histories:
                 number += 1
         return True
 
-    async def complete_all(self, prefix: str, given: list[tuple[str, dict[bytes, bytes]]]) -> list[Claim]:
-        """The claims of one reply, in its order."""
-        claims = await asyncio.gather(*(self.complete(prefix, run_id, fields) for run_id, fields in given))
-        return [claim for claim in claims if claim is not None]
+    async def complete_all(self, prefix: str, given: list[tuple[str, dict[bytes, bytes]]]) -> None:
+        """Read what did not come with the claims of one reply; a run that is gone meanwhile stays as it came."""
+        await asyncio.gather(*(self._complete(prefix, run_id, fields) for run_id, fields in given))
 
 
 def split_claims(items: list[Any]) -> list[tuple[str, dict[bytes, bytes]]]:

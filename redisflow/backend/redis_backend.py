@@ -241,11 +241,10 @@ class RedisBackend:
         )
         now_ms, due_in_ms, broken, *items = replies.expect_ok(await server.send(prefix, command, bulk=True))
         given = split_claims(items)
-        if all(came_whole(fields) for _, fields in given):
-            claims = [replies.claim(run_id, fields) for run_id, fields in given]
-        else:
-            claims = await self._histories.complete_all(prefix, given)
-        return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken)
+        if not all(came_whole(fields) for _, fields in given):
+            await self._histories.complete_all(prefix, given)
+        claims, unreadable = replies.claims_of(given)
+        return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken + unreadable)
 
     def commit_run(
         self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool

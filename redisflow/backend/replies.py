@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from redisflow.contract import Claim, Conflict, Created, Hold, Mark, RunEnd, Verdict
@@ -103,6 +104,18 @@ def claim(run_id: str, fields: dict[bytes, bytes]) -> Claim:
         records=[fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
         crashes=int(fields.get(b"x", 0)),
     )
+
+
+def claims_of(given: list[tuple[str, dict[bytes, bytes]]]) -> tuple[list[Claim], int]:
+    """Claimed runs, and how many could not be read: one of these must not keep the others from their worker.
+
+    It comes back when its lease has ended, and is told of each time.
+    """
+    claims: list[Claim] = []
+    for run_id, fields in given:
+        with contextlib.suppress(KeyError, ValueError):
+            claims.append(claim(run_id, fields))
+    return claims, len(given) - len(claims)
 
 
 def expect_ok(reply: Any) -> list[Any]:

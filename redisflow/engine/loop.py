@@ -263,10 +263,12 @@ class WorkflowLoop(RefusingLoop):
         self._ready.clear()
         self._generators.clear()
         for task in self.unfinished():
-            # What refuses to end is left to the garbage collector, what did not begin must not be called forgotten.
             coro = task.get_coro()
             if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
                 coro.close()
+            else:
+                # Nothing can end it: it is left to the garbage collector.
+                self._report({"message": f"{waiting_line(task)} catches its cancellation: catch Exception instead"})
         unbegun.close()
 
     def _close_generators(self) -> None:

@@ -139,7 +139,7 @@ class Port:
                 "the run ended): a body speaks to its workflow by its return value alone"
             )
             raise NotAllowedInWorkflow(msg)
-        if self.is_evicted or self.problem is not None:
+        if self._is_shut():
             return self._refuse(name), None
         used = self._names.get(name, 0)
         self._names[name] = used + 1
@@ -155,6 +155,10 @@ class Port:
             self.matched += 1
         return place, recorded
 
+    def _is_shut(self) -> bool:
+        """Whether this code must not go on."""
+        return self.is_evicted or self.problem is not None
+
     def _refuse(self, name: str) -> Call:
         self._refusals += 1
         if self._refusals <= PATIENCE:
@@ -168,7 +172,9 @@ class Port:
         future = self._begin(call)
         recorded = call.recorded
         call.attempt = 1
-        if recorded is None:
+        if self._is_shut():
+            pass
+        elif recorded is None:
             self._agenda.make_ready(call, self._ledger.count)
         elif recorded.due_at_ms is not None:
             call.attempt = recorded.attempts + 1
@@ -181,7 +187,9 @@ class Port:
         """A sleep keeps its due time over every later claim."""
         future = self._begin(call)
         recorded = call.recorded
-        if recorded is None:
+        if self._is_shut():
+            pass
+        elif recorded is None:
             due_at_ms = call.ms
             if call.is_relative:
                 # The clock here may lag behind the server's, never lead: with the slack, no sleep is short.
@@ -195,9 +203,8 @@ class Port:
         return future
 
     def _begin(self, call: OpenCall) -> CallFuture:
-        if (self.is_evicted or self.problem is not None) and self._refusals <= PATIENCE:
-            self._refusals += 1
-            raise Evicted
+        if self._is_shut():
+            self._refuse(call.key)
         self.begun += 1
         call.future = future = CallFuture(loop=self._loop)
         future.call = call
