@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -37,9 +37,7 @@ _CONSTANTS = frozenset({str, int, float, bool, type(None), bytes})
 _DICTS = frozenset({dict, OrderedDict, defaultdict, Counter})
 
 
-def detached_arguments(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def detached_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Copies of a call's arguments."""
     if not _CONSTANTS.issuperset(map(type, args)):
         args = tuple([_detached(value) for value in args])
@@ -50,7 +48,7 @@ def detached_arguments(
 
 def _detached(value: Any) -> Any:
     """A copy of data; what is not data (a client, a function, a connection) is handed on as it is."""
-    kind = type(value)
+    kind = cast("Any", type(value))
     if kind in _CONSTANTS:
         return value
     if kind is list:
@@ -66,12 +64,17 @@ def _detached(value: Any) -> Any:
         return deque(map(_detached, value), value.maxlen)
     if kind is set or kind is bytearray:
         return copy.copy(value)
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return tuple.__new__(kind, [_detached(item) for item in value])
+    return _detached_record(value)
+
+
+def _detached_record(value: Any) -> Any:
+    kind = cast("Any", type(value))
     try:
-        if isinstance(value, BaseModel):
+        if tuple in kind.__mro__ and hasattr(kind, "_fields"):
+            return kind._make(map(_detached, value))  # noqa: SLF001  # a named tuple's public way
+        if BaseModel in kind.__mro__:
             return value.model_copy(deep=True)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if dataclasses.is_dataclass(kind):
             return _detached_dataclass(value)
     except Exception:  # noqa: BLE001  # a model that holds a lock or a client cannot be copied: it is no data
         return value

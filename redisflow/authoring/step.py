@@ -32,6 +32,7 @@ T4 = TypeVar("T4")
 T5 = TypeVar("T5")
 T6 = TypeVar("T6")
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
     """What a workflow may know of its own run; the same on every pass."""
@@ -43,6 +44,7 @@ class RunInfo:
     """Which workflow attempt this is, from 1."""
     created_at: datetime
     deadline_at: datetime | None
+
 
 class StepPort(Protocol):
     """What the engine offers behind `Step`."""
@@ -80,6 +82,7 @@ class StepPort(Protocol):
     def ask_sleep(self, name: str, ms: int, *, relative: bool) -> StepCall[None]:
         """Claim a durable sleep's key."""
         ...
+
 
 class Step:
     """The step API of one run. Workflow code gets it as its last argument."""
@@ -199,7 +202,7 @@ class Step:
         finished: asyncio.Queue[asyncio.Task[T]] = asyncio.Queue()
         tasks = [asyncio.ensure_future(call) for call in calls]
         for task in tasks:
-            task.add_done_callback(finished.put_nowait)  # type: ignore[arg-type]  # ensure_future makes tasks of them
+            task.add_done_callback(finished.put_nowait)
         try:
             for _ in tasks:
                 yield await finished.get()
@@ -258,12 +261,14 @@ class Step:
         """What the worker's `lifespan` yielded (connection pools, clients); inside bodies only."""
         return _body("step.resources").resources
 
+
 def _body(what: str) -> BodyContext:
     body = current_body.get()
     if body is None:
         msg = f"{what} is for the body of a step: use it inside the function that step.run is given"
         raise NotAllowedInWorkflow(msg)
     return body
+
 
 async def _gather(calls: list[Awaitable[Any]]) -> tuple[Any, ...]:
     tasks = [asyncio.ensure_future(call) for call in calls]

@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.definition import WorkflowDefinition
@@ -172,7 +172,7 @@ class Execution:
                 coroutine = _wait_for(coroutine)
         except Exception as error:  # noqa: BLE001  # code of users: a function that only looks async
             coroutine = _raise(error)
-        self._main = self._loop.begin(coroutine)
+        self._main = self._loop.begin(cast("Any", coroutine))
 
     def _run(self, first: Callable[..., object], *args: Any) -> None:
         try:

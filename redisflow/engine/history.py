@@ -45,11 +45,11 @@ class Recorded:
 class History:
     """The live records of earlier passes."""
 
-    deliverable: list[tuple[int, Deliverable]] = field(default_factory=list)
+    deliverable: list[tuple[int, Deliverable]] = field(default_factory=list[tuple[int, Deliverable]])
     """What workflow code was given or is to be given, with the records' numbers."""
-    by_key: dict[str, Recorded] = field(default_factory=dict)
-    by_ordinal: dict[int, Recorded] = field(default_factory=dict)
-    restarts: list[tuple[int, str]] = field(default_factory=list)
+    by_key: dict[str, Recorded] = field(default_factory=dict[str, Recorded])
+    by_ordinal: dict[int, Recorded] = field(default_factory=dict[int, Recorded])
+    restarts: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """Failed workflow attempts that archived something: from which record number, and the failed call's key."""
     workflow_attempts: int = 0
     """Failed workflow attempts, all of them."""

@@ -6,6 +6,9 @@ then everything that the workflow still waits for is known. The hard things: tas
 memory without user code noticing more than a cancellation.
 """
 
+# pyright: reportPrivateUsage=false
+# Loops are told to asyncio by functions that it keeps to itself and documents for loop implementers.
+
 from __future__ import annotations
 
 import asyncio
@@ -230,11 +233,12 @@ class WorkflowLoop(RefusingLoop):
 
     def report_forgotten(self) -> None:
         """Tell of tasks whose failure nobody took, as asyncio does when they are collected."""
-        if len(self._tasks) == 1:
-            return  # The main task's failure is the run's.
-        for task in self._tasks:
-            if task.done() and task._log_traceback:  # type: ignore[attr-defined]  # noqa: SLF001  # asyncio's own mark
-                self._report({"message": f"the failure of {task.get_name()} was never taken", "exception": task.exception()})
+        # The first is the main task, whose failure is the run's. What failed is told without what it said: that is the
+        # user's data.
+        for task in self._tasks[1:]:
+            if task.done() and task._log_traceback:  # noqa: SLF001  # asyncio's own mark
+                kind = type(task.exception()).__name__
+                self._report({"message": f"the failure of {task.get_name()} ({kind}) was never taken"})
 
     def evict(self) -> None:
         """Drop the run: cancel its tasks in creation order, let them clean up, ignore what they say.
@@ -274,14 +278,14 @@ class WorkflowLoop(RefusingLoop):
     def _close_generators(self) -> None:
         generators, self._generators = self._generators, []
         for generator in generators:
-            if generator.ag_frame is not None:
+            if _is_open(generator):
                 self._make_task(generator.aclose())
 
     def _generator_begins(self, generator: AsyncGenerator[Any, Any]) -> None:
         generators = self._generators
         generators.append(generator)
         if len(generators) > self._prune_generators_at:
-            generators[:] = [known for known in generators if known.ag_frame is not None]
+            generators[:] = [known for known in generators if _is_open(known)]
             self._prune_generators_at = max(_PRUNE_FROM, 2 * len(generators))
 
     def _generator_dropped(self, _: AsyncGenerator[Any, Any]) -> None:
@@ -295,3 +299,8 @@ def _cancel_all(tasks: list[WorkflowTask[Any]]) -> None:
 
 def _ignore(_: dict[str, Any]) -> None:
     """Nobody listens any more."""
+
+
+def _is_open(generator: AsyncGenerator[Any, Any]) -> bool:
+    """Whether it has not ended: types know the interface only, which has no frame."""
+    return getattr(generator, "ag_frame", None) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
@@ -102,7 +102,9 @@ def origin_of(error: BaseException, step_errors: list[tuple[StepError, int]]) ->
 
 
 def _sources(error: BaseException) -> list[BaseException]:
-    members = list(error.exceptions) if isinstance(error, BaseExceptionGroup) else []
+    members: list[BaseException] = []
+    if isinstance(error, BaseExceptionGroup):
+        members.extend(cast("BaseExceptionGroup[BaseException]", error).exceptions)
     if error.__cause__ is not None:
         return [*members, error.__cause__]
     return [*members, error.__context__] if error.__context__ is not None else members

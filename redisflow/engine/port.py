@@ -120,8 +120,10 @@ class Port:
         call = OpenStep(place, recorded, self)
         self.calls[place.key] = call
         if recorded is None or not recorded.has_ended:
-            args, kwargs = detached_arguments(args, kwargs)
-        call.plan, call.fn, call.args, call.kwargs, call.payload = plan, fn, args, kwargs, payload
+            call.args, call.kwargs = detached_arguments(args, kwargs)
+        else:
+            call.args, call.kwargs = args, kwargs
+        call.plan, call.fn, call.payload = plan, fn, payload
         return call
 
     def ask_sleep(self, name: str, ms: int, *, relative: bool) -> OpenSleep:

@@ -4,28 +4,39 @@ A workflow may wait for steps alone. Whatever asks the loop for time, threads, s
 asks, in the caller's own stack, so that the traceback points at the line too.
 """
 
+# pyright: reportPrivateUsage=false
+# sys._getframe is the cheap way to a frame; traceback and inspect would read source files.
+
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from types import CodeType, CoroutineType, FrameType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from redisflow.authoring.step_call import StepCall
 from redisflow.errors import NotAllowedInWorkflow
 
-_CARRIERS = ("asyncio", "anyio", "concurrent", "redisflow.engine", "redisflow.authoring")
+T = TypeVar("T")
+
+# Packages whose frames stand between workflow code and this one.
+_CARRIERS = frozenset({"asyncio", "anyio", "concurrent", "contextlib", "redisflow"})
 
 
 class RefusingLoop(asyncio.AbstractEventLoop):
     """Everything that a deterministic loop does not have."""
 
-    def call_later(self, delay: float, *_: Any, **__: Any) -> NoReturn:
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         """Refused: time passes for a workflow only in a durable sleep."""
         _refuse_timer()
 
-    def call_at(self, when: float, *_: Any, **__: Any) -> NoReturn:
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         """Refused: see call_later."""
         _refuse_timer()
 
@@ -33,11 +44,13 @@ class RefusingLoop(asyncio.AbstractEventLoop):
         """Nothing may depend on a clock; asyncio's timeouts read it before they are refused."""
         return 0.0
 
-    def run_in_executor(self, *_: Any, **__: Any) -> NoReturn:
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Refused."""
         refuse("a thread (asyncio.to_thread, run_in_executor)")
 
-    def call_soon_threadsafe(self, *_: Any, **__: Any) -> NoReturn:
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """Refused."""
         refuse("a thread")
 
@@ -64,13 +77,21 @@ def refuse_as_completed(coro: Coroutine[Any, Any, Any]) -> None:
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001  # the cheap way to a frame
     while frame is not None and frame.f_globals.get("__name__") == "asyncio.tasks":
         if frame.f_code in _AS_COMPLETED and not isinstance(coro, StepCall):
-            coro.close()
+            for one in _given_to_as_completed(frame):
+                one.close()
             msg = (
                 f"asyncio.as_completed over coroutines begins them in another order on each pass ({calling_line()}). "
                 "Use `async for task in step.as_completed(calls)`"
             )
             raise NotAllowedInWorkflow(msg)
         frame = frame.f_back
+
+
+def _given_to_as_completed(frame: FrameType) -> list[CoroutineType[Any, Any, Any]]:
+    # Before 3.12 its comprehension has a frame of its own; what it iterates is a copy of what it was given.
+    outer = frame.f_back if frame.f_code.co_name == "<setcomp>" else frame
+    given = (outer or frame).f_locals
+    return [one for one in given.get("fs", given.get("aws", ())) if isinstance(one, CoroutineType)]
 
 
 def refuse_unordered_wait(frame: FrameType, kinds: tuple[type, ...]) -> None:
@@ -94,10 +115,9 @@ def refuse_touch() -> NoReturn:
 
 def calling_line() -> str:
     """The line of user code that asked: the first frame above that is neither asyncio's, anyio's nor ours."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # traceback would read source files
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # the cheap way to a frame
     while frame is not None:
-        module: str = frame.f_globals.get("__name__", "")
-        if not module.startswith(_CARRIERS):
+        if not _is_carrier(frame):
             return _line(frame)
         frame = frame.f_back
     return "unknown line"
@@ -108,12 +128,17 @@ def waiting_line(task: asyncio.Task[Any]) -> str:
     found = task.get_name()
     waiter: Any = task.get_coro()
     while isinstance(waiter, CoroutineType):
-        inner = cast("CoroutineType[Any, Any, Any]", waiter)
+        inner = cast("Any", waiter)
         frame = inner.cr_frame
-        if frame is not None and not frame.f_globals.get("__name__", "").startswith(_CARRIERS):
+        if frame is not None and not _is_carrier(frame):
             found = _line(frame)
         waiter = inner.cr_await
     return found
+
+
+def _is_carrier(frame: FrameType) -> bool:
+    module: str = frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in _CARRIERS
 
 
 def _line(frame: FrameType) -> str:
@@ -140,13 +165,48 @@ def _refused_method(name: str) -> Callable[..., NoReturn]:
     return method
 
 
-for _name in (
-    "create_connection create_server create_unix_connection create_unix_server create_datagram_endpoint "
-    "connect_accepted_socket sendfile start_tls getaddrinfo getnameinfo sock_accept sock_connect sock_recv "
-    "sock_recv_into sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_sendfile add_reader remove_reader "
-    "add_writer remove_writer add_signal_handler remove_signal_handler subprocess_exec subprocess_shell "
-    "connect_read_pipe connect_write_pipe run_until_complete run_forever stop close shutdown_default_executor "
-    "shutdown_asyncgens set_default_executor set_task_factory set_exception_handler get_exception_handler "
-    "default_exception_handler set_debug"
-).split():
+_REFUSED = (
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "create_datagram_endpoint",
+    "connect_accepted_socket",
+    "sendfile",
+    "start_tls",
+    "getaddrinfo",
+    "getnameinfo",
+    "sock_accept",
+    "sock_connect",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendto",
+    "sock_sendfile",
+    "add_reader",
+    "remove_reader",
+    "add_writer",
+    "remove_writer",
+    "add_signal_handler",
+    "remove_signal_handler",
+    "subprocess_exec",
+    "subprocess_shell",
+    "connect_read_pipe",
+    "connect_write_pipe",
+    "run_until_complete",
+    "run_forever",
+    "stop",
+    "close",
+    "shutdown_default_executor",
+    "shutdown_asyncgens",
+    "set_default_executor",
+    "set_task_factory",
+    "set_exception_handler",
+    "get_exception_handler",
+    "default_exception_handler",
+    "set_debug",
+)
+for _name in _REFUSED:
     setattr(RefusingLoop, _name, _refused_method(_name))

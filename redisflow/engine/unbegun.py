@@ -12,7 +12,7 @@ import inspect
 from collections import deque
 from collections.abc import Iterable
 from types import CellType, CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from redisflow.authoring.step_call import Deferred
 
@@ -30,13 +30,13 @@ class Unbegun:
             waiter: Any = task.get_coro()
             while isinstance(waiter, CoroutineType):
                 # The variables of its frame, and what stands on its stack.
-                self._look_at(gc.get_referents(waiter), _DEPTH)
+                self._look_at(gc.get_referents(cast("Any", waiter)), _DEPTH)
                 waiter = waiter.cr_await
 
     def _look_at(self, values: Iterable[object], depth: int) -> None:
         for value in values:
             if isinstance(value, (CoroutineType, Deferred)):
-                self._found[id(value)] = value
+                self._found[id(cast("object", value))] = value
             elif depth and isinstance(value, _CONTAINERS):
                 self._look_at(gc.get_referents(value), depth - 1)
 

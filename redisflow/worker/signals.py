@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 
 @contextlib.contextmanager
-def on_signals(stop: Callable[[], None]) -> Iterator[None]:
+def on_signals(stop: Callable[[], None]) -> Generator[None]:
     """Call `stop` in the running loop for each of them, instead of what Python does."""
     loop = asyncio.get_running_loop()
     installed: list[signal.Signals] = []

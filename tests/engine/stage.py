@@ -57,7 +57,7 @@ def saw(what: Any) -> None:
 
 
 def _tell(sink: list[Any] | None) -> list[Any] | None:
-    global _sink  # noqa: PLW0603  # workflow code runs in a context of its own, and knows no stage
+    global _sink  # workflow code runs in a context of its own, and knows no stage
     before, _sink = _sink, sink
     return before
 
