@@ -71,7 +71,7 @@ def _detached_record(value: Any) -> Any:
     kind = cast("Any", type(value))
     try:
         if tuple in kind.__mro__ and hasattr(kind, "_fields"):
-            return kind._make(map(_detached, value))  # noqa: SLF001  # a named tuple's public way
+            return kind._make(map(_detached, value))  # a named tuple's public way
         if BaseModel in kind.__mro__:
             return value.model_copy(deep=True)
         if dataclasses.is_dataclass(kind):

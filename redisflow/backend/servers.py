@@ -33,7 +33,7 @@ def read_info(reply: bytes) -> dict[str, str]:
 
 
 def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
-    """What INFO says; `save` is CONFIG GET's reply, or None where it is not allowed."""
+    """What INFO says; `save` is the reply of CONFIG GET, or None where it is not allowed."""
     product = "valkey" if "valkey_version" in info else "redis"
     numbers = [int(number) for number in re.findall(r"\d+", info.get(f"{product}_version", ""))[:3]]
     version = (*numbers, 0, 0, 0)

@@ -93,12 +93,12 @@ class Execution:
         claim, spec, port = self._claim, self._definition.spec, self._port
         port.at_ms = now_ms
         port.default_version = spec.version
+        step = Step(port)
         try:
             if claim.records:
                 port.history = History.of(decode_record(data, claim.started_at_ms) for data in claim.records)
                 self._undelivered.extend((number, record, _IN_RECORD) for number, record in port.history.deliverable)
-            step = Step(port)
-            arguments = (spec.input.decode(claim.input), step) if spec.takes_input else (step,)
+            arguments = (self._input(), step) if spec.takes_input else (step,)
         except CannotDecode as error:
             port.problem = error
             return self._decide()
@@ -164,6 +164,14 @@ class Execution:
         self._undelivered.clear()
 
     # -- workflow code runs ---------------------------------------------------------------------------------------
+
+    def _input(self) -> Any:
+        spec = self._definition.spec
+        try:
+            return spec.input.decode(self._claim.input)
+        except CannotDecode as error:
+            msg = f"the input of this run does not fit the type that workflow {spec} takes: {error}"
+            raise CannotDecode(msg) from error
 
     def _begin(self, arguments: tuple[Any, ...]) -> None:
         try:

@@ -192,7 +192,11 @@ class Stage:
 
     @property
     def failure(self) -> Failure | None:
-        return Failure.from_wire(codec.decode(self.store.payload)) if self.store.status in {"failed", "suspended"} else None
+        return (
+            Failure.from_wire(codec.decode(self.store.payload))
+            if self.store.status in {"failed", "suspended"}
+            else None
+        )
 
     @property
     def started(self) -> list[str]:
@@ -248,9 +252,7 @@ class Stage:
         command, own = self._bodies.pop(key)
         now_ms = self._clock()
         self._do(
-            self.held.body_ended(
-                key, command.attempt, outcome or own, started_at_ms=max(T0, now_ms - 3), now_ms=now_ms
-            )
+            self.held.body_ended(key, command.attempt, outcome or own, started_at_ms=max(T0, now_ms - 3), now_ms=now_ms)
         )
 
     def pass_time(self, ms: int) -> None:
@@ -336,9 +338,7 @@ class Stage:
         assert not any(isinstance(record, StepSucceeded | StepFailed) for record in stored), "its result is recorded"
         failed = sum(isinstance(record, AttemptFailed) for record in stored)
         assert command.attempt == failed + 1, "attempts are numbered without a gap, and each is stored before the next"
-        self.starts.append(
-            Start(key, command.attempt, command.idempotency_key, command.args, dict(command.kwargs))
-        )
+        self.starts.append(Start(key, command.attempt, command.idempotency_key, command.args, dict(command.kwargs)))
         self._bodies[key] = (command, run_body(command, self.store.run_id))
 
 

@@ -225,7 +225,7 @@ def test_a_body_that_ends_after_its_run_has_ended_changes_nothing():
     async def workflow(step: Step) -> str:
         tasks = [asyncio.create_task(step.run(name, echo, name)) for name in ("fast", "slow")]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return done.pop().result()
+        return str(done.pop().result())
 
     stage = Stage(define(workflow))
     stage.claim()

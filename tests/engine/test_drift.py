@@ -99,16 +99,28 @@ def deploy(stage: Stage, code: Workflow | WorkflowDefinition[Any, Any]) -> None:
 @pytest.mark.parametrize(
     ("code", "record", "instead"),
     [
-        (renamed, "step.run('validate'), call number 0, at the start", "step.run('check'), call number 0, at the start"),
+        (
+            renamed,
+            "step.run('validate'), call number 0, at the start",
+            "step.run('check'), call number 0, at the start",
+        ),
         (moved, "step.run('charge'), call number 2, after record 0", "step.run('charge'), call number 0, at the start"),
         (put_before, "step.run('validate'), call number 0", "step.run('new'), call number 0"),
-        (put_between, "step.sleep('remind'), call number 1, after record 0", "step.run('new'), call number 1, after rec"),
+        (
+            put_between,
+            "step.sleep('remind'), call number 1, after record 0",
+            "step.run('new'), call number 1, after rec",
+        ),
         (another_kind, "step.run('validate')", "step.sleep('validate')"),
         (removed, "step.run('charge'), call number 2, after record 0", "step.sleep('other'), call number 2, after rec"),
         (ends_early, "step.sleep('remind'), call number 1", "does not ask for it"),
         (does_not_await, "step.run('charge'), call number 2", "does not wait for it"),
         (forgets_a_wait, "step.run('charge'), call number 2", "step.run('charge'), call number 1"),
-        (asks_later, "step.sleep('pause'), call number 3, after record 2", "step.sleep('pause'), call number 3, after record 0"),
+        (
+            asks_later,
+            "step.sleep('pause'), call number 3, after record 2",
+            "step.sleep('pause'), call number 3, after record 0",
+        ),
     ],
 )
 def test_a_changed_workflow_is_suspended_with_both_lines_and_the_right_code_goes_on(
@@ -151,7 +163,9 @@ def test_names_made_of_clocks_or_chance_are_drift():
 
     stage = Stage(define(workflow)).play()
     assert stage.store.status == "suspended"
-    assert re.search(r"record: step\.run\('charge at 1000'\).*\n.*code:   step\.run\('charge at 1001'\)", stage.store.message)
+    assert re.search(
+        r"record: step\.run\('charge at 1000'\).*\n.*code:   step\.run\('charge at 1001'\)", stage.store.message
+    )
 
 
 def test_code_that_catches_everything_cannot_go_on_after_drift():

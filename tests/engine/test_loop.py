@@ -284,7 +284,7 @@ def test_a_loop_and_its_tasks_leave_memory_when_the_run_is_dropped():
 
     things: weakref.WeakSet[Thing] = weakref.WeakSet()
     loop = make_loop()
-    loop.run(lambda: loop.begin(main()))
+    loop.run(lambda: loop.begin(main()))  # noqa: F821  # it is dropped further down
     known = weakref.ref(loop)
     assert len(things) == 1
     loop.evict()

@@ -33,7 +33,9 @@ class ExplainingStage(Stage):
         super()._start(command)
         # A retry starts only once it is due.
         at_ms = T0 if command.attempt == 1 else self.now_ms
-        assert command.key in replay(self, at_ms=at_ms).starts, "the body of a call that the stored record does not lead to"
+        assert command.key in replay(self, at_ms=at_ms).starts, (
+            "the body of a call that the stored record does not lead to"
+        )
 
 
 def staged(program: Op, seed: int, retry: RetryPolicy | None) -> Stage:

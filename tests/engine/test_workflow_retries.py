@@ -97,7 +97,7 @@ def test_siblings_that_were_asked_for_before_the_failure_keep_their_results_and_
 
     stage = Stage(define(workflow, retry=POLICY), director=FailureFirst()).play()
     assert stage.output == [1, "charge after 2", 3, None]
-    # The slow one was running when the attempt ended: it runs again, and the outside world can tell that it is the same.
+    # The slow one was running when the attempt ended: it runs again, and the outside world can tell that it is it.
     assert keys(stage) == ["quick", "charge", "slow", "charge:1", "slow"]
     assert stage.canceled == ["slow"]
 
