@@ -79,10 +79,10 @@ class Store:
     crashes: int = 0
     payload: bytes = b""
     message: str = ""
+    mark: Mark = field(default_factory=lambda: Mark(0, 0))
 
-    @property
-    def mark(self) -> Mark:
-        return Mark(len(self.records), len(self.input) + sum(map(len, self.records)))
+    def __post_init__(self) -> None:
+        self.mark = Mark(0, len(self.input))
 
     def history(self) -> list[Record]:
         assert self.started_at_ms is not None
@@ -111,6 +111,7 @@ class Store:
         extension, then = commit.extension, commit.then
         assert extension.before == self.mark
         self.records.extend(extension.records)
+        self.mark = Mark(len(self.records), self.mark.bytes + sum(map(len, extension.records)))
         assert extension.after == self.mark
         self.crashes = 0
         match then:

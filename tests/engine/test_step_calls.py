@@ -103,7 +103,7 @@ def test_the_failure_of_a_task_that_nobody_waits_for_is_told(caplog: pytest.LogC
 
     played(workflow)
     [record] = caplog.records
-    assert record.getMessage() == "workflow code: the failure of left alone was never taken"
+    assert record.getMessage() == "workflow code: the failure of left alone (StepError) was never taken"
     assert record.levelno == logging.WARNING
 
 
@@ -181,8 +181,8 @@ def test_as_completed_yields_in_the_order_of_the_ends_on_every_pass():
 
 
 def test_whoever_leaves_as_completed_by_aclosing_gives_up_the_rest():
-    async def workflow(step: Step, calls: int = 3) -> Any:
-        async with contextlib.aclosing(step.as_completed([step.run("one", echo, n) for n in range(calls)])) as ended:
+    async def workflow(step: Step) -> Any:
+        async with contextlib.aclosing(step.as_completed([step.run("one", echo, n) for n in range(3)])) as ended:
             async for task in ended:
                 first = task.result()
                 break
