@@ -1,4 +1,4 @@
-"""Where the engine may run: in callbacks of asyncio's and uvloop's loops, with no loop at all, and in many runs at once."""
+"""Where the engine may run: in callbacks of asyncio's and uvloop's loops, with no loop at all, many runs at once."""
 
 from __future__ import annotations
 
