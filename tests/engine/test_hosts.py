@@ -96,11 +96,13 @@ def test_an_async_generator_of_the_loop_around_is_not_taken_for_one_of_the_workf
         seen = []
         async for number in numbers():
             played = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_soon(
-                lambda played=played: played.set_result(Stage(define(workflow)).play().output)
-            )
+            asyncio.get_running_loop().call_soon(_play_into, played)
             assert await played == EXPECTED
             seen.append(number)
         return seen
 
     assert asyncio.run(outer()) == [0, 1, 2]
+
+
+def _play_into(played: asyncio.Future[Any]) -> None:
+    played.set_result(Stage(define(workflow)).play().output)

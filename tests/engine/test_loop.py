@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import sys
 import weakref
 from typing import Any
@@ -289,5 +290,6 @@ def test_a_loop_and_its_tasks_leave_memory_when_the_run_is_dropped():
     assert len(things) == 1
     loop.evict()
     del loop
+    gc.collect()
     assert not things
     assert known() is None

@@ -37,7 +37,7 @@ def fail() -> None:
     raise ValueError("no")
 
 
-async def all_at_once(step: Step) -> list[Any]:
+async def all_at_once(step: Step) -> Any:
     return await asyncio.gather(
         step.sleep("pause", "1m"),
         step.run(StepOptions("retried", retry=POLICY), fail_first, 2),
