@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 CallState = Literal["asked", "ready", "running", "waiting", "recorded", "given up"]
 
 
+_NO_ARGUMENTS: Mapping[str, Any] = {}
+
+
 class Desk(Protocol):
     """Where a call goes when it begins, and when it is given up."""
 
@@ -60,6 +63,11 @@ class OpenCall(StepCall[Any]):
     def _drop(self) -> None:
         self._desk.drop(self)
 
+    def end(self) -> CallFuture | None:
+        """Its result is delivered: to this future, if anybody waits. What it was given is not needed any more."""
+        future, self.future = self.future, None
+        return future
+
     def give_up(self) -> None:
         """The task that waited for it was cancelled."""
         self.future = None
@@ -87,6 +95,11 @@ class OpenStep(OpenCall):
 
     def _begin(self) -> CallFuture:
         return self._desk.begin_step(self)
+
+    def end(self) -> CallFuture | None:
+        """What it was given is not needed any more."""
+        self.args, self.kwargs = (), _NO_ARGUMENTS
+        return super().end()
 
 
 class OpenSleep(OpenCall):

@@ -76,7 +76,7 @@ class Commit:
 Command: TypeAlias = RunBody | CancelBody | Commit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Returned:
     """A body returned."""
 

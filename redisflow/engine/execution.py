@@ -98,12 +98,12 @@ class Execution:
             if claim.records:
                 port.history = History.of(decode_record(data, claim.started_at_ms) for data in claim.records)
                 self._undelivered.extend((number, record, _IN_RECORD) for number, record in port.history.deliverable)
+                port.history.deliverable.clear()
             arguments = (self._input(), step) if spec.takes_input else (step,)
         except CannotDecode as error:
             port.problem = error
             return self._decide()
-        self._run(self._begin, arguments)
-        return self._settle()
+        return self._settle(self._begin, arguments)
 
     def body_ended(
         self, key: str, attempt: int, outcome: BodyOutcome, *, started_at_ms: int, now_ms: int
@@ -182,32 +182,34 @@ class Execution:
             coroutine = _raise(error)
         self._main = self._loop.begin(cast("Any", coroutine))
 
-    def _run(self, first: Callable[..., object], *args: Any) -> None:
-        try:
-            self._loop.run(first, *args)
-        except RunawayError as error:
-            self._port.problem = self._port.problem or error
-
     def _is_over(self) -> bool:
         return self._port.problem is not None or self._main is None or self._main.done()
 
-    def _settle(self) -> list[Command]:
-        """Deliver what can be delivered, one record at a time; then decide."""
-        undelivered = self._undelivered
+    def _settle(self, first: Callable[..., object] | None = None, *args: Any) -> list[Command]:
+        """Let workflow code see what it can be given, one record at a time; then decide."""
+        try:
+            if first is not None:
+                self._loop.run(first, *args)
+            self._deliver_all()
+        except RunawayError as error:
+            self._port.problem = self._port.problem or error
+        return self._decide()
+
+    def _deliver_all(self) -> None:
+        undelivered, port = self._undelivered, self._port
         while not self._is_over():
             if undelivered:
                 number, record, value = undelivered[0]
                 # After a crash, workflow code sees nothing that is not stored: what kills the process here cannot
                 # make the body of the step before it run for ever.
                 if self._is_cautious and number >= self._ledger.acknowledged.records:
-                    break
+                    return
                 undelivered.popleft()
                 self._deliver(number, record, value)
-            elif self._port.is_replaying:
+            elif port.is_replaying:
                 self._end_replay()
             elif not self._take_due():
-                break
-        return self._decide()
+                return
 
     def _deliver(self, number: int, record: Deliverable, value: Any) -> None:
         port = self._port
@@ -217,14 +219,14 @@ class Execution:
             return
         port.delivered = number
         port.time_ms = max(port.time_ms, record.at_ms)
-        future, call.future = call.future, None
+        future = call.end()
         if future is None:
             return
         if isinstance(record, StepFailed):
             kind = StepTimeout if record.timed_out else StepError
             error = kind(record.call.key, record.attempt, record.failure)
             self._step_errors.append((error, number))
-            self._run(future.set_exception, error)
+            self._loop.run(future.set_exception, error)
             return
         if value is _IN_RECORD:
             try:
@@ -232,7 +234,7 @@ class Execution:
             except CannotDecode as error:
                 port.problem = error
                 return
-        self._run(future.set_result, value)
+        self._loop.run(future.set_result, value)
 
     def _value_of(self, record: StepSucceeded | TimerFired) -> Any:
         if isinstance(record, TimerFired):
@@ -294,7 +296,8 @@ class Execution:
         name = f"{self._claim.hold.run_id}:{key}"
         if restarts := self._port.history.restarts:
             epoch = sum(key == failed or call.place.mark >= first for first, failed in restarts)
-            name = f"{name}:{epoch}" if epoch else name
+            # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
+            name = f"{name}#0{epoch}" if epoch else name
         args, kwargs = detached_arguments(call.args, call.kwargs)
         return RunBody(
             key,

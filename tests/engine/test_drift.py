@@ -246,3 +246,37 @@ def test_a_wait_that_the_record_holds_must_be_asked_for_before_anything_new_happ
     stage.play()
     assert stage.store.status == "suspended"
     assert "- record: step.sleep('pause')" in stage.store.message
+
+
+def test_a_wait_that_drifting_code_asks_for_is_not_recorded():
+    async def original(step: Step) -> str:
+        running = asyncio.create_task(step.run("running", echo, 1))
+        await step.run("validate", echo, 2)
+        await step.run("charge", echo, 3)
+        await running
+        return "charged"
+
+    async def astray(step: Step) -> None:
+        # The step that was running left no record, so that a sleep may stand in its place; what follows may not.
+        asyncio.create_task(step.sleep("in its place", "1h"))  # noqa: RUF006
+        await step.run("validate", echo, 2)
+        await step.run("refund", echo, 3)
+
+    stage = Stage(define(original))
+    stage.claim()
+    for key in ("validate", "charge"):
+        stage.play(until=_running(key))
+        stage.end_body(key)
+    stage.play(until=lambda stage: len(stage.store.records) == 2)
+    stage.crash()
+    stored = list(stage.store.records)
+    deploy(stage, astray)
+    assert stage.play().store.status == "suspended"
+    assert "step.run('refund')" in stage.store.message
+    assert stage.store.records == stored
+    deploy(stage, original)
+    assert stage.play().output == "charged"
+
+
+def _running(key: str) -> Callable[[Stage], bool]:
+    return lambda stage: key in stage.running() and not stage.can_store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import uuid
@@ -78,6 +79,28 @@ def test_now_does_not_follow_a_clock_that_steps_back():
             stage.director.choose(stage)
         stage.now_ms += 1_000 - back_ms
         stage.end_body(stage.running()[0])
+    times = stage.play().output
+    assert times == sorted(times)
+
+
+def test_now_does_not_step_back_between_results_that_wait_for_their_commit():
+    async def workflow(step: Step) -> list[Any]:
+        times = []
+
+        async def work(name: str) -> None:
+            await step.run(name, echo)
+            times.append(step.now())
+
+        await asyncio.gather(work("one"), work("two"))
+        return times
+
+    stage = Stage(define(workflow))
+    stage.claim()
+    stage.crash()
+    stage.claim()
+    stage.end_body("one")
+    stage.now_ms -= 500
+    stage.end_body("two")
     times = stage.play().output
     assert times == sorted(times)
 

@@ -19,7 +19,7 @@ POLICY = RetryPolicy(initial_interval=10, backoff_coefficient=2, maximum_attempt
 world: dict[str, Any] = {}
 
 
-def echo(value: Any) -> Any:
+def echo(value: Any = None) -> Any:
     return value
 
 
@@ -51,7 +51,7 @@ def test_the_failed_step_runs_afresh_under_a_new_key_and_what_came_before_it_sta
 
     stage = Stage(define(workflow, retry=POLICY)).play()
     assert stage.output == [1, "charge after 3", 2]
-    assert keys(stage) == ["before", "charge", "charge:1", "charge:2", "after:2"]
+    assert keys(stage) == ["before", "charge", "charge#01", "charge#02", "after#02"]
     assert [one.saw for one in stage.passes] == [[1], [2], [3]]
     parks = [commit.then for commit in stage.commits if isinstance(commit.then, Park)]
     failures = workflow_failures(stage)
@@ -98,7 +98,7 @@ def test_siblings_that_were_asked_for_before_the_failure_keep_their_results_and_
     stage = Stage(define(workflow, retry=POLICY), director=FailureFirst()).play()
     assert stage.output == [1, "charge after 2", 3, None]
     # The slow one was running when the attempt ended: it runs again, and the outside world can tell that it is it.
-    assert keys(stage) == ["quick", "charge", "slow", "charge:1", "slow"]
+    assert keys(stage) == ["quick", "charge", "slow", "charge#01", "slow"]
     assert stage.canceled == ["slow"]
 
 
@@ -116,7 +116,7 @@ def test_what_was_asked_for_after_the_failure_runs_afresh_even_if_it_had_succeed
 
     stage = Stage(define(workflow, retry=POLICY)).play()
     assert stage.output == "charge after 2"
-    assert keys(stage) == ["charge", "note the failure", "close", "charge:1", "close:1"]
+    assert keys(stage) == ["charge", "note the failure", "close", "charge#01", "close#01"]
 
 
 def test_a_failure_of_workflow_code_alone_leaves_every_record():
@@ -158,7 +158,7 @@ def test_a_failure_in_a_task_group_counts_as_the_steps_failure():
 
     stage = Stage(define(workflow, retry=POLICY)).play()
     assert stage.output == "charge after 2"
-    assert keys(stage) == ["charge", "other", "charge:1", "other"]
+    assert keys(stage) == ["charge", "other", "charge#01", "other"]
 
 
 def test_waits_of_siblings_keep_their_due_times_over_a_workflow_attempt():
@@ -198,3 +198,15 @@ def test_the_clock_and_the_random_source_begin_anew_with_each_attempt_and_record
     stage = Stage(define(workflow, retry=POLICY)).play()
     one, *others = [one.saw for one in stage.passes]
     assert all(other == one for other in others)
+
+
+def test_no_other_step_has_the_key_of_a_second_workflow_attempt():
+    world.clear()
+
+    async def workflow(step: Step) -> None:
+        await asyncio.gather(*(step.run(name, echo) for name in ("a", "a", "a:1", "a#", "a#")))
+        await flaky(step, "a", 3)
+
+    stage = Stage(define(workflow, retry=POLICY)).play()
+    assert stage.store.status == "succeeded"
+    assert len(keys(stage)) == len(set(keys(stage))) == 8
