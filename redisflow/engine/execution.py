@@ -96,9 +96,7 @@ class Execution:
         step = Step(port)
         try:
             if claim.records:
-                port.history = History.of(decode_record(data, claim.started_at_ms) for data in claim.records)
-                self._undelivered.extend((number, record, _IN_RECORD) for number, record in port.history.deliverable)
-                port.history.deliverable.clear()
+                port.history = self._read_history()
             arguments = (self._input(), step) if spec.takes_input else (step,)
         except CannotDecode as error:
             port.problem = error
@@ -164,6 +162,17 @@ class Execution:
         self._undelivered.clear()
 
     # -- workflow code runs ---------------------------------------------------------------------------------------
+
+    def _read_history(self) -> History:
+        claim = self._claim
+        try:
+            history = History.of(decode_record(data, claim.started_at_ms) for data in claim.records)
+        except Exception as error:
+            msg = f"the record of this run cannot be read: it is damaged, or of a later version ({error!r})"
+            raise CannotDecode(msg) from error
+        self._undelivered.extend((number, record, _IN_RECORD) for number, record in history.deliverable)
+        history.deliverable.clear()
+        return history
 
     def _input(self) -> Any:
         spec = self._definition.spec

@@ -64,14 +64,16 @@ class _Callback(list[Any]):
 class WorkflowTask(asyncio.Task[T]):
     """A task that hashes by its number in its run, so that sets of tasks iterate alike in every process."""
 
-    __slots__ = ("number",)
+    __slots__ = ("_number",)
 
-    number: int
-    """Set by the loop, before asyncio takes the task into its set of all."""
+    def __init__(self, number: int, coro: Coroutine[Any, Any, T], **kwargs: Any) -> None:
+        """Tasks are made by the loop alone."""
+        self._number = number
+        super().__init__(coro, **kwargs)
 
     def __hash__(self) -> int:
         """Its number."""
-        return self.number
+        return self._number
 
 
 class WorkflowFuture(asyncio.Future[T]):
@@ -142,9 +144,7 @@ class WorkflowLoop(RefusingLoop):
 
     def _make_task(self, coro: Any, **kwargs: Any) -> WorkflowTask[Any]:
         self._numbers += 1
-        task: WorkflowTask[Any] = WorkflowTask.__new__(WorkflowTask)
-        task.number = self._salt + self._numbers
-        asyncio.Task.__init__(task, coro, loop=self, **kwargs)
+        task: WorkflowTask[Any] = WorkflowTask(self._salt + self._numbers, coro, loop=self, **kwargs)
         tasks = self._tasks
         tasks.append(task)
         if len(tasks) > self._prune_tasks_at:

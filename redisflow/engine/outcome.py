@@ -11,7 +11,7 @@ from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.engine.calls import OpenStep
 from redisflow.engine.commands import BodyOutcome, Returned
-from redisflow.errors import CannotRecord, StepError
+from redisflow.errors import StepError
 from redisflow.failure import Failure
 from redisflow.payload import check_size
 from redisflow.records import AttemptFailed, StepFailed, StepSucceeded
@@ -43,7 +43,7 @@ def judge_attempt(
             data, value = step.payload.record(outcome.value)
             if len(data) > around.payload_limit:
                 check_size(data, around.payload_limit, f"the result of step {call.key!r}")
-        except CannotRecord as error:
+        except Exception as error:  # noqa: BLE001  # CannotRecord, or what code of users raises while it is looked at
             # Trying again would return the same kind of value.
             return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False), None
         return StepSucceeded(call, attempt, started_at_ms, at_ms, data), value
@@ -64,7 +64,7 @@ def judge_workflow(
             data = definition.spec.output.encode(main.result())
             if len(data) > around.payload_limit:
                 check_size(data, around.payload_limit, f"the output of workflow {definition.spec}")
-        except CannotRecord as refused:
+        except Exception as refused:  # noqa: BLE001  # CannotRecord, or what code of users raises
             return refused
         return data
     if definition.retry is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
@@ -23,7 +23,7 @@ from redisflow.engine.calls import Agenda, CallFuture, OpenCall, OpenSleep, Open
 from redisflow.engine.history import NO_HISTORY, CallKind, History, Recorded
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import WorkflowLoop
-from redisflow.errors import NonDeterminismError, NotAllowedInWorkflow
+from redisflow.errors import InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import NOTHING_DELIVERED, Call, TimerAsked
 
@@ -249,7 +249,16 @@ class Port:
 
 
 def _terms(name: str | StepOptions, fn: Callable[..., Any]) -> tuple[StepPlan, PayloadType[Any]]:
-    return resolve_options(name, fn), PayloadType.of(return_annotation(fn))
+    plan = resolve_options(name, fn)
+    if not callable(fn):
+        if isinstance(fn, Coroutine):
+            fn.close()
+        msg = (
+            f"step.run({plan.name!r}) takes a function and its arguments, not a value of type {type(fn).__qualname__}: "
+            "write `step.run(name, fn, *args)`, without calling it"
+        )
+        raise InvalidWorkflow(msg)
+    return plan, PayloadType.of(return_annotation(fn))
 
 
 _remembered_terms = lru_cache(maxsize=4096)(_terms)

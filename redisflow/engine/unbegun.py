@@ -10,14 +10,16 @@ import asyncio
 import gc
 import inspect
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from types import CellType, CoroutineType
 from typing import Any, cast
 
 from redisflow.authoring.step_call import Deferred
 
-_CONTAINERS = (list, tuple, set, frozenset, dict, deque, CellType)
+_CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 _DEPTH = 3
+_MANY = 1_000
+"""Members of a container: in a larger one nobody keeps coroutines, and a run that leaves must not take long."""
 
 
 class Unbegun:
@@ -37,7 +39,7 @@ class Unbegun:
         for value in values:
             if isinstance(value, (CoroutineType, Deferred)):
                 self._found[id(cast("object", value))] = value
-            elif depth and isinstance(value, _CONTAINERS):
+            elif depth and (isinstance(value, CellType) or _is_small_container(value)):
                 self._look_at(gc.get_referents(value), depth - 1)
 
     def close(self) -> None:
@@ -49,3 +51,7 @@ class Unbegun:
             elif inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
                 value.close()
         self._found.clear()
+
+
+def _is_small_container(value: object) -> bool:
+    return isinstance(value, _CONTAINERS) and len(cast("Sized", value)) <= _MANY

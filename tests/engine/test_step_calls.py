@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from redisflow.authoring.options import StepOptions, define_step
 from redisflow.authoring.step import Step
-from redisflow.errors import InvalidName, StepError
+from redisflow.errors import InvalidName, InvalidWorkflow, StepError
 from redisflow.retry import NO_RETRY
 from tests.engine.director import Chance, Director
 from tests.engine.stage import Stage, define
@@ -236,3 +236,17 @@ def test_steps_can_be_created_as_tasks_and_awaited_in_any_way():
         return [await task, await future, grouped.result(), shielded, await several]
 
     assert played(workflow).output == [1, 2, 3, 4, (5,)]
+
+
+def test_a_function_that_was_called_already_is_told_at_the_call():
+    async def body() -> None: ...
+
+    async def workflow(step: Step) -> Any:
+        for result in cast("tuple[Any, ...]", (body(), 7, None)):
+            with pytest.raises(InvalidWorkflow, match=r"step.run\('one'\) takes a function .* without calling it"):
+                step.run("one", result)
+        return await step.run("one", echo, 1)
+
+    stage = played(workflow)
+    assert stage.output == 1
+    assert stage.starts[0].key == "one"

@@ -12,10 +12,14 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
+from pydantic_core import core_schema
 
 from redisflow.authoring.options import StepOptions
 from redisflow.authoring.step import Step
+from redisflow.contract import Mark
 from redisflow.errors import StepError
+from redisflow.failure import Failure
+from redisflow.records import WorkflowAttemptFailed, encode_record
 from redisflow.retry import RetryPolicy
 from tests.engine.stage import Stage, define, saw
 
@@ -337,6 +341,58 @@ def test_an_input_that_does_not_fit_its_type_any_more_suspends_the_run():
     assert "the input of this run does not fit the type that workflow play takes" in stage.store.message
     stage.definition, stage.store.status = define(before), "pending"
     assert stage.play().output == "text"
+
+
+class Odd:
+    """A type of users that is compared to see whether it would come back, and cannot be."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda _: cls(), serialization=core_schema.plain_serializer_function_ser_schema(lambda _: "odd")
+        )
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("not to be compared")
+
+    __hash__ = object.__hash__
+
+
+def make_odd() -> Odd:
+    return Odd()
+
+
+def test_a_value_that_fails_while_it_is_looked_at_fails_its_step():
+    async def workflow(step: Step) -> str:
+        try:
+            await step.run("make", make_odd)
+        except StepError as error:
+            return error.message
+        return "recorded"
+
+    assert played(workflow).output == "not to be compared"
+
+
+def test_an_output_that_fails_while_it_is_looked_at_fails_the_run():
+    async def workflow(step: Step) -> Odd:
+        return Odd()
+
+    stage = played(workflow)
+    assert stage.store.status == "failed"
+    assert stage.failure is not None
+    assert stage.failure.message == "not to be compared"
+
+
+def test_a_record_that_contradicts_itself_suspends_the_run():
+    async def workflow(step: Step) -> None:
+        await step.sleep("pause", 1)
+
+    stage = Stage(define(workflow))
+    failed = WorkflowAttemptFailed(stage.now_ms, stage.now_ms, Failure("ValueError", "no", ""), 7)
+    stage.store.records.append(encode_record(failed, stage.now_ms))
+    stage.store.mark = Mark(1, len(stage.store.input) + len(stage.store.records[0]))
+    assert stage.play().store.status == "suspended"
+    assert "the record of this run cannot be read" in stage.store.message
 
 
 def test_a_record_that_cannot_be_read_suspends_the_run():
