@@ -1,10 +1,10 @@
 """The worker process that is measured: it says "ready", waits for a line, and works until it is told to stop."""
 
 import asyncio
-import gc
 import sys
 
 from benchmarks.workflows import flow
+from redisflow.worker.process import run_worker_process
 
 
 async def main() -> None:
@@ -13,10 +13,8 @@ async def main() -> None:
     async with flow:
         print("ready", flush=True)
         await loop.run_in_executor(None, sys.stdin.readline)
-        gc.collect()
-        gc.freeze()
         await flow.new_worker(concurrency=100).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run_worker_process(main())

@@ -1,8 +1,8 @@
 """The contract between the engine and where runs are kept: values down, outcomes up.
 
 Every call may be sent again: a repeat answers what the first one recorded. The calls that a holder makes for a run
-(commit, park, finish, release, shelve) are sent when they are called and answer through a future, so that what many
-runs commit at the same time leaves as one batch. A backend knows no workflow code; user payloads are bytes to it.
+(commit, park, finish, release, shelve) are sent when they are called and answer later, so that what many runs commit at
+the same time leaves as one batch. A backend knows no workflow code; user payloads are bytes to it.
 
 Values are frozen, but for the four that are made for every run (Mark, Hold, Claim, Extension): freezing a dataclass
 makes it several times as dear to make. Nobody changes them.
@@ -11,16 +11,45 @@ makes it several times as dear to make. Nobody changes them.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    import asyncio
-
     from redisflow.durations import When
     from redisflow.runs import WorkflowRun
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Answer(Protocol[T_co]):
+    """What will come of a call: to be awaited, or to be listened to. An asyncio.Future is one."""
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        """Wait for it."""
+        ...
+
+    def add_done_callback(self, listener: Callable[[Any], object], /) -> None:
+        """Call the listener with this answer once it is there, at once or soon; never inside a task."""
+        ...
+
+    def done(self) -> bool:
+        """Whether it is there."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether nobody will ever know."""
+        ...
+
+    def exception(self) -> BaseException | None:
+        """Why there is no result, once it is there."""
+        ...
+
+    def result(self) -> T_co:
+        """The result, once it is there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,29 +258,27 @@ class Backend(Protocol):
 
     def commit_run(
         self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
-    ) -> asyncio.Future[Verdict]:
+    ) -> Answer[Verdict]:
         """Append records and go on holding the run."""
         ...
 
-    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> asyncio.Future[Verdict]:
+    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> Answer[Verdict]:
         """Append records and let the run wait until it is due."""
         ...
 
-    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> asyncio.Future[Verdict]:
+    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> Answer[Verdict]:
         """Append records and end the run: `succeeded` with its output, or `failed` with its failure."""
         ...
 
-    def release_run(self, hold: Hold) -> asyncio.Future[Verdict]:
+    def release_run(self, hold: Hold) -> Answer[Verdict]:
         """Hand the run back for another worker, now."""
         ...
 
-    def shelve_run(
-        self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int
-    ) -> asyncio.Future[Verdict]:
+    def shelve_run(self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int) -> Answer[Verdict]:
         """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
         ...
 
-    def note_progress(self, hold: Hold, progress: bytes) -> asyncio.Future[Verdict]:
+    def note_progress(self, hold: Hold, progress: bytes) -> Answer[Verdict]:
         """Show what the holder is doing right now; empty, it has not begun, and a crash of it is not counted."""
         ...
 

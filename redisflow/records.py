@@ -19,7 +19,10 @@ from redisflow.failure import Failure
 NOTHING_DELIVERED = -1
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes them, are those that every step needs: see contract.py.
+
+
+@dataclass(slots=True)
 class Call:
     """Which call of the workflow's code a record belongs to."""
 
@@ -31,7 +34,7 @@ class Call:
     """Number of the last record delivered when it was made, or NOTHING_DELIVERED."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepSucceeded:
     """A step's body returned, on attempt number `attempt`."""
 
@@ -106,7 +109,7 @@ def encode_record(record: Record, base_ms: int) -> bytes:
     """The record as stored; times become differences to `base_ms`, the instant at which the run was first claimed."""
     if isinstance(record, StepSucceeded):
         call = record.call
-        header = codec.encode(
+        header = codec.encode_plain(
             [
                 _SUCCEEDED,
                 call.key,

@@ -10,25 +10,34 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic import BaseModel
 
+from redisflow import codec
 
-@dataclass(frozen=True, slots=True)
+
 class BodyContext:
     """The attempt that runs here."""
 
-    run_id: str
-    key: str
-    attempt: int
-    idempotency_key: str
-    """The same on every attempt of this step, so that the outside world can make its effect once."""
-    heartbeat: Callable[[Any], None]
-    resources: Any
+    __slots__ = ("attempt", "details", "idempotency_key", "key", "resources", "run_id")
+
+    def __init__(self, run_id: str, key: str, attempt: int, idempotency_key: str, resources: Any) -> None:
+        """`idempotency_key` is the same on every attempt of this step: with it the outside world acts once."""
+        self.run_id = run_id
+        self.key = key
+        self.attempt = attempt
+        self.idempotency_key = idempotency_key
+        self.resources = resources
+        self.details: Any = None
+        """What it last said with `step.heartbeat`."""
+
+    def heartbeat(self, details: Any) -> None:
+        """Called by the body itself, from any thread. CannotRecord where the details are not plain data."""
+        # A copy: what the body does to its own object later must not be seen while it is being written.
+        self.details = codec.decode(codec.encode(details))
 
 
 current_body: ContextVar[BodyContext | None] = ContextVar("redisflow_body", default=None)

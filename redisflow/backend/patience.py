@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from redisflow.errors import BackendUnavailable
 
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
 
 T = TypeVar("T")
+
+
+class Pending(Protocol):
+    """A future, or what stands for one."""
+
+    def done(self) -> bool:
+        """Whether its answer is there."""
+        ...
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """There will be none."""
+        ...
+
+
+P = TypeVar("P", bound=Pending)
 
 
 class Patience:
@@ -27,18 +42,18 @@ class Patience:
         self._transport = transport
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[float, Pending]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def give(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
-        """The same future, which will not wait for ever."""
+    def give(self, answer: P) -> P:
+        """The same answer, which will not be waited for for ever."""
         waiting = self._waiting
         while waiting and waiting[0][1].done():
             waiting.popleft()
-        waiting.append((self._loop.time() + self._timeout_s, future))
+        waiting.append((self._loop.time() + self._timeout_s, answer))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._look)
-        return future
+        return answer
 
     async def wait(self, calls: Coroutine[Any, Any, T]) -> T:
         """The result of several calls in a row, with the patience of one."""
@@ -53,9 +68,9 @@ class Patience:
         now_s = self._loop.time()
         waiting = self._waiting
         while waiting and (waiting[0][1].done() or waiting[0][0] <= now_s):
-            _, future = waiting.popleft()
-            if not future.done():
-                future.set_exception(self._error())
+            _, answer = waiting.popleft()
+            if not answer.done():
+                answer.set_exception(self._error())
         if waiting:
             self._timer = self._loop.call_at(waiting[0][0], self._look)
 

@@ -7,7 +7,6 @@ else, so its command is built here in its script's own order, which is checked o
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from redisflow.backend.servers import MEMORY_PRODUCT, ServerReport, check_server
 from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (
+    Answer,
     ClaimBatch,
     Conflict,
     Created,
@@ -248,12 +248,12 @@ class RedisBackend:
 
     def commit_run(
         self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
-    ) -> asyncio.Future[Verdict]:
+    ) -> Answer[Verdict]:
         """Append records and go on holding the run."""
         forget = "crashes" if forget_crashes else ""
         return self._add_row(self._commit, hold, extension, (renew_for or "", forget), 0)
 
-    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> asyncio.Future[Verdict]:
+    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> Answer[Verdict]:
         """Append records and let the run wait until it is due."""
         prefix, before = self._prefix_of(hold.run_id), extension.before
         shown = (hold.run_id, hold.fence, hold.entry, str(before), str(extension.after))
@@ -261,36 +261,35 @@ class RedisBackend:
         bulk = extension.after.bytes - before.bytes > LARGE_BYTES
         return self._server().send(prefix, command, replies.verdict, bulk=bulk)
 
-    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> asyncio.Future[Verdict]:
+    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> Answer[Verdict]:
         """Append records and end the run: `succeeded` with its output, or `failed` with its failure."""
         return self._add_row(self._finish, hold, extension, (status, payload), len(payload))
 
     def _add_row(
         self, head: tuple[Any, ...], hold: Hold, extension: Extension, rest: tuple[Any, ...], size: int
-    ) -> asyncio.Future[Verdict]:
+    ) -> Answer[Verdict]:
         before, after, records = extension.before, extension.after, extension.records
-        row = (hold.run_id, hold.fence, hold.entry, str(before), str(after), *rest, len(records), *records)
+        marks = (f"{before.records}:{before.bytes}", f"{after.records}:{after.bytes}")
+        row = (hold.run_id, hold.fence, hold.entry, *marks, *rest, len(records), *records)
         size += after.bytes - before.bytes
         self._server()
         return self._batches.add(head, self._prefix_of(hold.run_id), row, size, replies.verdict_of_row)
 
-    def release_run(self, hold: Hold) -> asyncio.Future[Verdict]:
+    def release_run(self, hold: Hold) -> Answer[Verdict]:
         """Hand the run back for another worker, now."""
         return self._call_about(hold, "release_run", entry=hold.entry)
 
-    def shelve_run(
-        self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int
-    ) -> asyncio.Future[Verdict]:
+    def shelve_run(self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int) -> Answer[Verdict]:
         """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
         return self._call_about(
             hold, "shelve_run", entry=hold.entry, reason=reason, problem=problem, first_ms=first_ms, last_ms=last_ms
         )
 
-    def note_progress(self, hold: Hold, progress: bytes) -> asyncio.Future[Verdict]:
+    def note_progress(self, hold: Hold, progress: bytes) -> Answer[Verdict]:
         """Show what the holder is doing right now."""
         return self._call_about(hold, "note_progress", progress=progress)
 
-    def _call_about(self, hold: Hold, name: str, **arguments: Any) -> asyncio.Future[Verdict]:
+    def _call_about(self, hold: Hold, name: str, **arguments: Any) -> Answer[Verdict]:
         prefix = self._prefix_of(hold.run_id)
         script = self._scripts.by_name[name]
         command = script.call(prefix, run_id=hold.run_id, fence=hold.fence, **arguments)

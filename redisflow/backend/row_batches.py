@@ -8,7 +8,7 @@ looks at each run by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,22 +23,95 @@ Head = tuple[Any, ...]
 Parse = Callable[[Any], Any]
 
 
+class RowAnswer:
+    """The answer to one row. It has one listener, which is called at once: a future would go through the loop again."""
+
+    __slots__ = ("_error", "_is_done", "_listener", "_value")
+
+    def __init__(self) -> None:
+        """Not there yet."""
+        self._is_done = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._listener: Callable[[RowAnswer], object] | None = None
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Wait for it."""
+        if not self._is_done:
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def wake(_: RowAnswer) -> None:
+                if not woken.done():
+                    woken.set_result(None)
+
+            self.add_done_callback(wake)
+            yield from woken
+        return self.result()
+
+    def add_done_callback(self, listener: Callable[[RowAnswer], object], /) -> None:
+        """See `Answer`."""
+        assert self._listener is None  # noqa: S101  # whoever sent the row
+        if self._is_done:
+            asyncio.get_running_loop().call_soon(listener, self)
+        else:
+            self._listener = listener
+
+    def done(self) -> bool:
+        """Whether it is there."""
+        return self._is_done
+
+    def cancelled(self) -> bool:
+        """See `Answer`."""
+        return False
+
+    def exception(self) -> BaseException | None:
+        """See `Answer`."""
+        return self._error
+
+    def result(self) -> Any:
+        """See `Answer`."""
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def set_result(self, value: Any) -> None:
+        """It came."""
+        self._value = value
+        self._tell()
+
+    def set_exception(self, error: BaseException) -> None:
+        """It will not come."""
+        self._error = error
+        self._tell()
+
+    def _tell(self) -> None:
+        self._is_done = True
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        try:
+            listener(self)
+        except Exception as error:  # noqa: BLE001  # a defect; the other rows of the batch must hear their answers
+            context = {"message": "the listener to an answer failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+
 class _Batch:
     """The rows of one script for one partition that wait for the end of this turn of the loop."""
 
-    __slots__ = ("futures", "head", "parse", "prefix", "rows", "size")
+    __slots__ = ("answers", "head", "parse", "prefix", "rows", "size")
 
     def __init__(self, head: Head, prefix: str, parse: Parse) -> None:
         self.head = head
         self.prefix = prefix
         self.parse = parse
         self.rows: list[Any] = []
-        self.futures: list[asyncio.Future[Any]] = []
+        self.answers: list[RowAnswer] = []
         self.size = 0
 
 
 class RowBatches:
-    """Gathers rows, sends them, and tells each future its own reply."""
+    """Gathers rows, sends them, and gives each its own answer."""
 
     def __init__(self, transport: Transport) -> None:
         """Make it inside the running loop."""
@@ -46,25 +119,25 @@ class RowBatches:
         self._loop = asyncio.get_running_loop()
         self._batches: dict[tuple[str, str], _Batch] = {}
 
-    def add(self, head: Head, prefix: str, row: tuple[Any, ...], size: int, parse: Parse) -> asyncio.Future[Any]:
+    def add(self, head: Head, prefix: str, row: tuple[Any, ...], size: int, parse: Parse) -> RowAnswer:
         """Send a row; `head` is the script's, `size` the bytes of its payloads, `parse` makes the reply's value."""
-        future = self._loop.create_future()
+        answer = RowAnswer()
         place = (head[1], prefix)
         if size > LARGE_BYTES:
             alone = _Batch(head, prefix, parse)
-            alone.rows, alone.futures = list(row), [future]
+            alone.rows, alone.answers = list(row), [answer]
             self._send(alone, bulk=True)
-            return future
+            return answer
         batch = self._batches.get(place)
         if batch is None:
             batch = self._batches[place] = _Batch(head, prefix, parse)
             self._loop.call_soon(self._flush, place, batch)
         batch.rows.extend(row)
-        batch.futures.append(future)
+        batch.answers.append(answer)
         batch.size += size
-        if len(batch.futures) >= ROWS_AT_MOST or batch.size > LARGE_BYTES:
+        if len(batch.answers) >= ROWS_AT_MOST or batch.size > LARGE_BYTES:
             self._flush(place, batch)
-        return future
+        return answer
 
     def _flush(self, place: tuple[str, str], batch: _Batch) -> None:
         if self._batches.get(place) is batch:
@@ -73,23 +146,24 @@ class RowBatches:
 
     def _send(self, batch: _Batch, *, bulk: bool) -> None:
         command = (*batch.head, batch.prefix, *batch.rows)
-        answer = self._transport.send(batch.prefix, command, bulk=bulk)
-        answer.add_done_callback(lambda done: _tell(batch, done))
+        reply = self._transport.send(batch.prefix, command, bulk=bulk)
+        reply.add_done_callback(lambda done: _tell(batch, done))
 
 
-def _tell(batch: _Batch, answer: asyncio.Future[Any]) -> None:
-    error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+def _tell(batch: _Batch, reply: asyncio.Future[Any]) -> None:
+    error = asyncio.CancelledError() if reply.cancelled() else reply.exception()
     if error is not None:
-        for future in batch.futures:
-            if not future.done():
-                future.set_exception(error)
+        for answer in batch.answers:
+            if not answer.done():
+                answer.set_exception(error)
         return
-    for future, reply in zip(batch.futures, answer.result(), strict=True):
-        if future.done():
+    parse = batch.parse
+    for answer, one in zip(batch.answers, reply.result(), strict=True):
+        if answer.done():
             continue
         try:
-            value = batch.parse(reply)
+            value = parse(one)
         except Exception as refused:  # noqa: BLE001  # it belongs to the caller of this one row
-            future.set_exception(refused)
+            answer.set_exception(refused)
         else:
-            future.set_result(value)
+            answer.set_result(value)

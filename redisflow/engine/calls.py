@@ -121,13 +121,16 @@ class CallFuture(asyncio.Future[Any]):
 
     __slots__ = ("call",)
 
-    call: OpenCall
+    call: OpenCall | None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """The task that waits here was cancelled."""
         if not super().cancel(msg):
             return False
-        self.call.give_up()
+        # The call knows its future too: a run that is parked must not leave a ring behind.
+        call, self.call = self.call, None
+        if call is not None:
+            call.give_up()
         return True
 
 
@@ -162,6 +165,12 @@ class Agenda:
             self.gave_up.append(call.key)
         call.state = "given up"
 
+    def clear(self) -> None:
+        """Let go of all calls."""
+        self._ready.clear()
+        self._waiting.clear()
+        self.running.clear()
+
     def give_up_all(self) -> None:
         """Nobody waits for anything any more."""
         self.gave_up.extend(self.running)
@@ -169,12 +178,23 @@ class Agenda:
 
     def take_ready(self, stored: int) -> OpenStep | None:
         """The next body to start, if one may start now; it runs from here on."""
-        if not self._has_ready() or self._ready[0].needs > stored:
-            return None
-        call = self._ready.popleft()
-        call.state = "running"
-        self.running[call.key] = call
-        return call
+        ready = self._ready
+        while ready:
+            call = ready[0]
+            if call.state == "ready":
+                if call.needs > stored:
+                    return None
+                ready.popleft()
+                call.state = "running"
+                self.running[call.key] = call
+                return call
+            ready.popleft()
+        return None
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether any call may be due, now or later."""
+        return bool(self._waiting)
 
     def take_due(self, now_ms: int) -> OpenCall | None:
         """The next call that is due: by its time, then by its place in the code."""

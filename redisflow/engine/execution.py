@@ -67,6 +67,23 @@ _IN_RECORD = object()
 class Execution:
     """See the module. Once a Park, Finish or Suspend was told it does no more; `evict` must end it in any case."""
 
+    __slots__ = (
+        "__weakref__",
+        "_agenda",
+        "_around",
+        "_claim",
+        "_conclusion",
+        "_definition",
+        "_has_left",
+        "_is_cautious",
+        "_ledger",
+        "_loop",
+        "_main",
+        "_port",
+        "_step_errors",
+        "_undelivered",
+    )
+
     def __init__(
         self, definition: WorkflowDefinition[Any, Any], claim: Claim, around: Surroundings, *, slack_ms: int = 0
     ) -> None:
@@ -104,7 +121,7 @@ class Execution:
         return self._settle(self._begin, arguments)
 
     def body_ended(
-        self, key: str, attempt: int, outcome: BodyOutcome, *, started_at_ms: int, now_ms: int
+        self, key: str, attempt: int, outcome: BodyOutcome, started_at_ms: int, now_ms: int
     ) -> list[Command]:
         """An attempt of a step has ended. What nobody waits for any more is not recorded."""
         call = self._agenda.running.get(key)
@@ -205,8 +222,8 @@ class Execution:
         return self._decide()
 
     def _deliver_all(self) -> None:
-        undelivered, port = self._undelivered, self._port
-        while not self._is_over():
+        undelivered, port, main = self._undelivered, self._port, self._main
+        while port.problem is None and main is not None and not main.done():
             if undelivered:
                 number, record, value = undelivered[0]
                 # After a crash, workflow code sees nothing that is not stored: what kills the process here cannot
@@ -217,7 +234,7 @@ class Execution:
                 self._deliver(number, record, value)
             elif port.is_replaying:
                 self._end_replay()
-            elif not self._take_due():
+            elif not self._agenda.has_waiting or not self._take_due():
                 return
 
     def _deliver(self, number: int, record: Deliverable, value: Any) -> None:

@@ -40,6 +40,29 @@ class Evicted(BaseException):
 class Port:
     """The side of a run that its code sees; `Execution` is the other."""
 
+    __slots__ = (
+        "_agenda",
+        "_claim",
+        "_info",
+        "_ledger",
+        "_loop",
+        "_names",
+        "_random",
+        "_refusals",
+        "at_ms",
+        "begun",
+        "calls",
+        "default_version",
+        "delivered",
+        "history",
+        "is_evicted",
+        "is_replaying",
+        "matched",
+        "problem",
+        "slack_ms",
+        "time_ms",
+    )
+
     def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
         """Nothing was asked yet."""
         self.calls: dict[str, OpenCall] = {}
@@ -244,8 +267,9 @@ class Port:
         self.is_evicted = True
 
     def clear(self) -> None:
-        """Let go of what the calls hold."""
+        """Let go of the calls, which know their desk: rings would wait for the garbage collector."""
         self.calls.clear()
+        self._agenda.clear()
 
 
 def _terms(name: str | StepOptions, fn: Callable[..., Any]) -> tuple[StepPlan, PayloadType[Any]]:

@@ -16,46 +16,62 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.durations import describe_ms
 from redisflow.engine.commands import BodyOutcome, Raised, Returned, RunBody
 
-Ended = Callable[["Body", BodyOutcome], None]
-Gone = Callable[["Body"], None]
+
+class Owner(Protocol):
+    """Whose body it is."""
+
+    def may_start(self, now_s: float) -> bool:
+        """Asked when its turn comes, with the monotonic instant. Where not, it was cancelled meanwhile."""
+        ...
+
+    def body_ended(self, body: Body, outcome: BodyOutcome) -> None:
+        """It ended, and was not cancelled before."""
+        ...
+
+    def body_gone(self, body: Body) -> None:
+        """It has really ended."""
+        ...
 
 
-@dataclass(slots=True, eq=False)
-class Body:
+class Body(BodyContext):
     """One attempt of a step, running or queued."""
 
-    command: RunBody
-    run_id: str
-    may_start: Callable[[], bool]
-    """Asked when its turn comes. Where not, it was cancelled meanwhile."""
-    ended: Ended
-    gone: Gone
-    started_s: float = 0.0
-    """Monotonic; 0 while it is queued."""
-    details: Any = None
-    """What it last said with `step.heartbeat`."""
-    task: asyncio.Task[Any] | None = None
-    thread: ThreadFuture[Any] | None = None
-    timer: asyncio.TimerHandle | None = None
-    number: int = 0
-    """Its place among all bodies that were asked for."""
-    in_thread: bool = False
-    cancelled: bool = False
-    timed_out: bool = False
+    __slots__ = (
+        "cancelled",
+        "command",
+        "in_thread",
+        "number",
+        "owner",
+        "started_s",
+        "task",
+        "thread",
+        "timed_out",
+        "timer",
+    )
 
-    def heartbeat(self, details: Any) -> None:
-        """Called by the body itself, from any thread. CannotRecord where the details are not plain data."""
-        # A copy: what the body does to its own object later must not be seen while it is being written.
-        self.details = codec.decode(codec.encode(details))
+    def __init__(self, command: RunBody, run_id: str, owner: Owner, resources: Any) -> None:
+        """It is started by `Bodies`."""
+        super().__init__(run_id, command.key, command.attempt, command.idempotency_key, resources)
+        self.command = command
+        self.owner = owner
+        self.started_s = 0.0
+        """Monotonic; 0 while it is queued."""
+        self.task: asyncio.Task[Any] | None = None
+        self.thread: ThreadFuture[Any] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.number = 0
+        """Its place among all bodies that were asked for."""
+        self.in_thread = False
+        self.cancelled = False
+        self.timed_out = False
 
 
 @dataclass(slots=True)
@@ -91,7 +107,7 @@ class Bodies:
             body.task.cancel()
         else:
             # It is queued, and is passed over when its turn comes.
-            body.gone(body)
+            body.owner.body_gone(body)
 
     async def wait_for_tasks(self, timeout_s: float) -> None:
         """Give cancelled async bodies time to clean up. Threads are not waited for: they may never end."""
@@ -100,30 +116,24 @@ class Bodies:
             await asyncio.wait(tasks, timeout=timeout_s)
 
     def _start(self, body: Body) -> None:
-        if not body.may_start():
+        now_s = time.monotonic()
+        if not body.owner.may_start(now_s):
             return
-        loop = asyncio.get_running_loop()
-        command = body.command
         self.running.add(body)
-        body.started_s = time.monotonic()
-        context = copy_context()
-        context.run(
-            current_body.set,
-            BodyContext(
-                body.run_id, command.key, command.attempt, command.idempotency_key, body.heartbeat, self.resources
-            ),
-        )
+        body.started_s = now_s
         if body.in_thread:
             self._in_threads += 1
-            # The thread has a context of its own: one cannot be entered twice, and the task waits in this one.
-            body.thread = self.executor.submit(_run_in_thread, context.copy(), command)
-            coroutine = _await_thread(body.thread)
+            body.thread = self.executor.submit(copy_context().run, _run_in_thread, body)
+            coroutine = _await_thread(body, body.thread)
         else:
-            coroutine = _run_on_loop(command)
-        body.task = loop.create_task(coroutine, context=context)
-        body.task.add_done_callback(functools.partial(self._done, body))
-        if command.timeout_ms is not None:
-            body.timer = loop.call_later(command.timeout_ms / 1000, self._time_out, body)
+            coroutine = _run_on_loop(body)
+        loop = asyncio.get_running_loop()
+        # Not by loop.create_task, which would first think of a name.
+        body.task = task = asyncio.Task(coroutine, loop=loop, name=body.key)
+        task.add_done_callback(functools.partial(self._done, body))
+        timeout_ms = body.command.timeout_ms
+        if timeout_ms is not None:
+            body.timer = loop.call_later(timeout_ms / 1000, self._time_out, body)
 
     def _time_out(self, body: Body) -> None:
         if body.task is not None and not body.task.done():
@@ -133,6 +143,8 @@ class Bodies:
     def _done(self, body: Body, task: asyncio.Task[Any]) -> None:
         if body.timer is not None:
             body.timer.cancel()
+        # The task's context knows the body: without this the garbage collector would have to find all that they hold.
+        body.task = None
         thread = body.thread
         if thread is not None and not thread.done() and not thread.cancel():
             # It cannot be stopped. Its run is told now, but is not parked, nor the step tried again, until it ends.
@@ -141,7 +153,7 @@ class Bodies:
             self._leave(body)
         outcome = _outcome(body, task)
         if not body.cancelled:
-            body.ended(body, outcome)
+            body.owner.body_ended(body, outcome)
 
     def _leave_from_thread(self, body: Body, loop: asyncio.AbstractEventLoop) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the worker went without this thread
@@ -151,7 +163,7 @@ class Bodies:
         self.running.discard(body)
         if body.in_thread:
             self._in_threads -= 1
-        body.gone(body)
+        body.owner.body_gone(body)
         while (following := self._next()) is not None:
             self._start(following)
 
@@ -186,7 +198,9 @@ def _outcome(body: Body, task: asyncio.Task[Any]) -> BodyOutcome:
     return Raised(value.error) if type(value) is _Exited else Returned(value)
 
 
-async def _run_on_loop(command: RunBody) -> Any:
+async def _run_on_loop(body: Body) -> Any:
+    current_body.set(body)
+    command = body.command
     # Called in here, so that arguments that do not fit are the step's failure, too.
     try:
         return await command.fn(*command.args, **command.kwargs)
@@ -194,16 +208,19 @@ async def _run_on_loop(command: RunBody) -> Any:
         return _Exited(error)
 
 
-def _run_in_thread(context: Context, command: RunBody) -> Any:
+def _run_in_thread(body: Body) -> Any:
+    current_body.set(body)
+    command = body.command
     try:
-        return context.run(command.fn, *command.args, **command.kwargs)
+        return command.fn(*command.args, **command.kwargs)
     except StopIteration as error:
         # As in a coroutine (PEP 479). A future refuses it, and would never be done.
         msg = "the body raised StopIteration"
         raise RuntimeError(msg) from error
 
 
-async def _await_thread(thread: ThreadFuture[Any]) -> Any:
+async def _await_thread(body: Body, thread: ThreadFuture[Any]) -> Any:
+    current_body.set(body)
     try:
         result = await asyncio.wrap_future(thread)
         # A sync callable may hand back a coroutine (a lambda around an async function): it belongs on the loop.

@@ -26,4 +26,8 @@ class ClaimClock:
 
     def now_ms(self) -> int:
         """The server's time, or a little before it."""
-        return self.server_ms + int((time.monotonic() - self.seen_s) * 1000)
+        return self.at_ms(time.monotonic())
+
+    def at_ms(self, now_s: float) -> int:
+        """The same, of a monotonic instant."""
+        return self.server_ms + int((now_s - self.seen_s) * 1000)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from redisflow import codec
-from redisflow.contract import Claim, Verdict
+from redisflow.contract import Answer, Claim, Verdict
 from redisflow.engine.commands import CancelBody, Command, Commit, Finish, GoOn, Park, RunBody, Suspend
 from redisflow.engine.execution import Execution
 from redisflow.failure import Failure
@@ -41,8 +41,10 @@ class HeldRun:
         "_forget_crashes",
         "_held_back",
         "_host",
+        "_in_flight",
         "_living",
         "_noted",
+        "_renews_s",
         "_timer",
         "claim",
         "clock",
@@ -69,6 +71,9 @@ class HeldRun:
         self._held_back: dict[str, RunBody] = {}
         """Attempts that wait for the thread of the one before."""
         self._deferred: Commit | None = None
+        self._in_flight: Commit | None = None
+        self._renews_s: float | None = None
+        """When that commit left, if it renews the lease."""
         self._timer: asyncio.TimerHandle | None = None
         self._forget_crashes = claim.crashes > 0
         self._noted = b""
@@ -83,12 +88,16 @@ class HeldRun:
         """Take the run up. Call it as a callback of the worker's loop."""
         if not self._dropped:
             self.started = True
-            self._tell(lambda: self._execution.start(self.clock.now_ms()))
+            self._tell(self._execution.start, self.clock.now_ms())
 
     def drop(self) -> None:
         """Out of memory: bodies are cancelled, workflow code cleans up, nothing more is recorded."""
-        if self._dropped:
-            return
+        if not self._dropped:
+            self._let_go()
+            # Workflow code cleans up as it ran: in a callback of the loop, whoever it is that drops the run.
+            asyncio.get_running_loop().call_soon(self._evict)
+
+    def _let_go(self) -> None:
         self._dropped = True
         if self._timer is not None:
             self._timer.cancel()
@@ -97,8 +106,6 @@ class HeldRun:
         self._bodies.clear()
         self._held_back.clear()
         self._host.dropped(self)
-        # Workflow code cleans up as it ran: in a callback of the loop, whoever it is that drops the run.
-        asyncio.get_running_loop().call_soon(self._evict)
 
     def _evict(self) -> None:
         try:
@@ -106,10 +113,10 @@ class HeldRun:
         except Exception:  # noqa: BLE001  # code of users
             _log.exception("workflow code did not go quietly", extra=self._fields())
 
-    def _tell(self, event: Callable[[], list[Command]]) -> None:
+    def _tell(self, event: Callable[..., list[Command]], *what: Any) -> None:
         """Tell the execution what has happened, and do what it says."""
         try:
-            self._do(event())
+            self._do(event(*what))
         except Exception as error:  # noqa: BLE001  # a defect, whatever it is
             # Nobody above would drop the run: it would be held, and its lease renewed, for ever.
             _log.exception("the run is suspended: the engine failed", extra=self._fields())
@@ -146,30 +153,34 @@ class HeldRun:
             # The attempt before was a sync body that outlived its timeout: two at a time would be one too many.
             self._held_back[command.key] = command
             return
-        body = Body(command, self.claim.hold.run_id, self._may_start, self._body_ended, self._body_gone)
+        body = Body(command, self.claim.hold.run_id, self, self._host.bodies.resources)
         self._bodies[command.key] = self._living[command.key] = body
         self._host.bodies.start(body)
 
-    def _may_start(self) -> bool:
+    def may_start(self, now_s: float) -> bool:
+        """See `Owner`."""
         # This process was stopped for a while, say, and the first thing that it sees is an old reply: the step that
         # follows may have been run, and recorded, by another worker.
-        if not self._dropped and self._host.is_lease_over(self):
+        if not self._dropped and self._host.is_lease_over(self, now_s):
             _log.warning("run.lease_lost %s: noticed before a step", self.claim.hold.run_id, extra=self._fields())
             self.drop()
         return not self._dropped
 
-    def _body_ended(self, body: Body, outcome: BodyOutcome) -> None:
+    def body_ended(self, body: Body, outcome: BodyOutcome) -> None:
+        """See `Owner`."""
         if self._dropped:
             return
-        key, attempt = body.command.key, body.command.attempt
+        key = body.key
         if self._bodies.get(key) is body:
             del self._bodies[key]
-        now_ms = self.clock.now_ms()
-        began_ms = now_ms - int((time.monotonic() - body.started_s) * 1000)
-        self._tell(lambda: self._execution.body_ended(key, attempt, outcome, started_at_ms=began_ms, now_ms=now_ms))
+        now_s = time.monotonic()
+        now_ms = self.clock.at_ms(now_s)
+        began_ms = now_ms - int((now_s - body.started_s) * 1000)
+        self._tell(self._execution.body_ended, key, body.attempt, outcome, began_ms, now_ms)
 
-    def _body_gone(self, body: Body) -> None:
-        key = body.command.key
+    def body_gone(self, body: Body) -> None:
+        """See `Owner`."""
+        key = body.key
         if self._living.get(key) is body:
             del self._living[key]
         if self._dropped:
@@ -184,6 +195,8 @@ class HeldRun:
     def _set_timer(self) -> None:
         """While bodies run the worker keeps the run, so retries and timers that fall due act here."""
         due_at_ms = self._execution.next_due_at_ms
+        if due_at_ms is None and self._timer is None:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -193,18 +206,19 @@ class HeldRun:
 
     def _time_passed(self) -> None:
         if not self._dropped:
-            self._tell(lambda: self._execution.time_passed(self.clock.now_ms()))
+            self._tell(self._execution.time_passed, self.clock.now_ms())
 
     # -- commits --------------------------------------------------------------------------------------------------
 
     def _commit(self, commit: Commit) -> None:
         backend, hold = self._host.backend, self.claim.hold
         then = commit.then
-        renewed_s: float | None = None
+        self._in_flight = commit
         match then:
             case GoOn():
-                renew = self._host.name if self._host.is_lease_stale(self) else None
-                renewed_s = time.monotonic() if renew else None
+                now_s = time.monotonic()
+                renew = self._host.name if self._host.is_lease_stale(self, now_s) else None
+                self._renews_s = now_s if renew else None
                 answer = backend.commit_run(
                     hold, commit.extension, renew_for=renew, forget_crashes=self._forget_crashes
                 )
@@ -220,13 +234,14 @@ class HeldRun:
                 answer = backend.shelve_run(hold, reason="suspended", problem=then.problem, first_ms=0, last_ms=0)
             case _:
                 assert_never(then)
-        answer.add_done_callback(lambda done: self._committed(commit, renewed_s, done))
+        answer.add_done_callback(self._committed)
 
-    def _committed(self, commit: Commit, renewed_s: float | None, answer: asyncio.Future[Verdict]) -> None:
+    def _committed(self, answer: Answer[Verdict]) -> None:
+        commit, self._in_flight = self._in_flight, None
         if answer.cancelled():
             return
         error = answer.exception()
-        if self._dropped:
+        if self._dropped or commit is None:
             return
         if error is not None:
             _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=self._fields())
@@ -234,13 +249,14 @@ class HeldRun:
             return
         verdict = answer.result()
         if verdict is Verdict.OK and isinstance(commit.then, GoOn):
-            self.renewed_s = renewed_s or self.renewed_s
+            self.renewed_s = self._renews_s or self.renewed_s
             if self.claim.crashes:
                 self._host.has_recorded(self)
-            self._tell(lambda: self._execution.committed(self.clock.now_ms()))
+            self._tell(self._execution.committed, self.clock.now_ms())
             return
         self._log_end(commit, verdict)
-        self.drop()
+        self._let_go()
+        self._evict()
         if verdict is Verdict.BEHIND:
             # Somebody else's commit is in the record, or ours is not: whoever claims it next loads it anew.
             self._host.backend.release_run(self.claim.hold).add_done_callback(forget)
@@ -265,14 +281,14 @@ class HeldRun:
         """A crash of this worker is not because of this run: it has not begun."""
         self._note(WAITING)
 
-    def mark_as_begun(self, then: Callable[[asyncio.Future[Verdict]], None]) -> None:
+    def mark_as_begun(self, then: Callable[[Answer[Verdict]], None]) -> None:
         """From now on it may be; `then` is called with the answer."""
         self._host.backend.note_progress(self.claim.hold, BEGUN).add_done_callback(then)
 
     def _note(self, progress: bytes) -> None:
         self._host.backend.note_progress(self.claim.hold, progress).add_done_callback(self._noted_or_lost)
 
-    def _noted_or_lost(self, answer: asyncio.Future[Verdict]) -> None:
+    def _noted_or_lost(self, answer: Answer[Verdict]) -> None:
         if not answer.cancelled() and answer.exception() is None and answer.result() is not Verdict.OK:
             self.drop()
 
@@ -291,7 +307,7 @@ class HeldRun:
             _log.debug("run.%s", "parked" if isinstance(then, Park) else "succeeded", extra=self._fields())
 
 
-def forget(answer: asyncio.Future[Verdict]) -> None:
+def forget(answer: Answer[Verdict]) -> None:
     """What came of a call that gives a run back changes nothing here; where it failed, the lease ends by itself."""
     if not answer.cancelled():
         answer.exception()

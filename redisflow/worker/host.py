@@ -18,11 +18,11 @@ class Host(Protocol):
     backend: Backend
     bodies: Bodies
 
-    def is_lease_stale(self, held: HeldRun) -> bool:
+    def is_lease_stale(self, held: HeldRun, now_s: float) -> bool:
         """Whether a commit should renew the lease on its way."""
         ...
 
-    def is_lease_over(self, held: HeldRun) -> bool:
+    def is_lease_over(self, held: HeldRun, now_s: float) -> bool:
         """Whether another worker may have the run by now."""
         ...
 

@@ -31,6 +31,9 @@ class LeaseWatch:
         """`held` gives the runs that are held right now, in one step: it is called from the heartbeat's thread, too."""
         self._options = options
         self._held = held
+        # Asked for each step: an option is worked out anew each time that it is read.
+        self._give_up_s = options.give_up_s
+        self._stale_s = options.beat_s * 2
         self._heartbeat: HeartbeatThread | None = None
 
     def begin(self, backend: Backend, worker: str, about: bytes) -> None:
@@ -61,15 +64,24 @@ class LeaseWatch:
         await asyncio.to_thread(heartbeat.stop)
         return True
 
-    def age_s(self, held: HeldRun) -> float:
-        """How long ago, at most, its lease was given or renewed."""
+    def is_stale(self, held: HeldRun, now_s: float) -> bool:
+        """Whether a commit should renew it on its way."""
+        # Most runs are young: only older ones are worth a look at what the heartbeat did for them.
+        return now_s - held.renewed_s > self._stale_s and now_s - self._renewed_s(held) > self._stale_s
+
+    def is_over(self, held: HeldRun, now_s: float) -> bool:
+        """Whether another worker may have the run by now."""
+        return now_s - held.renewed_s > self._give_up_s and now_s - self._renewed_s(held) > self._give_up_s
+
+    def _renewed_s(self, held: HeldRun) -> float:
+        """When, at the earliest, its lease was given or renewed last."""
         renewed_s = held.renewed_s
         if self._heartbeat is not None:
             looked_s = self._heartbeat.renewed_s[partition_of(held.claim.hold.run_id)]
             # A beat renews what it saw: not a run whose claim was answered long ago, and is read only now.
             if held.since_s < looked_s:
                 renewed_s = max(renewed_s, looked_s)
-        return time.monotonic() - renewed_s
+        return renewed_s
 
     def _lost(self, holds: Sequence[Hold]) -> None:
         """The heartbeat found these taken. Those that this worker has claimed again since then are others."""
@@ -90,7 +102,7 @@ class LeaseWatch:
             if self._heartbeat is not None:
                 self._heartbeat.loop_seen_s = now_s
             for held in self._held():
-                if self.age_s(held) > self._options.give_up_s:
+                if self.is_over(held, time.monotonic()):
                     _log.warning("run.lease_lost %s: it could not be renewed", held.claim.hold.run_id)
                     held.drop()
                 else:

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from redisflow.contract import Verdict
+from redisflow.contract import Answer, Verdict
 from redisflow.worker.held_run import HeldRun
 
 
@@ -55,8 +55,8 @@ class Suspects:
         self._next()
 
 
-def _starter(held: HeldRun) -> Callable[[asyncio.Future[Verdict]], None]:
-    def begin(answer: asyncio.Future[Verdict]) -> None:
+def _starter(held: HeldRun) -> Callable[[Answer[Verdict]], None]:
+    def begin(answer: Answer[Verdict]) -> None:
         if not answer.cancelled() and answer.exception() is None and answer.result() is Verdict.OK:
             held.start()
         else:

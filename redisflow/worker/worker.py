@@ -21,7 +21,7 @@ from functools import partial
 from typing import Self
 
 from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
-from redisflow.contract import Backend, Claim, Hold, Verdict
+from redisflow.contract import Answer, Backend, Claim, Hold, Verdict
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
@@ -61,6 +61,8 @@ class Worker:
         self.queues: Sequence[str] = options.queues or tuple(registry.queues()) or (DEFAULT_QUEUE,)
         self._registry = registry
         self._held: dict[str, HeldRun] = {}
+        self._taken: list[HeldRun] = []
+        """Those that start as soon as the loop is free."""
         self._reserved = 0
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
@@ -159,7 +161,7 @@ class Worker:
             await _cancel(ended)
         answers += [self._hand_back(held) for held in list(self._held.values())]
         if answers:
-            await asyncio.wait(answers, timeout=GOOD_BYE_S)
+            await asyncio.wait([asyncio.ensure_future(answer) for answer in answers], timeout=GOOD_BYE_S)
         await _cancel(self._services)
         await self._say_good_bye()
         # Before what the lifespan gave them is closed.
@@ -175,11 +177,11 @@ class Worker:
         with contextlib.suppress(TimeoutError, RedisflowError):
             await asyncio.wait_for(self.backend.leave(self.name, self.queues), GOOD_BYE_S)
 
-    def _hand_back(self, held: HeldRun) -> asyncio.Future[Verdict]:
+    def _hand_back(self, held: HeldRun) -> Answer[Verdict]:
         held.drop()
         return self._release(held.claim.hold)
 
-    def _release(self, hold: Hold) -> asyncio.Future[Verdict]:
+    def _release(self, hold: Hold) -> Answer[Verdict]:
         answer = self.backend.release_run(hold)
         answer.add_done_callback(forget)
         return answer
@@ -238,7 +240,14 @@ class Worker:
         if claim.crashes:
             self._suspects.admit(held)
         else:
-            asyncio.get_running_loop().call_soon(held.start)
+            if not self._taken:
+                asyncio.get_running_loop().call_soon(self._start_taken)
+            self._taken.append(held)
+
+    def _start_taken(self) -> None:
+        taken, self._taken = self._taken, []
+        for held in taken:
+            held.start()
 
     def _refuse(self, claim: Claim) -> None:
         hold = claim.hold
@@ -256,13 +265,13 @@ class Worker:
         """See `Taker`."""
         _log.error("%d runs of partition %d could not be read; they are listed under `broken`", count, partition)
 
-    def is_lease_stale(self, held: HeldRun) -> bool:
+    def is_lease_stale(self, held: HeldRun, now_s: float) -> bool:
         """See `Host`."""
-        return self._leases.age_s(held) > self.options.beat_s * 2
+        return self._leases.is_stale(held, now_s)
 
-    def is_lease_over(self, held: HeldRun) -> bool:
+    def is_lease_over(self, held: HeldRun, now_s: float) -> bool:
         """See `Host`."""
-        return self._leases.age_s(held) > self.options.give_up_s
+        return self._leases.is_over(held, now_s)
 
     def has_recorded(self, held: HeldRun) -> None:
         """See `Host`."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from redisflow.authoring.body import current_body
 from redisflow.authoring.definition import Registry, WorkflowDefinition
 from redisflow.backend.redis_backend import RedisBackend
-from redisflow.contract import Backend, Extension, Heartbeat, Hold, Verdict
+from redisflow.contract import Answer, Backend, Extension, Heartbeat, Hold, Verdict
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import numbered_live_records
@@ -121,7 +121,7 @@ class FaultyBackend:
             inner.cancel()
 
     def _send(
-        self, name: str, call: Callable[[], asyncio.Future[Verdict]], run_id: str, extension: Extension | None = None
+        self, name: str, call: Callable[[], Answer[Verdict]], run_id: str, extension: Extension | None = None
     ) -> asyncio.Future[Verdict]:
         outer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         if self.stopped.is_set():
@@ -132,7 +132,7 @@ class FaultyBackend:
         if self.stopped.is_set():
             return outer
 
-        def answered(inner: asyncio.Future[Verdict], *, again: bool) -> None:
+        def answered(inner: Answer[Verdict], *, again: bool) -> None:
             if inner.cancelled() or inner.exception() is not None:
                 return
             if extension is not None and inner.result() is Verdict.OK:
@@ -173,31 +173,31 @@ class FaultyBackend:
 
     def commit_run(
         self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
-    ) -> asyncio.Future[Verdict]:
-        def call() -> asyncio.Future[Verdict]:
+    ) -> Answer[Verdict]:
+        def call() -> Answer[Verdict]:
             return self.real.commit_run(hold, extension, renew_for=renew_for, forget_crashes=forget_crashes)
 
         return self._send("commit_run", call, hold.run_id, extension)
 
-    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> asyncio.Future[Verdict]:
-        def call() -> asyncio.Future[Verdict]:
+    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> Answer[Verdict]:
+        def call() -> Answer[Verdict]:
             return self.real.park_run(hold, extension, reason=reason, due_at_ms=due_at_ms)
 
         return self._send("park_run", call, hold.run_id, extension)
 
-    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> asyncio.Future[Verdict]:
-        def call() -> asyncio.Future[Verdict]:
+    def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> Answer[Verdict]:
+        def call() -> Answer[Verdict]:
             return self.real.finish_run(hold, extension, status=status, payload=payload)
 
         return self._send("finish_run", call, hold.run_id, extension)
 
-    def release_run(self, hold: Hold) -> asyncio.Future[Verdict]:
+    def release_run(self, hold: Hold) -> Answer[Verdict]:
         return self._send("release_run", lambda: self.real.release_run(hold), hold.run_id)
 
-    def shelve_run(self, hold: Hold, **about: Any) -> asyncio.Future[Verdict]:
+    def shelve_run(self, hold: Hold, **about: Any) -> Answer[Verdict]:
         return self._send("shelve_run", lambda: self.real.shelve_run(hold, **about), hold.run_id)
 
-    def note_progress(self, hold: Hold, progress: bytes) -> asyncio.Future[Verdict]:
+    def note_progress(self, hold: Hold, progress: bytes) -> Answer[Verdict]:
         return self._send("note_progress", lambda: self.real.note_progress(hold, progress), hold.run_id)
 
     def __getattr__(self, name: str) -> Any:

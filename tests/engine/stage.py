@@ -252,9 +252,7 @@ class Stage:
         """The body's outcome is seen by the engine."""
         command, own = self._bodies.pop(key)
         now_ms = self._clock()
-        self._do(
-            self.held.body_ended(key, command.attempt, outcome or own, started_at_ms=max(T0, now_ms - 3), now_ms=now_ms)
-        )
+        self._do(self.held.body_ended(key, command.attempt, outcome or own, max(T0, now_ms - 3), now_ms))
 
     def pass_time(self, ms: int) -> None:
         self.now_ms += ms
@@ -346,7 +344,7 @@ class Stage:
 def run_body(command: RunBody, run_id: str) -> BodyOutcome:
     """Run a body to its end, as a worker does; it may wait for nothing."""
     context = contextvars.copy_context()
-    body = BodyContext(run_id, command.key, command.attempt, command.idempotency_key, lambda _: None, None)
+    body = BodyContext(run_id, command.key, command.attempt, command.idempotency_key, None)
     context.run(current_body.set, body)
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)

@@ -232,9 +232,9 @@ def test_a_body_that_ends_after_its_run_has_ended_changes_nothing():
     execution = stage.held
     stage.end_body("fast")
     assert stage.canceled == ["slow"]
-    assert execution.body_ended("slow", 1, Returned("late"), started_at_ms=0, now_ms=stage.now_ms) == []
+    assert execution.body_ended("slow", 1, Returned("late"), 0, stage.now_ms) == []
     assert stage.play().output == "fast"
-    assert execution.body_ended("slow", 1, Returned("late"), started_at_ms=0, now_ms=stage.now_ms) == []
+    assert execution.body_ended("slow", 1, Returned("late"), 0, stage.now_ms) == []
     assert execution.time_passed(stage.now_ms) == []
 
 
@@ -244,6 +244,6 @@ def test_an_attempt_that_is_not_the_one_that_runs_changes_nothing():
 
     stage = Stage(define(workflow))
     stage.claim()
-    assert stage.held.body_ended("one", 2, Returned("late"), started_at_ms=0, now_ms=stage.now_ms) == []
-    assert stage.held.body_ended("other", 1, Returned("late"), started_at_ms=0, now_ms=stage.now_ms) == []
+    assert stage.held.body_ended("one", 2, Returned("late"), 0, stage.now_ms) == []
+    assert stage.held.body_ended("other", 1, Returned("late"), 0, stage.now_ms) == []
     assert stage.play().output == 1

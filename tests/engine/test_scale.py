@@ -72,7 +72,7 @@ def drive(stage: Stage) -> int:
             if isinstance(command, RunBody):
                 steps += 1
                 following += execution.body_ended(
-                    command.key, command.attempt, Returned(command.args[0]), started_at_ms=now_ms, now_ms=now_ms
+                    command.key, command.attempt, Returned(command.args[0]), now_ms, now_ms
                 )
             else:
                 stage.store.apply(command)
