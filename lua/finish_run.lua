@@ -10,7 +10,6 @@
 -- @include lib/append_records.lua
 -- @include lib/collect.lua
 -- @include lib/end_if_late.lua
--- @include lib/stream_of.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id fence entry before after status payload | records
@@ -22,20 +21,21 @@ local left, unlisted, listed, awaited = {}, {}, {}, {}
 local function finish(at, last)
   local run_id, entry, before, after, status = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local run_key = prefix .. 'run:' .. run_id
-  local word, run = hold(run_key, ARGV[at + 1], entry, before, after, 'w', 'q', 'd', 'aw', 'p', 'x', 'z')
+  local word, run = hold(run_key, ARGV[at + 1], entry, before, after, 'w', 'q', 'd', 'aw', 'p')
   if word == 'repeat' then return is_terminal(run[1]) and 'ok' or 'behind' end
   if word ~= 'ok' then return word end
   if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
 
-  local workflow, queue, due, is_awaited = run[6], run[7] or nil, run[8], run[9]
+  local workflow, queue, due, is_awaited = run[6], run[7] or 'default', run[8], run[9]
+  local listing = workflow .. ':' .. status
   local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
   append_records(run_key, fields, before, at + 8, last)
-  if due or run[10] or run[11] or run[12] then redis.call('HDEL', run_key, 'd', 'p', 'x', 'z') end
+  if due or run[10] then redis.call('HDEL', run_key, 'd', 'p') end
   if due then redis.call('ZREM', prefix .. 'delayed', run_id) end
-  collect(left, stream_of(prefix, queue, entry), string.sub(entry, 3))
-  collect(unlisted, prefix .. 'runs:' .. workflow, run_id)
-  collect(listed, prefix .. 'done:' .. workflow .. ':' .. status, stamp)
-  collect(listed, prefix .. 'done:' .. workflow .. ':' .. status, run_id)
+  collect(left, queue .. ':' .. string.sub(entry, 1, 1), string.sub(entry, 3))
+  collect(unlisted, workflow, run_id)
+  collect(listed, listing, stamp)
+  collect(listed, listing, run_id)
   if is_awaited then awaited[run_id] = status end
   return 'ok'
 end
@@ -49,16 +49,17 @@ while ARGV[at] do
 end
 
 -- From here on only hints are written. The unfinished listing comes last: reconcile_runs looks after what is there.
-for stream, ids in pairs(left) do
+for name, ids in pairs(left) do
+  local stream = prefix .. 'q:' .. name
   redis.pcall('XACK', stream, 'workers', unpack(ids))
   redis.pcall('XDEL', stream, unpack(ids))
 end
 local all_listed = true
-for listing, members in pairs(listed) do
-  if type(redis.pcall('ZADD', listing, unpack(members))) ~= 'number' then all_listed = false end
+for name, members in pairs(listed) do
+  if type(redis.pcall('ZADD', prefix .. 'done:' .. name, unpack(members))) ~= 'number' then all_listed = false end
 end
 if all_listed then
-  for listing, ids in pairs(unlisted) do redis.pcall('ZREM', listing, unpack(ids)) end
+  for workflow, ids in pairs(unlisted) do redis.pcall('ZREM', prefix .. 'runs:' .. workflow, unpack(ids)) end
 end
 for run_id, status in pairs(awaited) do redis.call('SPUBLISH', prefix .. 'done:' .. run_id, status) end
 return replies

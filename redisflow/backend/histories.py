@@ -6,7 +6,7 @@ A record is never changed, so pieces that are read one after the other are one c
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redisflow.backend import replies
 from redisflow.contract import Mark
@@ -35,7 +35,8 @@ class Histories:
             if value is None:
                 return
             fields[b"i"] = value
-        await self._read_records(prefix, run_id, Mark.parse(fields[b"h"].decode()).records, fields)
+        if b"h" in fields:
+            await self._read_records(prefix, run_id, Mark.parse(fields[b"h"].decode()).records, fields)
 
     async def read(self, prefix: str, run_id: str) -> Mapping[bytes, bytes] | None:
         """The whole hash of a run; None where it is not stored."""
@@ -74,14 +75,12 @@ class Histories:
         await asyncio.gather(*(self._complete(prefix, run_id, fields) for run_id, fields in given))
 
 
-def split_claims(items: list[Any]) -> list[tuple[str, dict[bytes, bytes]]]:
-    """Run id and fields of each claim in a reply."""
-    return [(run_id.decode(), replies.named(fields)) for run_id, fields in items]
-
-
 def came_whole(fields: dict[bytes, bytes]) -> bool:
     """Whether nothing of this run is left to be read."""
     if b"i" not in fields:
         return False
-    count = int(fields[b"h"].partition(b":")[0])
+    mark = fields.get(b"h")
+    if mark is None:  # a first claim
+        return True
+    count = int(mark.partition(b":")[0])
     return not count or b"%d" % (count - 1) in fields

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from redisflow.backend import replies
 from redisflow.backend.connect import read_url
 from redisflow.backend.heartbeat import ThreadHeartbeat
-from redisflow.backend.histories import Histories, came_whole, split_claims
+from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import LARGE_BYTES, RowBatches
@@ -239,11 +239,11 @@ class RedisBackend:
             run_bytes=RUN_BYTES,
             all_bytes=ALL_BYTES,
         )
-        now_ms, due_in_ms, broken, *items = replies.expect_ok(await server.send(prefix, command, bulk=True))
-        given = split_claims(items)
+        now_ms, due_in_ms, broken, *rows = replies.expect_ok(await server.send(prefix, command, bulk=True))
+        given = replies.claimed(rows)
         if not all(came_whole(fields) for _, fields in given):
             await self._histories.complete_all(prefix, given)
-        claims, unreadable = replies.claims_of(given)
+        claims, unreadable = replies.claims_of(given, operation, now_ms)
         return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken + unreadable)
 
     def commit_run(

@@ -82,23 +82,37 @@ def named(reply: list[bytes]) -> dict[bytes, bytes]:
     return dict(zip(parts, parts, strict=True))
 
 
-def claim(run_id: str, fields: dict[bytes, bytes]) -> Claim:
+def claimed(rows: list[list[bytes]]) -> list[tuple[str, dict[bytes, bytes]]]:
+    """Run id and fields of each row of a claim's reply; the entry, which comes first, is a field like the others."""
+    given: list[tuple[str, dict[bytes, bytes]]] = []
+    for row in rows:
+        fields = dict(zip(row[2::2], row[3::2], strict=True))
+        fields[b"e"] = row[1]
+        given.append((row[0].decode(), fields))
+    return given
+
+
+def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: int) -> Claim:
     """A claimed run whose input and records have all come with it."""
-    count, _, size = fields[b"h"].partition(b":")
-    mark = Mark(int(count), int(size))
     version, queue, deadline = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl")
+    fence = fields.get(b"f")
+    if fence is None:
+        mark, started_at_ms = Mark(0, len(fields[b"i"])), now_ms
+    else:
+        count, _, size = fields[b"h"].partition(b":")
+        mark, started_at_ms = Mark(int(count), int(size)), int(fields[b"a"])
     return Claim(
         hold=Hold(
             run_id,
             queue.decode() if queue is not None else "default",
-            fields[b"f"].decode(),
+            first_fence if fence is None else fence.decode(),
             fields[b"e"].decode(),
         ),
         workflow=fields[b"w"].decode(),
         version=version.decode() if version is not None else None,
         input=fields[b"i"],
         created_at_ms=int(fields[b"c"]),
-        started_at_ms=int(fields[b"a"]),
+        started_at_ms=started_at_ms,
         deadline_at_ms=int(deadline) if deadline is not None else None,
         mark=mark,
         records=[fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
@@ -106,15 +120,16 @@ def claim(run_id: str, fields: dict[bytes, bytes]) -> Claim:
     )
 
 
-def claims_of(given: list[tuple[str, dict[bytes, bytes]]]) -> tuple[list[Claim], int]:
+def claims_of(given: list[tuple[str, dict[bytes, bytes]]], operation: str, now_ms: int) -> tuple[list[Claim], int]:
     """Claimed runs, and how many could not be read: one of these must not keep the others from their worker.
 
     It comes back when its lease has ended, and is told of each time.
     """
     claims: list[Claim] = []
+    first_fence = f"1:{operation}"
     for run_id, fields in given:
         with contextlib.suppress(KeyError, ValueError):
-            claims.append(claim(run_id, fields))
+            claims.append(_claim(run_id, fields, first_fence, now_ms))
     return claims, len(given) - len(claims)
 
 

@@ -100,7 +100,11 @@ class Lua:
         first = self.call(script, tail, **arguments)
         before = self.dump()
         again = self.call(script, tail, **arguments)
-        assert _unordered(again) == _unordered(first), f"{script} answered {first}, and then {again}"
+        if script == "claim_runs":
+            same = [_held(reply, arguments["operation"]) for reply in (first, again)]
+        else:
+            same = [first, again]
+        assert same[0] == same[1], f"{script} answered {first}, and then {again}"
         assert self.dump() == before, f"{script} changed something when it was sent again"
         return first
 
@@ -111,7 +115,8 @@ class Lua:
     def claim(self, worker: str = "w1", **changes: Any) -> list[Held]:
         """Claim up to 10 runs of the queue `default`."""
         reply = self.claim_reply(worker, **changes)
-        return [held_of(worker, item) for item in reply[4:]]
+        operation = changes.get("operation", f"op{self.operations}")
+        return [held_of(worker, item, operation, reply[1]) for item in reply[4:]]
 
     def claim_reply(self, worker: str = "w1", *, queues: Sequence[str] = ("default",), **changes: Any) -> list[Any]:
         """The raw reply of a claim."""
@@ -312,19 +317,22 @@ def shelved(held: Held, reason: str = "stranded", **changes: Any) -> dict[str, A
     return {**identity, "reason": reason, "problem": b"", "first_ms": 1_000, "last_ms": 10_000, **changes}
 
 
-def held_of(worker: str, item: Sequence[Any]) -> Held:
-    """A claim of a reply."""
-    run_id, flat = item
+def held_of(worker: str, row: Sequence[Any], operation: str, now_ms: int) -> Held:
+    """A claim of a reply; what a first claim does not say follows from the operation and the time."""
+    run_id, entry, *flat = row
     fields = {flat[place].decode(): flat[place + 1] for place in range(0, len(flat), 2)}
-    text = {name: fields[name].decode() for name in ("f", "e", "h")}
+    fields |= {"s": b"running", "e": entry}
+    if "f" not in fields:
+        first = {"f": f"1:{operation}".encode(), "a": b"%d" % now_ms}
+        fields |= {**first, "h": b"0:%d" % len(fields["i"])} if "i" in fields else first
+    text = {name: fields[name].decode() for name in ("f", "h") if name in fields}
     queue = fields.get("q", b"default").decode()
-    return Held(run_id.decode(), queue, text["f"], text["e"], text["h"], worker, fields)
+    return Held(run_id.decode(), queue, text["f"], entry.decode(), text.get("h", ""), worker, fields)
 
 
-def _unordered(reply: list[Any]) -> list[Any]:
-    """A claim carries its hash as a flat list."""
-    claims = [(part[0], dict(zip(*[iter(part[1])] * 2, strict=True))) for part in reply if isinstance(part, list)]
-    return [*(part for part in reply if not isinstance(part, list)), *claims]
+def _held(reply: list[Any], operation: str) -> list[Any]:
+    """What a claim's reply means."""
+    return [*reply[:4], *(held_of("", row, operation, reply[1]) for row in reply[4:])]
 
 
 # -- the audit --------------------------------------------------------------------------------------------------------

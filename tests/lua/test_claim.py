@@ -232,7 +232,8 @@ def test_a_stream_of_the_wrong_type_does_not_swallow_the_runs_of_other_queues(lu
     reply = lua.call("claim_runs", ["first", "second", "third"], **arguments)
     assert (reply[3], [item[0] for item in reply[4:]]) == (1, [b"run-1", b"run-2"])
     assert lua.listed("broken") == ["q:second:0"]
-    assert lua.call("claim_runs", ["first", "second", "third"], **arguments)[4:] == reply[4:]
+    again = lua.call("claim_runs", ["first", "second", "third"], **arguments)
+    assert [item[:2] for item in again[4:]] == [item[:2] for item in reply[4:]]
 
 
 def test_what_came_before_the_group_is_work_too(lua: Lua) -> None:

@@ -191,7 +191,7 @@ class Model(RuleBasedStateMachine):
         # A claim that found nothing reads again, and the server notes when a consumer last asked.
         twice = twice and bool(expected)
         reply = self.send(twice, "claim_runs", ["default"], **arguments, run_bytes=9_999, all_bytes=9_999)
-        claims = [held_of(worker, item) for item in reply[4:]]
+        claims = [held_of(worker, item, operation, reply[1]) for item in reply[4:]]
         assert [held.run_id for held in claims] == expected
         assert [held.fence for held in claims] == [self.runs[name].fence for name in expected]
         assert [held.mark for held in claims] == [self.runs[name].mark for name in expected]
