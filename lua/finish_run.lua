@@ -10,6 +10,7 @@
 -- @include lib/append_records.lua
 -- @include lib/collect.lua
 -- @include lib/end_if_late.lua
+-- @include lib/told_end.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id fence entry before after status payload | records
@@ -36,7 +37,7 @@ local function finish(at, last)
   collect(unlisted, workflow, run_id)
   collect(listed, listing, stamp)
   collect(listed, listing, run_id)
-  if is_awaited then awaited[run_id] = status end
+  if is_awaited then awaited[run_id] = told_end(workflow, status, ARGV[at + 6]) end
   return 'ok'
 end
 
@@ -61,5 +62,5 @@ end
 if all_listed then
   for workflow, ids in pairs(unlisted) do redis.pcall('ZREM', prefix .. 'runs:' .. workflow, unpack(ids)) end
 end
-for run_id, status in pairs(awaited) do redis.call('SPUBLISH', prefix .. 'done:' .. run_id, status) end
+for run_id, told in pairs(awaited) do redis.call('SPUBLISH', prefix .. 'done:' .. run_id, told) end
 return replies

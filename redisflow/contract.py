@@ -241,8 +241,10 @@ class Backend(Protocol):
         """Cancel it; returns the status that it has after the call, None where it is not stored."""
         ...
 
-    def watch_end(self, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[None]]:
+    def watch_end(self, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[RunEnd | None]]:
         """A subscription that yields once each time the run may have ended (at least once after a lost connection).
+
+        It yields how the run ended, where it was told, else None.
 
         Enter it, look with `get_end`, and wait for a tick: an end between any two of these is not missed.
         """

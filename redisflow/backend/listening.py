@@ -7,36 +7,51 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from redisflow.backend.replies import told_end
+
 if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
+    from redisflow.contract import RunEnd
 
 
 class Ticks:
-    """Yields None each time something may have happened; what happens while nobody waits is one tick."""
+    """Yields each time the run may have ended: its end, where that was told, else None.
+
+    What happens while nobody waits is one tick.
+    """
 
     def __init__(self) -> None:
         """Quiet."""
         self._happened = asyncio.Event()
+        self._end: RunEnd | None = None
+
+    def hear(self, message: bytes | None) -> None:
+        """Something was published, or may have been while nobody could hear it."""
+        self._end = (None if message is None else told_end(message)) or self._end
+        self._happened.set()
 
     def tick(self, _: object) -> None:
         """Something may have happened."""
         self._happened.set()
 
-    def __aiter__(self) -> AsyncIterator[None]:
+    def __aiter__(self) -> AsyncIterator[RunEnd | None]:
         """Itself."""
         return self
 
-    async def __anext__(self) -> None:
+    async def __anext__(self) -> RunEnd | None:
         """Wait for the next one."""
         await self._happened.wait()
         self._happened.clear()
+        return self._end
 
 
 @asynccontextmanager
-async def watch(server: Transport, prefix: str, channel: str, timeout_s: float) -> AsyncGenerator[AsyncIterator[None]]:
+async def watch(
+    server: Transport, prefix: str, channel: str, timeout_s: float
+) -> AsyncGenerator[AsyncIterator[RunEnd | None]]:
     """Ticks of a channel. It is entered when none can be missed, or after `timeout_s` without the server."""
     ticks = Ticks()
-    confirmed = server.subscribe(prefix, channel, ticks.tick)
+    confirmed = server.subscribe(prefix, channel, ticks.hear)
     try:
         await asyncio.wait([confirmed], timeout=timeout_s)
         if not confirmed.done():
@@ -44,7 +59,7 @@ async def watch(server: Transport, prefix: str, channel: str, timeout_s: float) 
         yield ticks
     finally:
         confirmed.remove_done_callback(ticks.tick)
-        server.unsubscribe(prefix, channel, ticks.tick)
+        server.unsubscribe(prefix, channel, ticks.hear)
 
 
 @asynccontextmanager

@@ -214,7 +214,7 @@ class RedisBackend:
         status: str | None = await self._patience.give(self._server().send(prefix, command, replies.canceled))
         return status
 
-    def watch_end(self, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[None]]:
+    def watch_end(self, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[RunEnd | None]]:
         """A subscription that yields once each time the run may have ended (at least once after a lost connection).
 
         Nothing is missed once it is entered; where the server is away for longer than a call waits, it is entered

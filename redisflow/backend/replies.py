@@ -61,6 +61,17 @@ def end(reply: Any) -> RunEnd | None:
             return None
 
 
+def told_end(message: bytes) -> RunEnd | None:
+    """Of what is published when a run ends; None where it is not told how, or not by this version."""
+    status, found, rest = message.partition(b"\n")
+    workflow, found, payload = rest.partition(b"\n")
+    if not found:
+        return None
+    if status == b"succeeded":
+        return RunEnd(workflow.decode(), "succeeded", payload, None, None)
+    return RunEnd(workflow.decode(), "failed", None, payload, None) if status == b"failed" else None
+
+
 def status_of(stored: bytes) -> str:
     """The status without the reason of a wait."""
     return stored.decode().partition(":")[0]

@@ -95,9 +95,11 @@ class WorkflowHandle(Generic[Out]):
                     return end
                 try:
                     async with asyncio.timeout(POLL_S):
-                        await anext(ticks)
+                        told = await anext(ticks)
                 except TimeoutError:
                     continue
+                if told is not None:
+                    return told
 
     def _value_of(self, end: RunEnd) -> Out:
         if end.status == "succeeded":

@@ -72,25 +72,25 @@ async def claim_forever(taker: Taker, partition: int, queues: Sequence[str]) -> 
 
 
 async def _claim(taker: Taker, partition: int, places: int, queues: Sequence[str]) -> ClaimBatch:
-    # Unique over all workers: it becomes the nonce of the fences that this claim gives.
-    operation = f"{taker.name[-8:]}{next(_operations):x}"
-    sent_s = time.monotonic()
-    call = asyncio.ensure_future(taker.backend.claim_runs(partition, taker.name, operation, places, queues))
+    call = asyncio.ensure_future(_claim_and_take(taker, partition, places, queues))
     try:
         await asyncio.wait({call})
     except asyncio.CancelledError:
         # Runs that were claimed and dropped here would wait for a lease to end.
         await asyncio.wait({call}, timeout=CLAIM_PATIENCE_S)
-        if call.done() and not call.cancelled() and call.exception() is None:
-            _take_all(taker, call.result(), sent_s)
+        if call.done() and not call.cancelled():
+            call.exception()
         call.cancel()
         raise
-    batch = call.result()
-    _take_all(taker, batch, sent_s)
-    return batch
+    return call.result()
 
 
-def _take_all(taker: Taker, batch: ClaimBatch, sent_s: float) -> None:
+async def _claim_and_take(taker: Taker, partition: int, places: int, queues: Sequence[str]) -> ClaimBatch:
+    # Unique over all workers: it becomes the nonce of the fences that this claim gives.
+    operation = f"{taker.name[-8:]}{next(_operations):x}"
+    sent_s = time.monotonic()
+    batch = await taker.backend.claim_runs(partition, taker.name, operation, places, queues)
     clock = ClaimClock.of(batch.now_ms, sent_s, time.monotonic())
     for claim in batch.claims:
         taker.take(claim, clock)
+    return batch

@@ -128,15 +128,18 @@ async def test_a_claim_ends_what_is_past_its_deadline(world: World):
 
 
 async def test_whoever_awaits_a_result_hears_of_each_end(world: World):
-    ended = []
-    for _ in range(3):
+    for status, payload in [("succeeded", b"\x07"), ("failed", b"\x90"), ("succeeded", b"large" * 10_000)]:
         claim = await world.running()
-        async with world.backend.watch_end(claim.hold.run_id) as ticks:
-            assert await world.status(claim.hold.run_id) == "running"
-            await world.finish(claim)
-            await asyncio.wait_for(anext(ticks), 5)
-            ended.append(await world.status(claim.hold.run_id))
-    assert ended == ["succeeded"] * 3
+        run_id = claim.hold.run_id
+        async with world.backend.watch_end(run_id) as ticks:
+            assert await world.status(run_id) == "running"
+            await world.finish(claim, status=status, payload=payload)
+            told = await asyncio.wait_for(anext(ticks), 5)
+            end = await world.backend.get_end(run_id)
+            assert end is not None
+            assert (end.status, end.output or end.error) == (status, payload)
+            # What is large is read by whoever wants it.
+            assert told == (end if len(payload) < 100 else None)
 
 
 async def test_many_may_await_the_same_result(world: World):
@@ -156,7 +159,7 @@ async def test_many_may_await_the_same_result(world: World):
             group.create_task(hear())
         for _ in range(20):
             await entered.acquire()
-        silent: asyncio.Future[None] = asyncio.ensure_future(anext(quiet))
+        silent = asyncio.ensure_future(anext(quiet))
         await world.backend.cancel_run(run_id)
         await asyncio.sleep(0)
         assert not silent.done()

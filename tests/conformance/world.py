@@ -156,9 +156,11 @@ class World:
         assert claim.hold.run_id == run_id
         return claim
 
-    async def finish(self, claim: Claim, *records: bytes, payload: bytes = b"\x02") -> Verdict:
+    async def finish(
+        self, claim: Claim, *records: bytes, status: str = "succeeded", payload: bytes = b"\x02"
+    ) -> Verdict:
         extension = extend(claim.mark, *records)
-        return await self.backend.finish_run(claim.hold, extension, status="succeeded", payload=payload)
+        return await self.backend.finish_run(claim.hold, extension, status=status, payload=payload)
 
     async def park(self, claim: Claim, *records: bytes, due_at_ms: int, reason: str = "timer") -> Verdict:
         extension = extend(claim.mark, *records)

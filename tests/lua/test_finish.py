@@ -50,15 +50,17 @@ def test_a_terminal_status_is_final(lua: Lua) -> None:
     assert lua.dump() == {key: before.get(key) for key in lua.dump()}
 
 
-def test_whoever_awaits_the_result_is_told(lua: Lua) -> None:
+@pytest.mark.parametrize("payload", [b"", b"\x00\n\n\xff", b"x" * 16_384, b"x" * 16_385], ids=len)
+def test_whoever_awaits_the_result_is_told(lua: Lua, payload: bytes) -> None:
     held = lua.take()
     with lua.redis.pubsub() as listener:
         listener.ssubscribe(f"{PREFIX}done:run-1")
         assert listener.get_sharded_message(timeout=5)["type"] == "ssubscribe"
         assert lua.call("await_run", run_id="run-1") == ["not yet", b"order", b"running"]
-        lua.finish(held, status="failed")
+        lua.finish(held, status="failed", payload=payload)
         message = listener.get_sharded_message(timeout=5)
-    assert (message["type"], message["data"]) == ("smessage", b"failed")
+    told = b"failed\norder\n" + payload if len(payload) <= 16_384 else b"failed"
+    assert (message["type"], message["data"]) == ("smessage", told)
 
 
 def test_a_run_that_was_parked_is_not_taken_for_finished(lua: Lua) -> None:
