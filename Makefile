@@ -68,7 +68,7 @@ INCLUDED = $(shell sed -n 's/^local function \([a-z_]*\).*/211\/\1/p' lua/lib/*.
 .PHONY: check-lua
 check-lua: $(ALL_STAMP)
 	@rm -rf $(LUA)
-	@$(BIN)/python -m redisflow.backend.scripts $(LUA)
+	@$(BIN)/python -c "import sys; from redisflow.backend.scripts import main; main(sys.argv[1:])" $(LUA)
 	@if command -v luacheck >/dev/null; then \
 		echo luacheck $(LUA); luacheck --quiet --codes --ignore $(INCLUDED) -- $(LUA); \
 	elif [ "$${CI:-}" = true ] || [ "$${REDISFLOW_CI:-}" = 1 ]; then \

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -165,12 +164,9 @@ def load_scripts(clock: Clock = "server", *, shebang: bool = True) -> Scripts:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write each inlined script, without its shebang line, into a folder."""
+    """Write each inlined script, without its shebang line, into a folder, for a linter."""
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
     for script in load_scripts(shebang=False):
         (folder / f"{script.name}.lua").write_text(script.text, encoding="utf-8")
 
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -35,7 +35,7 @@ from redisflow.engine.commands import (
     RunBody,
     Suspend,
 )
-from redisflow.engine.history import Deliverable, History, never_asked
+from redisflow.engine.history import Deliverable, never_asked
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import RunawayError, WorkflowLoop
 from redisflow.engine.outcome import (
@@ -47,6 +47,7 @@ from redisflow.engine.outcome import (
     origin_of,
 )
 from redisflow.engine.port import Port
+from redisflow.engine.reading import read_history, read_input, read_result
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError, StepTimeout
 from redisflow.failure import Failure
 from redisflow.records import (
@@ -55,7 +56,6 @@ from redisflow.records import (
     StepSucceeded,
     TimerFired,
     WorkflowAttemptFailed,
-    decode_record,
 )
 
 __all__ = ["Execution", "Surroundings"]
@@ -113,8 +113,10 @@ class Execution:
         step = Step(port)
         try:
             if claim.records:
-                port.history = self._read_history()
-            arguments = (self._input(), step) if spec.takes_input else (step,)
+                port.history = history = read_history(claim)
+                self._undelivered.extend((number, record, _IN_RECORD) for number, record in history.deliverable)
+                history.deliverable.clear()
+            arguments = (read_input(spec, claim.input), step) if spec.takes_input else (step,)
         except CannotDecode as error:
             port.problem = error
             return self._decide()
@@ -180,25 +182,6 @@ class Execution:
 
     # -- workflow code runs ---------------------------------------------------------------------------------------
 
-    def _read_history(self) -> History:
-        claim = self._claim
-        try:
-            history = History.of(decode_record(data, claim.started_at_ms) for data in claim.records)
-        except Exception as error:
-            msg = f"the record of this run cannot be read: it is damaged, or of a later version ({error!r})"
-            raise CannotDecode(msg) from error
-        self._undelivered.extend((number, record, _IN_RECORD) for number, record in history.deliverable)
-        history.deliverable.clear()
-        return history
-
-    def _input(self) -> Any:
-        spec = self._definition.spec
-        try:
-            return spec.input.decode(self._claim.input)
-        except CannotDecode as error:
-            msg = f"the input of this run does not fit the type that workflow {spec} takes: {error}"
-            raise CannotDecode(msg) from error
-
     def _begin(self, arguments: tuple[Any, ...]) -> None:
         try:
             coroutine: Any = self._definition.fn(*arguments)
@@ -256,22 +239,12 @@ class Execution:
             return
         if value is _IN_RECORD:
             try:
-                value = self._value_of(record)
+                # Kinds match, since the history did.
+                value = read_result(cast("OpenStep", call), record) if isinstance(record, StepSucceeded) else None
             except CannotDecode as error:
                 port.problem = error
                 return
         self._loop.run(future.set_result, value)
-
-    def _value_of(self, record: StepSucceeded | TimerFired) -> Any:
-        if isinstance(record, TimerFired):
-            return None
-        call = self._port.calls[record.call.key]
-        assert isinstance(call, OpenStep)  # noqa: S101  # the history matched
-        try:
-            return call.payload.decode(record.payload)
-        except CannotDecode as error:
-            msg = f"the recorded result of step {record.call.key!r} does not fit its type any more: {error}"
-            raise CannotDecode(msg) from error
 
     def _end_replay(self) -> None:
         """From here on it is new. What the record holds was asked for by now, or the code has changed."""

@@ -263,7 +263,12 @@ class Worker:
 
     def report_broken(self, partition: int, count: int) -> None:
         """See `Taker`."""
-        _log.error("%d runs of partition %d could not be read; they are listed under `broken`", count, partition)
+        _log.error(
+            "%d runs of partition %d could not be read: what the server could not read is listed under `broken`, "
+            "what this version cannot read comes back when its lease ends",
+            count,
+            partition,
+        )
 
     def is_lease_stale(self, held: HeldRun, now_s: float) -> bool:
         """See `Host`."""
