@@ -48,7 +48,7 @@ _DICTS = frozenset({dict, OrderedDict, defaultdict, Counter})
 
 def detached_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Copies of a call's arguments."""
-    if not _CONSTANTS.issuperset(map(type, args)):
+    if args and not _CONSTANTS.issuperset(map(type, args)):
         args = tuple([_detached(value) for value in args])
     if kwargs:
         kwargs = {word: _detached(value) for word, value in kwargs.items()}

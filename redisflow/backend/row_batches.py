@@ -77,18 +77,20 @@ class RowAnswer:
     def set_result(self, value: Any) -> None:
         """It came."""
         self._value = value
-        self._tell()
+        self._is_done = True
+        if self._listener is not None:
+            self._tell()
 
     def set_exception(self, error: BaseException) -> None:
         """It will not come."""
         self._error = error
-        self._tell()
+        self._is_done = True
+        if self._listener is not None:
+            self._tell()
 
     def _tell(self) -> None:
-        self._is_done = True
         listener, self._listener = self._listener, None
-        if listener is None:
-            return
+        assert listener is not None  # noqa: S101  # whoever calls this has looked
         try:
             listener(self)
         except Exception as error:  # noqa: BLE001  # a defect; the other rows of the batch must hear their answers

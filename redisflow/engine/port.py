@@ -164,7 +164,7 @@ class Port:
                 "the run ended): a body speaks to its workflow by its return value alone"
             )
             raise NotAllowedInWorkflow(msg)
-        if self._is_shut():
+        if self.is_evicted or self.problem is not None:
             return self._refuse(name), None
         used = self._names.get(name, 0)
         self._names[name] = used + 1
@@ -197,7 +197,7 @@ class Port:
         future = self._begin(call)
         recorded = call.recorded
         call.attempt = 1
-        if self._is_shut():
+        if self.is_evicted or self.problem is not None:
             pass
         elif recorded is None:
             self._agenda.make_ready(call, self._ledger.count)
@@ -228,7 +228,7 @@ class Port:
         return future
 
     def _begin(self, call: OpenCall) -> CallFuture:
-        if self._is_shut():
+        if self.is_evicted or self.problem is not None:
             self._refuse(call.key)
         self.begun += 1
         call.future = future = CallFuture(loop=self._loop)

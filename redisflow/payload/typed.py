@@ -96,9 +96,10 @@ class PayloadType(Generic[T]):
 
     def record(self, value: object) -> tuple[bytes, T]:
         """Return the bytes to record, and the value that they decode to: what every pass sees, the first one too."""
-        if self._adapter is None or type(value) is self._exact:
+        kind = type(value)
+        if self._adapter is None or kind is self._exact:
             data = codec.encode(value)
-            return data, cast("T", value) if type(value) in _CONSTANTS else codec.decode(data)
+            return data, cast("T", value) if kind in _CONSTANTS else codec.decode(data)
         return self._record_by_annotation(value, self._adapter)
 
     def decode(self, data: bytes) -> T:

@@ -164,7 +164,7 @@ class Bodies:
         if body.in_thread:
             self._in_threads -= 1
         body.owner.body_gone(body)
-        while (following := self._next()) is not None:
+        while (self._queue or self._thread_queue) and (following := self._next()) is not None:
             self._start(following)
 
     def _next(self) -> Body | None:

@@ -238,21 +238,22 @@ class HeldRun:
 
     def _committed(self, answer: Answer[Verdict]) -> None:
         commit, self._in_flight = self._in_flight, None
-        if answer.cancelled():
+        try:
+            verdict = answer.result()
+        except asyncio.CancelledError:
             return
-        error = answer.exception()
+        except Exception as error:  # noqa: BLE001  # whatever it is, what is recorded is not known
+            if not self._dropped:
+                _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=self._fields())
+                self.drop()
+            return
         if self._dropped or commit is None:
             return
-        if error is not None:
-            _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=self._fields())
-            self.drop()
-            return
-        verdict = answer.result()
         if verdict is Verdict.OK and isinstance(commit.then, GoOn):
             self.renewed_s = self._renews_s or self.renewed_s
             if self.claim.crashes:
                 self._host.has_recorded(self)
-            self._tell(self._execution.committed, self.clock.now_ms())
+            self._tell(self._execution.committed, self.clock.at_ms(time.monotonic()))
             return
         self._log_end(commit, verdict)
         self._let_go()
