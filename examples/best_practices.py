@@ -56,9 +56,9 @@ async def summarize_text(text: str, step: Step) -> int:
 
 async def main() -> None:
     async with flow, flow.new_worker():
-        print(await (await pay.run(4200)).result(timeout="10s"), "| charged:", list(provider.values()))
+        print(await (await pay.run(4200)).result(timeout="1m"), "| charged:", list(provider.values()))
         handle = await summarize_text.run("1 2 -3 4")
-        print("sum:", await handle.result(timeout="10s"), "| steps:", [each.key for each in (await handle.get()).steps])
+        print("sum:", await handle.result(timeout="1m"), "| steps:", [each.key for each in (await handle.get()).steps])
 
 
 if __name__ == "__main__":

@@ -30,18 +30,20 @@ async def main() -> None:
     async with flow, flow.new_worker():
         # It must finish in an hour: a duration from now, or an aware datetime.
         done = await render_film.run(0.1, deadline_at=datetime.now(UTC) + timedelta(hours=1))
-        print("in time:", await done.result(timeout="10s"))
+        print("in time:", await done.result(timeout="1m"))
         late = await render_film.run(60, deadline_at="300ms")
         try:
-            await late.result(timeout="10s")
+            await late.result(timeout="1m")
         except DeadlineExceeded as exceeded:
             print("too late:", exceeded.failure.message)
 
-        # Not before half a second has passed.
-        delayed = await render_film.run(0.0, available_at="500ms")
-        run = await delayed.get()
+        # Not before tomorrow, and not before half a second has passed.
+        tomorrow = await render_film.run(0.0, available_at="24h")
+        run = await tomorrow.get()
         print("delayed:", run.status, run.waiting_for)
-        print("started later:", await delayed.result(timeout="10s"))
+        await tomorrow.cancel()
+        soon = await render_film.run(0.0, available_at="500ms")
+        print("started later:", await soon.result(timeout="1m"))
 
         # The same key gives the same run; with another input it is refused.
         key = f"film-{uuid.uuid4()}"
@@ -58,7 +60,7 @@ async def main() -> None:
         print("canceled:", await reminder.cancel(), "| again:", await reminder.cancel())
         print("too late to cancel:", await done.cancel())
         try:
-            await reminder.result(timeout="10s")
+            await reminder.result(timeout="1m")
         except WorkflowCanceled as canceled:
             print("the waiting caller learns it:", type(canceled).__name__)
 

@@ -1,7 +1,7 @@
 """The demo: an order whose worker is killed in the middle, on a real server with real processes.
 
-It starts an embedded Valkey with its data in `.redisflow/`, and two workers one after the other. Everything that is
-printed is read from the run itself or from the ledger that its steps write.
+It starts an embedded Valkey with its data in `.redisflow/` of the current folder, and two workers one after the other.
+Everything that is printed is read from the run itself or from the ledger that its steps write.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+FLOW = f"{Path(__file__).resolve().with_name('order.py')}:flow"
 HOME = Path(".redisflow/demo")
 LEDGER = HOME / "ledger.txt"
 LEASE = "3s"
-TIMEOUT_S = 50.0
+TIMEOUT_S = 90.0
 
 BOLD, DIM, RED, GREEN, YELLOW, PLAIN = (
     ("\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[33m", "\033[0m")
@@ -38,7 +39,7 @@ def worker(url: str, name: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process, as one would start it by hand."""
     with (HOME / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own command line
-            [sys.executable, "-m", "redisflow", "worker", "examples/order.py:flow", "--lease", LEASE],
+            [sys.executable, "-m", "redisflow", "worker", FLOW, "--lease", LEASE],
             env={**os.environ, "REDISFLOW_URL": url, "ORDER_LEDGER": str(LEDGER)},
             stdout=log,
             stderr=log,
@@ -99,7 +100,7 @@ async def story(url: str) -> None:
         with worker(url, "worker 2"):
             say(f"the run's lease ends within {LEASE}; then worker 2 takes over and replays what is recorded")
             await follow(handle.id, seen, until=None)
-            receipt = await handle.result(timeout="10s")
+            receipt = await handle.result(timeout="1m")
             run = await handle.get()
     say(f"order-1 {run.status}, after {run.claims} claims by two workers", GREEN + BOLD)
     say(f"receipt: {receipt.parcel}, {receipt.amount} paid with {receipt.payment_id}")
@@ -127,6 +128,8 @@ def main() -> None:
         os.environ["REDISFLOW_URL"] = server.url
         asyncio.run(story(server.url))
     shutil.rmtree(HOME, ignore_errors=True)
+    with contextlib.suppress(OSError):  # somebody else's data may be there, too
+        HOME.parent.rmdir()
 
 
 if __name__ == "__main__":

@@ -95,13 +95,13 @@ async def main() -> None:
             Customer(email="a@example.com", tier="premium"),
             Customer(email="b@example.com", tier="standard"),
         ):
-            print(f"{customer.tier}:", await (await welcome.run(customer)).result(timeout="10s"))
+            print(f"{customer.tier}:", await (await welcome.run(customer)).result(timeout="1m"))
         items = await pack_items.run(["cup", "pot", "tray"])
-        print("packed:", await items.result(timeout="10s"))
+        print("packed:", await items.result(timeout="1m"))
         print("steps:", [each.key for each in (await items.get()).steps])
         many = await pack_items.run([f"item {number}" for number in range(300)])
-        print("hundreds:", len(await many.result(timeout="30s")))
-        print("context:", await (await set_up_tenant.run("acme")).result(timeout="10s"))
+        print("hundreds:", len(await many.result(timeout="1m")))
+        print("context:", await (await set_up_tenant.run("acme")).result(timeout="1m"))
 
 
 if __name__ == "__main__":

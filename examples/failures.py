@@ -147,17 +147,17 @@ async def send_newsletter(addresses: list[str], step: Step) -> Report:
 
 async def main() -> None:
     async with flow, flow.new_worker():
-        print("converted:", await (await convert.run("USD")).result(timeout="10s"), "after", calls["rates"], "calls")
+        print("converted:", await (await convert.run("USD")).result(timeout="1m"), "after", calls["rates"], "calls")
         try:
-            await (await convert.run("DBL")).result(timeout="10s")
+            await (await convert.run("DBL")).result(timeout="1m")
         except WorkflowFailed as failed:
             print("not tried again:", failed.failure.message)
-        print("front page:", await (await front_page.run("ada")).result(timeout="10s"))
+        print("front page:", await (await front_page.run("ada")).result(timeout="1m"))
         try:
-            await (await create_machine.run("m1")).result(timeout="10s")
+            await (await create_machine.run("m1")).result(timeout="1m")
         except WorkflowFailed as failed:
             print("failed:", failed.failure.message, "| disks left:", len(disks))
-        report = await (await send_newsletter.run(["a@example.com", "nobody", "b@example.com"])).result(timeout="10s")
+        report = await (await send_newsletter.run(["a@example.com", "nobody", "b@example.com"])).result(timeout="1m")
         print(f"sent {len(report.sent)}, failed {report.failed}")
 
 

@@ -91,11 +91,11 @@ async def shrink_pictures(pictures: list[str], step: Step) -> list[str]:
 async def main() -> None:
     async with flow, flow.new_worker():
         dashboard = await build_dashboard.run("ada")
-        print(await dashboard.result(timeout="10s"))
+        print(await dashboard.result(timeout="1m"))
         trip = await book_trip.run(Booking(trip="Oslo", days=3))
-        print(await trip.result(timeout="10s"))
+        print(await trip.result(timeout="1m"))
         pictures = await shrink_pictures.run([f"{number}.png" for number in range(20)])
-        print(f"{len(await pictures.result(timeout='10s'))} pictures shrunk")
+        print(f"{len(await pictures.result(timeout='1m'))} pictures shrunk")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Export(BaseModel):
 
 
 async def write_file(export: Export) -> str:
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1.0)
     return f"{export.table}.csv ({export.rows} rows)"
 
 
@@ -42,7 +42,7 @@ async def wait_for_it() -> str:
     except ResultTimeout as not_yet:
         # The run goes on: waiting for a result is not what keeps it alive.
         print("not yet:", str(not_yet).replace(handle.id, "<id>"))
-    return await handle.result(timeout="10s")
+    return await handle.result(timeout="1m")
 
 
 # -- a web endpoint that returns the run's id, and one to poll --------------------------------------------------------

@@ -45,7 +45,7 @@ async def main() -> None:
     async with flow, flow.new_worker():
         handle = await buy.run("order-7")
         try:
-            await handle.result(timeout="10s")
+            await handle.result(timeout="1m")
         except WorkflowFailed as failed:
             print("failed:", failed.failure.message)
         for line in ledger.values():

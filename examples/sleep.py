@@ -22,10 +22,10 @@ async def build(seconds: float) -> str:
 
 
 @flow.define_workflow("trial")
-async def trial(_: str, step: Step) -> list[str]:
-    """A welcome now, a reminder later. Write "14d" where this says "200ms"."""
+async def trial(period: str, step: Step) -> list[str]:
+    """A welcome now, a reminder later."""
     first = await step.run("welcome", send, "a welcome")
-    await step.sleep("trial-period", "200ms")
+    await step.sleep("trial-period", period)
     return [first, await step.run("reminder", send, "a reminder")]
 
 
@@ -45,14 +45,17 @@ async def build_at_least(seconds: float, step: Step) -> str:
 
 async def main() -> None:
     async with flow, flow.new_worker():
-        slept = await trial.run("ada")
-        await asyncio.sleep(0.1)
-        run = await slept.get()
+        long = await trial.run("14d")
+        run = await long.get()
+        while run.status in {"pending", "running"}:
+            await asyncio.sleep(0.02)
+            run = await long.get()
         print("asleep:", run.status, run.waiting_for)
-        print("trial:", await slept.result(timeout="10s"))
+        await long.cancel()
+        print("trial:", await (await trial.run("200ms")).result(timeout="1m"))
         due = datetime.now(UTC) + timedelta(milliseconds=200)
-        print("launch:", await (await launch.run(due)).result(timeout="10s"), "| early:", datetime.now(UTC) < due)
-        print("beside a step:", await (await build_at_least.run(0.05)).result(timeout="10s"))
+        print("launch:", await (await launch.run(due)).result(timeout="1m"), "| early:", datetime.now(UTC) < due)
+        print("beside a step:", await (await build_at_least.run(0.05)).result(timeout="1m"))
 
 
 if __name__ == "__main__":

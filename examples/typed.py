@@ -89,10 +89,10 @@ ORDER = Order(id="order-1", user_id=7, items=[Item(sku="cup", price=Decimal("6.2
 
 async def main() -> None:
     async with flow, flow.new_worker():
-        invoice = await (await invoice_order.run(ORDER)).result(timeout="10s")
+        invoice = await (await invoice_order.run(ORDER)).result(timeout="1m")
         print(invoice)
         user = User(id=7, name="Ada", plan=Plan.PRO)
-        greeting = await (await flow.run_workflow(WELCOME, user)).result(timeout="10s")
+        greeting = await (await flow.run_workflow(WELCOME, user)).result(timeout="1m")
         print(greeting)
         try:
             await invoice_order.run({"id": "order-2"})  # type: ignore[arg-type]  # the checker knows it, too

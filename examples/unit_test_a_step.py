@@ -34,10 +34,10 @@ async def test_price_by_length() -> None:
 async def test_quote() -> None:
     """A test of the workflow: run it."""
     async with flow, flow.new_worker():
-        assert await (await quote.run("cup")).result(timeout="10s") == "cup: 3.00"  # noqa: S101  # a test
+        assert await (await quote.run("cup")).result(timeout="1m") == "cup: 3.00"  # noqa: S101  # a test
         failed = await quote.run("")
         with contextlib.suppress(WorkflowFailed):
-            await failed.result(timeout="10s")
+            await failed.result(timeout="1m")
         run = await failed.get()
         assert run.error is not None  # noqa: S101  # a test
         assert "an empty sku" in run.error.message  # noqa: S101  # a test

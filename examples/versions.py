@@ -52,11 +52,11 @@ async def main() -> None:
         other = await bill.run(100, version="v3")
         plain = await bill.run(100)
         async with flow.new_worker():
-            print("checkout v1:", await old.result(timeout="10s"))
-            print("checkout v2:", await new.result(timeout="10s"))
-            print("bill v1:", await exact.result(timeout="10s"))
-            print("bill v3:", await other.result(timeout="10s"))
-            print("bill:", await plain.result(timeout="10s"))
+            print("checkout v1:", await old.result(timeout="1m"))
+            print("checkout v2:", await new.result(timeout="1m"))
+            print("bill v1:", await exact.result(timeout="1m"))
+            print("bill v3:", await other.result(timeout="1m"))
+            print("bill:", await plain.result(timeout="1m"))
 
 
 if __name__ == "__main__":

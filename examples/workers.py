@@ -47,33 +47,41 @@ async def ask(text: str, step: Step) -> str:
     return await step.run("ask-database", ask_database, text, step)
 
 
-async def import_rows(count: int, step: Step) -> int:
-    for done in range(count):
-        step.heartbeat({"rows": done})
+looked = asyncio.Event()
+"""Somebody has looked at the import: for this example, that is long enough."""
+
+
+async def import_rows(most: int, step: Step) -> int:
+    """Say how far it is; who looks at the run sees it once the step has run for a second."""
+    rows = 0
+    while rows < most and not looked.is_set():
+        rows += 1
+        step.heartbeat({"rows": rows})
         await asyncio.sleep(0.05)
-    return count
+    return rows
 
 
 @flow.define_workflow("import", queue="batch")
-async def import_table(count: int, step: Step) -> int:
-    return await step.run("import-rows", import_rows, count, step)
+async def import_table(most: int, step: Step) -> int:
+    return await step.run("import-rows", import_rows, most, step)
 
 
 async def main() -> None:
     async with flow:
         async with flow.new_worker(queues=["database"]):
-            print(await (await ask.run("how many?")).result(timeout="10s"))
-            waiting = await import_table.run(40)
+            print(await (await ask.run("how many?")).result(timeout="1m"))
+            waiting = await import_table.run(1000)
             print("another queue:", (await waiting.get()).status)
         # Few long runs: hold few of them at once.
         async with flow.new_worker(queues=["batch"], concurrency=10):
-            while True:
-                seen = (await waiting.get()).step("import-rows")
+            while not (run := await waiting.get()).is_finished:
+                seen = run.step("import-rows")
                 if seen is not None and seen.progress is not None:
                     print("progress:", seen.status, sorted(seen.progress))
                     break
                 await asyncio.sleep(0.05)
-            print("imported:", await waiting.result(timeout="10s"))
+            looked.set()
+            print("imported:", await waiting.result(timeout="1m"), "rows")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from redisflow.errors import (
     StepTimeout,
     UnknownWorkflow,
     UnsuitableServer,
+    WorkerProcessFailed,
     WorkflowCanceled,
     WorkflowFailed,
 )
@@ -37,6 +38,7 @@ from redisflow.failure import Failure
 from redisflow.flow import RedisFlow
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.worker.processes import WorkerProcesses
 from redisflow.worker.worker import Worker
 
 __version__ = "0.1.0"
@@ -74,6 +76,8 @@ __all__ = [
     "UnknownWorkflow",
     "UnsuitableServer",
     "Worker",
+    "WorkerProcessFailed",
+    "WorkerProcesses",
     "Workflow",
     "WorkflowCanceled",
     "WorkflowFailed",

@@ -6,7 +6,7 @@ A message says what happened, to which run, and what to do next.
     ├── InvalidName                 a namespace, queue, workflow, version, step or run id
     ├── InvalidDuration             a duration or an instant
     ├── InvalidInput                an input that does not fit the workflow's type
-    ├── InvalidWorkflow             a workflow or step function that cannot be registered or called so
+    ├── InvalidWorkflow             a workflow, step or flow that cannot be registered, called or served so
     ├── UnknownWorkflow             no such workflow is declared here
     ├── CannotRecord                a value that could not be read back as what it is
     │   └── PayloadTooLarge
@@ -23,6 +23,7 @@ A message says what happened, to which run, and what to do next.
     │   └── DeadlineExceeded
     ├── WorkflowCanceled            result() of a run that was canceled
     ├── ResultTimeout               result(timeout=...) ran out; the run goes on
+    ├── WorkerProcessFailed         a worker process ended before it worked
     └── BackendError                Redis said no, or nothing
         ├── BackendUnavailable      not reachable, loading, fail-over: try again later
         ├── BackpressureError       out of memory: new work is refused, running work goes on
@@ -54,7 +55,7 @@ class InvalidInput(RedisflowError, ValueError):
 
 
 class InvalidWorkflow(RedisflowError, TypeError):
-    """A function that cannot serve as a workflow or step, or one that is registered twice."""
+    """A function that cannot serve as a workflow or step, one registered twice, a flow that cannot be served."""
 
 
 class UnknownWorkflow(RedisflowError, LookupError):
@@ -164,6 +165,17 @@ class WorkflowCanceled(RedisflowError):
 
 class ResultTimeout(RedisflowError, TimeoutError):
     """The time to wait for a result is over; the run itself goes on."""
+
+
+class WorkerProcessFailed(RedisflowError):
+    """One of several worker processes ended before it worked; it said why on its standard error."""
+
+    def __init__(self, pid: int, exit_code: int) -> None:
+        """`exit_code` is minus the signal where one ended it; `redisflow worker` ends with 3 where Redis is away."""
+        self.pid = pid
+        self.exit_code = exit_code
+        how = f"exit code {exit_code}" if exit_code >= 0 else f"signal {-exit_code}"
+        super().__init__(f"worker process {pid} ended with {how} before it worked: see what it wrote to stderr")
 
 
 class BackendError(RedisflowError):

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, cast, overload
 
 from redisflow.authoring.definition import (
     DEFAULT_QUEUE,
@@ -30,10 +30,15 @@ from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
 from redisflow.worker.options import WorkerOptions
+from redisflow.worker.processes import WorkerProcesses
+from redisflow.worker.target import Served, find_target
 from redisflow.worker.worker import Worker
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class DefineWorkflow(Protocol):
@@ -62,7 +67,7 @@ class RedisFlow:
         namespace: str = "default",
         partitions: int = 1,
         call_timeout: Duration = 10,
-        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+        lifespan: Lifespan | None = None,
     ) -> None:
         """Connect later."""
         self._url = url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0"
@@ -91,6 +96,11 @@ class RedisFlow:
     def namespace(self) -> str:
         """Its namespace."""
         return self._namespace
+
+    @property
+    def lifespan(self) -> Lifespan | None:
+        """What each of its workers opens first and closes last."""
+        return self._lifespan
 
     @property
     def backend(self) -> Backend:
@@ -275,29 +285,65 @@ class RedisFlow:
 
     # -- workers --------------------------------------------------------------------------------------------------
 
+    @overload
     def new_worker(
         self,
         *,
+        processes: Literal[1] = 1,
         concurrency: int = 100,
         queues: tuple[str, ...] | list[str] = (),
         max_bodies: int = 1000,
         lease: Duration = 30,
         grace: Duration = 25,
         crash_limit: int = 3,
-        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
-    ) -> Worker:
+        lifespan: Lifespan | None = None,
+    ) -> Worker: ...
+    @overload
+    def new_worker(
+        self,
+        *,
+        processes: int,
+        concurrency: int = 100,
+        queues: tuple[str, ...] | list[str] = (),
+        max_bodies: int = 1000,
+        lease: Duration = 30,
+        grace: Duration = 25,
+        crash_limit: int = 3,
+    ) -> Worker | WorkerProcesses: ...
+
+    def new_worker(
+        self, *, processes: int = 1, lifespan: Lifespan | None = None, **options: Any
+    ) -> Worker | WorkerProcesses:
         """A worker for the workflows that are registered here: `await flow.new_worker().run()`.
 
         See `WorkerOptions` for what each number means. Make it inside the event loop that runs it; it shares the
         connection of this object.
+
+        `processes` from 2 makes as many worker processes, each with these options. Each imports this object by the name
+        of its module, so both it and its workflows stand at the top level of modules, and a script that starts them
+        does so under `if __name__ == "__main__":`. InvalidWorkflow where it cannot be found, where it is `memory://`
+        (which processes do not share), or where a lifespan is given here and not to `RedisFlow(lifespan=...)`.
         """
-        options = WorkerOptions(
-            concurrency=concurrency,
-            queues=tuple(queues),
-            max_bodies=max_bodies,
-            lease=lease,
-            grace=grace,
-            crash_limit=crash_limit,
-            lifespan=lifespan or self._lifespan,
+        if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
+            msg = f"processes is a whole number from 1, not {processes!r}"
+            raise ValueError(msg)
+        options["queues"] = tuple(options.get("queues", ()))
+        if processes == 1:
+            return Worker(self.open, self._registry, WorkerOptions(**options, lifespan=lifespan or self._lifespan))
+        if lifespan is not None:
+            msg = (
+                "a lifespan cannot be handed to worker processes: give it to RedisFlow(lifespan=...), which they import"
+            )
+            raise InvalidWorkflow(msg)
+        if self._url.startswith("memory:"):
+            msg = f"{self!r} lives in this process alone: worker processes need a Redis of their own, redis://..."
+            raise InvalidWorkflow(msg)
+        target = find_target(self, self._registry, self.served())
+        return WorkerProcesses(target, WorkerOptions(**options), processes)
+
+    def served(self) -> Served:
+        """What its workers serve, in words that another process can compare with what it has."""
+        places = self._registry.served()
+        return Served(
+            flow=repr(self), workflows=tuple(f"{name}@{version}" if version else name for name, version in places)
         )
-        return Worker(self.open, self._registry, options)

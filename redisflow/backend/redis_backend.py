@@ -19,7 +19,14 @@ from redisflow.backend.listening import listen, watch
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import LARGE_BYTES, RowBatches
 from redisflow.backend.scripts import Clock, load_scripts
-from redisflow.backend.servers import MEMORY_PRODUCT, ServerReport, check_server, read_info, report_on
+from redisflow.backend.servers import (
+    MEMORY_PRODUCT,
+    ServerReport,
+    check_server,
+    load_or_explain,
+    read_info,
+    report_on,
+)
 from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (
@@ -124,7 +131,7 @@ class RedisBackend:
         transport = make_transport(self._target, stall_s=self._stall_s)
         patience = Patience(transport, self._timeout_s)
         try:
-            await patience.wait(transport.load(self._scripts))
+            await load_or_explain(transport, self._scripts, patience, self._prefix(0))
             partitions = await self._read_layout(transport, patience)
         except BaseException:
             await transport.close()

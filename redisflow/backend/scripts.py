@@ -169,4 +169,3 @@ def main(arguments: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for script in load_scripts(shebang=False):
         (folder / f"{script.name}.lua").write_text(script.text, encoding="utf-8")
-

@@ -6,10 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redisflow.errors import UnsuitableServer
+from redisflow.errors import BackendError, BackendUnavailable, UnsuitableServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from redisflow.backend.patience import Patience
+    from redisflow.backend.scripts import Scripts
+    from redisflow.backend.transport import Transport
 
 MEMORY_PRODUCT = "memory"
 # Script flags (allow-oom) and sharded subscriptions.
@@ -48,18 +52,23 @@ def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
     )
 
 
-def check_server(report: ServerReport) -> list[str]:
-    """What a worker should warn of. UnsuitableServer where it must not run at all."""
-    if report.product == MEMORY_PRODUCT:
-        return []
-    oldest = _OLDEST[report.product]
-    shown = ".".join(map(str, report.version))
-    if report.version < oldest:
+def refuse_if_too_old(report: ServerReport) -> None:
+    """UnsuitableServer where the server does not know all that the scripts need."""
+    if report.version < _OLDEST[report.product]:
+        shown = ".".join(map(str, report.version))
         msg = (
             f"{report.product} {shown} is too old: redisflow needs Redis 7.0 or Valkey 7.2, for scripts that may"
             " finish running work when memory is full"
         )
         raise UnsuitableServer(msg)
+
+
+def check_server(report: ServerReport) -> list[str]:
+    """What a worker should warn of. UnsuitableServer where it must not run at all."""
+    if report.product == MEMORY_PRODUCT:
+        return []
+    refuse_if_too_old(report)
+    shown = ".".join(map(str, report.version))
     if report.eviction_policy not in ("noeviction", ""):
         msg = (
             f"the server's eviction policy is {report.eviction_policy}: when memory is full it deletes runs. Set"
@@ -74,3 +83,20 @@ def check_server(report: ServerReport) -> list[str]:
     if not report.eviction_policy:
         warnings.append("the server does not tell its eviction policy: see to it that it is noeviction")
     return warnings
+
+
+async def load_or_explain(transport: Transport, scripts: Scripts, patience: Patience, prefix: str) -> None:
+    """Make the server know the scripts. UnsuitableServer where it is too old for them."""
+    try:
+        await patience.wait(transport.load(scripts))
+    except BackendUnavailable:
+        raise
+    except BackendError:
+        # A server that is too old refuses the first line of each script, in words that do not say so.
+        try:
+            info = await patience.give(transport.send(prefix, ("INFO",)))
+        except BackendError:  # not everybody may ask: then the server's words must do
+            info = None
+        if info is not None:
+            refuse_if_too_old(report_on(read_info(info), None))
+        raise

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import redisflow
-from redisflow.cli.supervise import supervise
-from redisflow.cli.target import BadTarget, load_flow
-from redisflow.errors import BackendUnavailable, RedisflowError
+from redisflow.cli.target import BadTarget, import_target, load_flow
+from redisflow.errors import BackendUnavailable, RedisflowError, WorkerProcessFailed
+from redisflow.flow import Lifespan, RedisFlow
 from redisflow.worker.options import WorkerOptions
+from redisflow.worker.process import run_worker_process
+from redisflow.worker.processes import WorkerProcesses
+from redisflow.worker.supervisor import Supervisor
+from redisflow.worker.target import Target
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -21,25 +28,42 @@ EXIT_UNREACHABLE = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(words)
+    read = make_parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.DEBUG if options.debug else logging.INFO,
+        level=logging.DEBUG if read.debug else logging.INFO,
         format="%(asctime)s %(levelname)-7s %(name)s  %(message)s",
         stream=sys.stderr,
     )
     try:
-        if options.processes > 1:
-            return supervise(words, options.processes)
-        return _work(options)
+        options = worker_options(read)
+        if read.processes > 1:
+            asyncio.run(_work_in_processes(read, options))
+        else:
+            _work(read, options)
     except BadTarget as error:
         return _fail(str(error), EXIT_USAGE)
+    except WorkerProcessFailed as error:
+        # The others would end alike, so its exit code is ours.
+        return _fail(str(error), error.exit_code if error.exit_code > 0 else EXIT_FAILED)
     except BackendUnavailable as error:
         return _fail(str(error), EXIT_UNREACHABLE)
     except (RedisflowError, ValueError) as error:
-        if options.debug:
+        if read.debug:
             raise
         return _fail(str(error), EXIT_FAILED)
+    return 0
+
+
+def worker_options(read: argparse.Namespace) -> WorkerOptions:
+    """What the words say of a worker; the flow has the lifespan."""
+    return WorkerOptions(
+        concurrency=read.concurrency,
+        queues=read.queues,
+        max_bodies=read.max_bodies,
+        lease=read.lease,
+        grace=read.grace,
+        crash_limit=read.crash_limit,
+    )
 
 
 def _fail(message: str, code: int) -> int:
@@ -47,23 +71,60 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _work(options: argparse.Namespace) -> int:
-    flow = load_flow(options.flow)
+async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -> None:
+    # The flow is not imported here: what imports it is what works.
+    target = Target(flow=read.flow, imports=read.imports, path=read.path)
+    await WorkerProcesses(target, options, read.processes, debug=read.debug).run()
+
+
+def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
+    WorkerProcesses.may_start = False
+    supervisor = None if read.supervisor is None else Supervisor(read.supervisor, options)
+    if supervisor is not None:
+        supervisor.follow()
+    # Where this interpreter finds something by itself, it is not found elsewhere.
+    sys.path[:0] = [folder for folder in read.path if folder not in sys.path]
+    flow = load_flow(read.flow)
+    for target in read.imports:
+        import_target(target)
 
     async def work() -> None:
         async with flow:
+            lifespan = None if supervisor is None else _reporting(flow, supervisor)
             await flow.new_worker(
                 concurrency=options.concurrency,
                 queues=options.queues,
+                max_bodies=options.max_bodies,
                 lease=options.lease,
                 grace=options.grace,
+                crash_limit=options.crash_limit,
+                lifespan=lifespan,
             ).run()
 
-    asyncio.run(work())
-    return 0
+    with _strict() if read.debug else contextlib.nullcontext():
+        run_worker_process(work())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _strict() -> contextlib.AbstractContextManager[None]:
+    from redisflow.testing import refuse_side_effects  # noqa: PLC0415  # its servers need POSIX, and a worker does not
+
+    return refuse_side_effects()
+
+
+def _reporting(flow: RedisFlow, supervisor: Supervisor) -> Lifespan:
+    """The flow's own lifespan: it is the last that a worker opens before it claims, so now it works."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan() -> AsyncGenerator[Any]:
+        async with flow.lifespan() if flow.lifespan is not None else contextlib.nullcontext() as resources:
+            supervisor.say(flow.served())
+            yield resources
+
+    return lifespan
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The words that there are."""
     defaults = WorkerOptions()
     parser = argparse.ArgumentParser(prog="redisflow", description="Durable workflows on Redis.")
     parser.add_argument("--version", action="version", version=f"redisflow {redisflow.__version__}")
@@ -76,20 +137,32 @@ def _parser() -> argparse.ArgumentParser:
             "the grace period; what is left is handed to other workers. A second signal hands everything back at once."
         ),
     )
-    worker.add_argument("flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow")
-    worker.add_argument("--concurrency", type=int, default=defaults.concurrency, help="runs held at once (%(default)s)")
-    worker.add_argument(
-        "--queues", type=_names, default=(), metavar="A,B", help="queues to serve (those of the workflows)"
+    add = worker.add_argument
+    add("flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow")
+    add("--import", dest="imports", type=_names, default=(), metavar="A,B", help="modules to import besides")
+    add("--path", type=_folders, default=(), metavar="DIR", help="folders to import from, besides the current one")
+    add("--concurrency", type=int, default=defaults.concurrency, help="runs held at once (%(default)s)")
+    add("--max-bodies", type=int, default=defaults.max_bodies, help="step bodies running at once (%(default)s)")
+    add("--queues", type=_names, default=(), metavar="A,B", help="queues to serve (those of the workflows)")
+    add("--lease", default=defaults.lease, type=_duration, help="e.g. 30s (%(default)s)")
+    add("--grace", default=defaults.grace, type=_duration, help="e.g. 25s (%(default)s)")
+    add("--crash-limit", type=int, default=defaults.crash_limit, help="crashes in a row that end a run (%(default)s)")
+    add("--processes", type=int, default=1, help="worker processes, each with these options (%(default)s)")
+    add(
+        "--debug",
+        action="store_true",
+        help="log each transition; refuse sockets, subprocesses and file writes in workflow code",
     )
-    worker.add_argument("--lease", default=defaults.lease, type=_duration, help="e.g. 30s (%(default)s)")
-    worker.add_argument("--grace", default=defaults.grace, type=_duration, help="e.g. 25s (%(default)s)")
-    worker.add_argument("--processes", type=int, default=1, help="worker processes (%(default)s)")
-    worker.add_argument("--debug", action="store_true", help="log each transition")
+    add("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: what --processes gives to each of them
     return parser
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
+
+
+def _folders(text: str) -> tuple[str, ...]:
+    return tuple(folder for folder in text.split(os.pathsep) if folder)
 
 
 def _duration(text: str) -> str | float:

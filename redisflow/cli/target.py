@@ -22,15 +22,20 @@ def load_flow(target: str) -> RedisFlow:
     if not where or not name:
         msg = f"{target!r} does not name a RedisFlow object: write module:name (e.g. shop.workflows:flow)"
         raise BadTarget(msg)
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    module = import_target(where)
     flow = getattr(module, name, None)
     if not isinstance(flow, RedisFlow):
         found = ", ".join(key for key, value in vars(module).items() if isinstance(value, RedisFlow)) or "none"
         msg = f"{where} has no RedisFlow object named {name!r} (found: {found})"
         raise BadTarget(msg)
     return flow
+
+
+def import_target(where: str) -> ModuleType:
+    """Import a module by its name, or a file by its path."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
 
 
 def _import_module(name: str) -> ModuleType:

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import inspect
 from collections import deque
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from types import CellType, CoroutineType
 from typing import Any, cast
 
@@ -54,4 +54,4 @@ class Unbegun:
 
 
 def _is_small_container(value: object) -> bool:
-    return isinstance(value, _CONTAINERS) and len(cast("Sized", value)) <= _MANY
+    return isinstance(value, _CONTAINERS) and len(cast("list[object]", value)) <= _MANY

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from redisflow import RedisFlow
-from tests.crash.audit import Raw, audit, raw_calls
+from tests.crash.audit import Raw, audit, leftovers, raw_calls
 from tests.crash.harness import Crew
+from tests.crash.processes import Processes
 
 
 @pytest.fixture
@@ -36,3 +38,15 @@ async def crew(flow: RedisFlow, valkey_url: str, namespace: str, raw: Raw) -> As
         await made.close()
     assert not made.journal.problems
     assert not audit(raw, namespace)
+
+
+@pytest.fixture
+def processes(valkey_url: str, namespace: str, tmp_path: Path, raw: Raw) -> Iterator[Processes]:
+    """Return none yet; those that a test hires end with it, and what they leave behind is audited."""
+    made = Processes(valkey_url, namespace, tmp_path)
+    try:
+        yield made
+    finally:
+        made.end()
+    assert not audit(raw, namespace)
+    assert not leftovers(raw, namespace)

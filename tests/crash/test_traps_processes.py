@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -18,78 +14,9 @@ import pytest
 from redisflow import RedisFlow, Step, WorkflowFailed, define_workflow_spec
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.server_process import find_binary
-from tests.crash.audit import Raw, audit, leftovers, raw_calls
+from tests.crash.audit import Raw, audit, raw_calls
 from tests.crash.harness import Crew
-
-ROOT = Path(__file__).parents[2]
-LEASE_S = 1.0
-WITHIN_S = 60.0  # processes start slowly where many tests run side by side
-
-
-@dataclass
-class Processes:
-    """Worker processes of this test, and what their bodies wrote."""
-
-    url: str
-    namespace: str
-    folder: Path
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def hire(self, count: int = 1) -> None:
-        environment = {
-            **os.environ,
-            "REDISFLOW_URL": self.url,
-            "TRAPS_NAMESPACE": self.namespace,
-            "TRAPS_LOG": str(self.folder / "bodies.log"),
-            "TRAPS_LEASE_S": str(LEASE_S),
-        }
-        command = [sys.executable, "-m", "redisflow", "worker", "tests.crash.process_workflows:flow"]
-        with (self.folder / "workers.log").open("ab") as log:
-            for _ in range(count):
-                arguments = [*command, "--lease", f"{LEASE_S}s"]
-                self.workers.append(subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log))
-
-    def lines(self) -> list[list[str]]:
-        """Event, run, step and process of each line."""
-        path = self.folder / "bodies.log"
-        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-
-    def starts(self, key: str) -> list[int]:
-        """The processes that started a step of this key, in order."""
-        return [int(pid) for event, _, name, pid in self.lines() if event == "start" and name == key]
-
-    def dead(self) -> int:
-        return sum(worker.poll() is not None for worker in self.workers)
-
-    def end(self) -> None:
-        for worker in self.workers:
-            worker.send_signal(signal.SIGTERM)
-            worker.send_signal(signal.SIGCONT)
-        for worker in self.workers:
-            try:
-                worker.wait(10)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait(10)
-
-
-@pytest.fixture
-def processes(valkey_url: str, namespace: str, tmp_path: Path, raw: Raw) -> Iterator[Processes]:
-    """Return none yet; those that a test hires end with it, and what they leave behind is audited."""
-    made = Processes(valkey_url, namespace, tmp_path)
-    try:
-        yield made
-    finally:
-        made.end()
-    assert not audit(raw, namespace)
-    assert not leftovers(raw, namespace)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline_s
-        await asyncio.sleep(0.01)
+from tests.crash.processes import WITHIN_S, Processes, until
 
 
 async def test_a_blocked_event_loop_loses_no_lease(flow: RedisFlow, processes: Processes) -> None:
@@ -127,19 +54,30 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_writes_nothing_when_it
     assert await again.result(timeout=WITHIN_S) == ["held on", "short", "short"]
 
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is enforced on Linux alone")
+
+
+@pytest.mark.parametrize(
+    ("how", "exit_code"),
+    [
+        ("poison", 137),
+        ("segfault", -signal.SIGSEGV),
+        pytest.param("out-of-memory", -signal.SIGSEGV, marks=needs_proc),
+    ],
+)
 async def test_a_body_that_kills_its_process_kills_three_and_its_neighbours_finish(
-    flow: RedisFlow, processes: Processes
+    flow: RedisFlow, processes: Processes, how: str, exit_code: int
 ) -> None:
     processes.hire(5)
     neighbours = [await flow.run_workflow(define_workflow_spec("neighbour", output=int)) for _ in range(6)]
     await until(lambda: processes.starts("turn"))
-    poison = await flow.run_workflow(define_workflow_spec("poison"))
+    poison = await flow.run_workflow(define_workflow_spec(how))
     with pytest.raises(WorkflowFailed) as failed:
         await poison.result(timeout=WITHIN_S)
     assert failed.value.failure.error_type == "Poisoned"
     for neighbour in neighbours:
         assert await neighbour.result(timeout=WITHIN_S) == 50
-    assert processes.dead() == 3
+    assert [worker.returncode for worker in processes.workers if worker.poll() is not None] == [exit_code] * 3
     assert len(processes.starts("kill")) == 3
 
 

@@ -1,12 +1,20 @@
-"""What each story starts with: a flow in a fresh namespace, on a server of each kind in turn."""
+"""What each story starts with: a flow in a fresh namespace, on a server of each kind in turn, and no side effects."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from redisflow import RedisFlow
+from redisflow.testing import refuse_side_effects
+
+
+@pytest.fixture(autouse=True)
+def _no_side_effects() -> Iterator[None]:
+    """Workflow code that does what only a step may do fails its story."""
+    with refuse_side_effects():
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from pathlib import Path
 
 from redisflow import RedisFlow, Step
@@ -62,3 +63,19 @@ async def crash() -> None:
 @flow.define_workflow("crash")
 async def crashing(step: Step) -> None:
     await step.run("crash", crash)
+
+
+def hang() -> None:
+    """A thread that nothing can end."""
+    note("hang")
+    threading.Event().wait()
+
+
+@flow.define_workflow("hang")
+async def hanging(step: Step) -> None:
+    await step.run("hang", hang)
+
+
+@flow.define_workflow("careless")
+async def careless(step: Step) -> None:
+    note("a file is written in workflow code")

@@ -13,9 +13,9 @@ from tests.stories.world import adopt, until
 async def test_an_idempotent_step_shows_the_outside_world_the_same_key_on_every_attempt(flow):
     best_practices.provider.clear()
     workflow = adopt(flow, best_practices.pay)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await workflow.run(4200)
-        assert await handle.result(timeout="5s") == "paid"
+        assert await handle.result(timeout="1m") == "paid"
     assert (await handle.get()).steps[0].attempt == 2
     assert list(best_practices.provider.values()) == [4200]
 
@@ -28,8 +28,8 @@ async def test_idempotency_keys_differ_between_steps_and_between_runs(flow):
     async def keys(step: Step) -> list[str]:
         return [await step.run("key", key, step), await step.run("key", key, step)]
 
-    async with flow.new_worker(lease="2s"):
-        seen = [*await (await keys.run()).result(timeout="5s"), *await (await keys.run()).result(timeout="5s")]
+    async with flow.new_worker(lease="30s"):
+        seen = [*await (await keys.run()).result(timeout="1m"), *await (await keys.run()).result(timeout="1m")]
     assert len(set(seen)) == 4
 
 
@@ -44,7 +44,7 @@ async def test_clock_made_step_names_are_drift_which_suspends_the_run(flow):
         await step.sleep("nap", "10ms")
         return "never"
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await clock_made.run()
         run = await until(flow, handle.id, lambda run: run.waiting_for == "suspended")
     assert run.status == "waiting"
@@ -72,12 +72,12 @@ async def test_state_outside_of_steps_is_drift_and_a_fixed_deploy_goes_on(flow):
         await step.sleep("nap", "10ms")
         return [first, await step.run("last", body, "last")]
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await outside_state.run()
         await until(flow, handle.id, lambda run: run.waiting_for == "suspended")
     fixed = True
-    async with flow.new_worker(lease="2s"):
-        assert await handle.result(timeout="5s") == ["first", "last"]
+    async with flow.new_worker(lease="30s"):
+        assert await handle.result(timeout="1m") == ["first", "last"]
     assert bodies == ["first", "last"]
 
 
@@ -91,6 +91,6 @@ async def test_now_uuid_and_random_are_the_same_on_every_pass(flow):
             await step.sleep("nap", "5ms")
         return len(passes)
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await same.run()).result(timeout="5s") == 4
+    async with flow.new_worker(lease="30s"):
+        assert await (await same.run()).result(timeout="1m") == 4
     assert len(set(passes)) == 1

@@ -7,36 +7,44 @@ from datetime import UTC, datetime, timedelta
 
 from examples import sleep
 from redisflow import Step
-from tests.stories.world import adopt, until
-
-PUNCTUAL = timedelta(milliseconds=500)
-"""Milliseconds, as a rule; a busy test machine is given more."""
+from tests.stories.world import PUNCTUAL, adopt, at_best, until
 
 
 async def test_a_sleep_takes_as_long_as_it_says(flow):
     workflow = adopt(flow, sleep.trial)
-    async with flow.new_worker(lease="2s"):
-        handle = await workflow.run("ada")
-        run = await until(flow, handle.id, lambda run: run.waiting_for == "timer")
+
+    async def slept():
+        handle = await workflow.run("200ms")
+        assert await handle.result(timeout="1m") == ["sent a welcome", "sent a reminder"]
+        run = await handle.get()
+        period = run.step("trial-period")
+        assert run.step("reminder").started_at >= period.next_attempt_at, "never early"
+        return period.finished_at - period.started_at
+
+    async with flow.new_worker(lease="30s"):
+        long = await workflow.run("14d")
+        run = await until(flow, long.id, lambda run: run.waiting_for == "timer")
         assert run.status == "waiting"
         assert (run.step("trial-period").kind, run.step("trial-period").status) == ("sleep", "waiting")
-        assert await handle.result(timeout="5s") == ["sent a welcome", "sent a reminder"]
-    run = await handle.get()
-    slept = run.step("trial-period")
-    assert timedelta(milliseconds=200) <= slept.finished_at - slept.started_at < timedelta(milliseconds=200) + PUNCTUAL
-    assert run.step("reminder").started_at >= slept.next_attempt_at, "never early"
+        asked = timedelta(milliseconds=200)
+        assert asked <= await at_best(slept, asked + PUNCTUAL) < asked + PUNCTUAL
 
 
 async def test_sleep_until_an_instant(flow):
     workflow = adopt(flow, sleep.launch)
-    async with flow.new_worker(lease="2s"):
-        handle = await workflow.run(datetime.now(UTC) + timedelta(milliseconds=200))
-        assert await handle.result(timeout="5s") == "sent the announcement"
+
+    async def lateness():
+        asked = datetime.now(UTC) + timedelta(milliseconds=200)
+        handle = await workflow.run(asked)
+        assert await handle.result(timeout="1m") == "sent the announcement"
+        announced_at = (await handle.get()).step("announce").started_at
+        assert announced_at >= asked, "never early"
+        return announced_at - asked
+
+    async with flow.new_worker(lease="30s"):
         past = await workflow.run(datetime(2020, 1, 1, tzinfo=UTC))
-        assert await past.result(timeout="5s") == "sent the announcement"
-    run = await handle.get()
-    asked = datetime.fromisoformat(str(run.input)) if isinstance(run.input, str) else run.input
-    assert timedelta() <= run.step("announce").started_at - asked < PUNCTUAL
+        assert await past.result(timeout="1m") == "sent the announcement"
+        assert await at_best(lateness, PUNCTUAL) < PUNCTUAL
 
 
 async def test_a_sleep_beside_a_running_sibling(flow):
@@ -59,9 +67,9 @@ async def test_a_sleep_beside_a_running_sibling(flow):
 
         await asyncio.gather(step.run("wait", wait), nap())
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await siblings.run()
-        await handle.result(timeout="5s")
+        await handle.result(timeout="1m")
     assert order == ["after the sleep", "body"]
     assert (await handle.get()).claims == 1, "the holder kept the run, and woke the sleep itself"
 
@@ -76,20 +84,20 @@ async def test_a_sleeping_run_holds_no_place_in_a_worker(flow):
     async def awake(step: Step) -> str:
         return "done"
 
-    async with flow.new_worker(lease="2s", concurrency=1):
+    async with flow.new_worker(lease="30s", concurrency=1):
         sleeping = await sleepy.run_many([None] * 5)
-        assert await (await awake.run()).result(timeout="5s") == "done"
+        assert await (await awake.run()).result(timeout="1m") == "done"
         for handle in sleeping:
             await until(flow, handle.id, lambda run: run.waiting_for == "timer")
 
 
 async def test_a_sleep_keeps_its_due_time_over_workers(flow):
     workflow = adopt(flow, sleep.trial)
-    async with flow.new_worker(lease="2s"):
-        handle = await workflow.run("ada")
+    async with flow.new_worker(lease="30s"):
+        handle = await workflow.run("2s")
         before = await until(flow, handle.id, lambda run: run.waiting_for == "timer")
-    async with flow.new_worker(lease="2s"):
-        await handle.result(timeout="5s")
+    async with flow.new_worker(lease="30s"):
+        await handle.result(timeout="1m")
     after = await handle.get()
     assert after.step("trial-period").next_attempt_at == before.step("trial-period").next_attempt_at
 
@@ -102,7 +110,7 @@ async def test_many_sleeps_of_one_run(flow):
             await step.sleep("short", "1ms")
         return 55
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await naps.run()
-        assert await handle.result(timeout="10s") == 55
+        assert await handle.result(timeout="1m") == 55
     assert len((await handle.get()).steps) == 55

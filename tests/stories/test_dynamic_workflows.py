@@ -11,28 +11,28 @@ from tests.stories.world import adopt
 
 async def test_premium_or_standard_email(flow):
     workflow = adopt(flow, dynamic.welcome)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         premium = await workflow.run(dynamic.Customer(email="a@example.com", tier="premium"))
         standard = await workflow.run(dynamic.Customer(email="b@example.com", tier="standard"))
-        assert await premium.result(timeout="5s") == ["premium", "call with a@example.com"]
-        assert await standard.result(timeout="5s") == ["standard"]
+        assert await premium.result(timeout="1m") == ["premium", "call with a@example.com"]
+        assert await standard.result(timeout="1m") == ["standard"]
     assert [each.key for each in (await premium.get()).steps] == ["send-premium-email", "book-call"]
     assert [each.key for each in (await standard.get()).steps] == ["send-standard-email"]
 
 
 async def test_a_loop_over_the_inputs_items(flow):
     workflow = adopt(flow, dynamic.pack_items)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await workflow.run(["cup", "pot", "tray"])
-        assert await handle.result(timeout="5s") == ["packed cup", "packed pot", "packed tray"]
-        assert await (await workflow.run([])).result(timeout="5s") == []
+        assert await handle.result(timeout="1m") == ["packed cup", "packed pot", "packed tray"]
+        assert await (await workflow.run([])).result(timeout="1m") == []
     assert [each.key for each in (await handle.get()).steps] == ["pack", "pack#1", "pack#2"]
 
 
 async def test_a_context_is_shared_between_steps(flow):
     workflow = adopt(flow, dynamic.set_up_tenant)
-    async with flow.new_worker(lease="2s"):
-        context = await (await workflow.run("acme")).result(timeout="5s")
+    async with flow.new_worker(lease="30s"):
+        context = await (await workflow.run("acme")).result(timeout="1m")
     assert context == dynamic.Context(
         tenant="acme", region="eu-acme", log=["bucket in eu-acme", "account for acme in eu-acme"]
     )
@@ -40,9 +40,9 @@ async def test_a_context_is_shared_between_steps(flow):
 
 async def test_hundreds_of_steps_one_after_another(flow):
     workflow = adopt(flow, dynamic.pack_items)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await workflow.run([str(number) for number in range(300)])
-        assert await handle.result(timeout="20s") == [f"packed {number}" for number in range(300)]
+        assert await handle.result(timeout="1m") == [f"packed {number}" for number in range(300)]
     run = await handle.get()
     assert len(run.steps) == 300
     assert run.claims == 1
@@ -62,8 +62,8 @@ async def test_hundreds_of_steps_at_once_replayed_in_the_middle(flow):
         second = await step.map("square-again", square, first, limit=20)
         return sum(second)
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await wide.run(300)).result(timeout="20s") == sum(number**4 for number in range(300))
+    async with flow.new_worker(lease="30s"):
+        assert await (await wide.run(300)).result(timeout="1m") == sum(number**4 for number in range(300))
     assert len(bodies) == 600
 
 
@@ -80,13 +80,13 @@ async def test_a_loop_that_ends_when_a_step_says_so(flow):
             found += items
         return found
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await pages.run()).result(timeout="5s") == list(range(8))
+    async with flow.new_worker(lease="30s"):
+        assert await (await pages.run()).result(timeout="1m") == list(range(8))
 
 
 async def test_one_step_instead_of_three(flow):
     workflow = adopt(flow, best_practices.summarize_text)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await workflow.run("1 2 -3 4")
-        assert await handle.result(timeout="5s") == 7
+        assert await handle.result(timeout="1m") == 7
     assert [each.key for each in (await handle.get()).steps] == ["summarize"]

@@ -83,7 +83,7 @@ PRINTED = {
         r"pool closed after 1 queries",
         r"pool opened",
         r"progress: running \['rows'\]",
-        r"imported: 40",
+        r"imported: \d+ rows",
         r"pool closed after 0 queries",
     ],
     "best_practices": [
@@ -112,7 +112,7 @@ def test_the_example_prints_what_it_promises(example: str, server_url: str):
         env={**os.environ, "REDISFLOW_URL": server_url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -17,14 +18,14 @@ from redisflow import (
     WorkflowFailed,
     define_workflow_spec,
 )
-from tests.stories.world import adopt, until
+from tests.stories.world import PUNCTUAL, WITHIN_S, adopt, at_best, until
 
 
 async def test_wait_for_the_result(flow):
     workflow = adopt(flow, results.export_table)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await workflow.run(results.Export(table="orders", rows=10))
-        assert await handle.result(timeout="5s") == "orders.csv (10 rows)"
+        assert await handle.result(timeout="1m") == "orders.csv (10 rows)"
         assert await handle.result() == "orders.csv (10 rows)", "as often as one likes"
         assert handle.workflow_run.id == handle.id
 
@@ -37,14 +38,20 @@ async def test_a_result_arrives_when_the_run_ends_and_not_at_the_next_poll(flow)
         return bool(await step.run("gate", gate.wait))
 
     loop = asyncio.get_running_loop()
-    async with flow.new_worker(lease="2s"):
+
+    async def delay() -> timedelta:
+        gate.clear()
         handle = await gated.run()
-        waiting = [asyncio.create_task(handle.result(timeout="10s")) for _ in range(20)]
+        waiting = [asyncio.create_task(handle.result(timeout="1m")) for _ in range(20)]
         await until(flow, handle.id, lambda run: run.status == "running")
         gate.set()
         began_s = loop.time()
         assert await asyncio.gather(*waiting) == [True] * 20
-        assert loop.time() - began_s < 1.0
+        return timedelta(seconds=loop.time() - began_s)
+
+    # Nobody looks more often than every 5 s.
+    async with flow.new_worker(lease="30s"):
+        assert await at_best(delay, PUNCTUAL) < PUNCTUAL
 
 
 async def test_waiting_too_long_leaves_the_run_alone(flow):
@@ -58,8 +65,8 @@ async def test_waiting_too_long_leaves_the_run_alone(flow):
     waiting = asyncio.create_task(handle.result())
     await asyncio.sleep(0)
     waiting.cancel()
-    async with flow.new_worker(lease="2s"):
-        assert await handle.result(timeout="5s") == "done"
+    async with flow.new_worker(lease="30s"):
+        assert await handle.result(timeout="1m") == "done"
 
 
 async def test_fire_and_forget(flow):
@@ -72,9 +79,9 @@ async def test_fire_and_forget(flow):
     async def forgotten(step: Step) -> None:
         await step.run("work", work)
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         await forgotten.run()
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), WITHIN_S)
 
 
 async def test_start_from_a_web_endpoint_that_returns_the_run_id_and_poll_for_the_status(flow, monkeypatch):
@@ -86,7 +93,7 @@ async def test_start_from_a_web_endpoint_that_returns_the_run_id_and_poll_for_th
         assert (status, list(answer)) == (202, ["run_id"])
         path = f"/exports/{answer['run_id']}"
         assert await results.request(port, "GET", path) == (200, {"status": "pending", "file": None})
-        async with flow.new_worker(lease="2s"):
+        async with flow.new_worker(lease="30s"):
             await results.poll(lambda: flow.get_run(answer["run_id"]))
         assert await results.request(port, "GET", path) == (200, {"status": "succeeded", "file": "t.csv (1 rows)"})
 
@@ -95,8 +102,7 @@ async def test_poll_for_the_status(flow):
     workflow = adopt(flow, results.export_table)
     handle = await workflow.run(results.Export(table="t", rows=1))
     assert (await flow.get_run(handle.id)).status == "pending"
-    async with flow.new_worker(lease="2s"):
-        await until(flow, handle.id, lambda run: run.status == "running")
+    async with flow.new_worker(lease="30s"):
         run = await until(flow, handle.id, lambda run: run.is_finished)
     assert (run.status, run.output, run.error) == ("succeeded", "t.csv (1 rows)", None)
     assert await flow.backend.get_workflow_run(handle.id) == run
@@ -105,10 +111,10 @@ async def test_poll_for_the_status(flow):
 async def test_a_result_is_typed_wherever_its_handle_was_made(flow):
     workflow = adopt(flow, results.export_table)
     spec = define_workflow_spec("export-table", input=results.Export, output=str)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         started = await workflow.run(results.Export(table="t", rows=1))
         handle = await flow.get_handle(started.id, spec)
-        assert await handle.result(timeout="5s") == "t.csv (1 rows)"
+        assert await handle.result(timeout="1m") == "t.csv (1 rows)"
 
 
 async def test_a_failed_and_a_canceled_run_raise_what_they_are(flow):
@@ -116,17 +122,17 @@ async def test_a_failed_and_a_canceled_run_raise_what_they_are(flow):
     async def fails(step: Step) -> None:
         raise ValueError("no good")
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await fails.run()
         with pytest.raises(WorkflowFailed, match="ValueError: no good") as failed:
-            await handle.result(timeout="5s")
+            await handle.result(timeout="1m")
         assert failed.value.run_id == handle.id
         assert "in fails" in failed.value.failure.traceback
 
         canceled = await fails.run(available_at="1h")
         await canceled.cancel()
         with pytest.raises(WorkflowCanceled):
-            await canceled.result(timeout="5s")
+            await canceled.result(timeout="1m")
 
 
 async def test_a_run_that_is_not_stored_is_not_found(flow):
@@ -140,7 +146,7 @@ async def test_a_run_that_is_not_stored_is_not_found(flow):
     with pytest.raises(RunNotFound):
         await flow.cancel_workflow_run(missing)
     with pytest.raises(RunNotFound):
-        await (await flow.get_handle(missing, workflow)).result(timeout="1s")
+        await (await flow.get_handle(missing, workflow)).result(timeout="1m")
     assert await flow.backend.get_workflow_run(missing) is None
 
 
@@ -157,8 +163,8 @@ async def test_many_runs_are_started_at_once(flow):
 
     with pytest.raises(InvalidInput):
         await doubling.run_many([1, 2, "three"])
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handles = await doubling.run_many(range(200))
-        values = await asyncio.gather(*(handle.result(timeout="20s") for handle in handles))
+        values = await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
     assert values == [2 * number for number in range(200)]
     assert len(bodies) == 200, "a bad input stored none of its batch"

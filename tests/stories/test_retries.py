@@ -24,13 +24,13 @@ from tests.stories.world import QUICK, adopt, until
 
 async def test_a_resilient_api_call(flow):
     workflow = adopt(flow, failures.convert)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await workflow.run("USD")
-        assert await handle.result(timeout="5s") == 125.0
+        assert await handle.result(timeout="1m") == 125.0
         run = await handle.get()
         assert run.steps[0].attempt == 3
         with pytest.raises(WorkflowFailed, match="no such currency"):
-            await (await workflow.run("DBL")).result(timeout="5s")
+            await (await workflow.run("DBL")).result(timeout="1m")
 
 
 async def test_completed_steps_answer_from_the_record_while_a_later_one_is_retried(flow):
@@ -51,8 +51,8 @@ async def test_completed_steps_answer_from_the_record_while_a_later_one_is_retri
         first = await step.run("steady", steady)
         return first + await step.run(StepOptions("flaky", retry=QUICK), flaky, step)
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await again.run()).result(timeout="5s") == "steadyflaky"
+    async with flow.new_worker(lease="30s"):
+        assert await (await again.run()).result(timeout="1m") == "steadyflaky"
     assert bodies == ["steady", "flaky 1", "flaky 2", "flaky 3"]
 
 
@@ -67,10 +67,10 @@ async def test_another_worker_continues_a_retry_and_its_next_time_is_visible(flo
 
     @flow.define_workflow("handed-over")
     async def handed_over(step: Step) -> str:
-        options = StepOptions("flaky", retry=RetryPolicy(initial_interval="300ms", jitter=0))
+        options = StepOptions("flaky", retry=RetryPolicy(initial_interval="2s", jitter=0))
         return await step.run(options, flaky, step)
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await handed_over.run()
         run = await until(flow, handle.id, lambda run: run.waiting_for == "retry")
     step = run.steps[0]
@@ -78,10 +78,10 @@ async def test_another_worker_continues_a_retry_and_its_next_time_is_visible(flo
     assert step.error is not None
     assert (step.error.error_type, step.error.message) == ("ConnectionError", "no route")
     assert step.next_attempt_at is not None
-    assert timedelta(milliseconds=250) <= step.next_attempt_at - run.started_at <= timedelta(milliseconds=800)
+    assert step.next_attempt_at - run.started_at >= timedelta(seconds=2)
 
-    async with flow.new_worker(lease="2s"):
-        assert await handle.result(timeout="5s") == "ok"
+    async with flow.new_worker(lease="30s"):
+        assert await handle.result(timeout="1m") == "ok"
     done = (await handle.get()).steps[0]
     assert attempts == [1, 2]
     assert done.started_at >= step.next_attempt_at, "never early"
@@ -102,8 +102,8 @@ async def test_when_the_policy_is_spent_the_error_is_raised_as_data(flow):
             return [error.step, error.attempts, error.error_type, error.message, error.__cause__, error.traceback]
         return []
 
-    async with flow.new_worker(lease="2s"):
-        step, attempts_said, error_type, message, cause, trace = await (await spent.run()).result(timeout="5s")
+    async with flow.new_worker(lease="30s"):
+        step, attempts_said, error_type, message, cause, trace = await (await spent.run()).result(timeout="1m")
     assert attempts == [1, 2, 3, 4]
     assert (step, attempts_said, error_type, message, cause) == ("broken", 4, "ValueError", "attempt 4", None)
     assert "in broken" in str(trace)
@@ -117,10 +117,10 @@ async def test_a_failed_step_that_nobody_catches_fails_the_run(flow):
     async def uncaught(step: Step) -> None:
         await step.run("broken", broken)
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await uncaught.run()
         with pytest.raises(WorkflowFailed) as failed:
-            await handle.result(timeout="5s")
+            await handle.result(timeout="1m")
     assert failed.value.failure.error_type == "redisflow.errors.StepError"
     assert "broken for good" in failed.value.failure.message
     run = await handle.get()
@@ -138,9 +138,9 @@ async def test_errors_may_be_declared_as_final(flow):
     async def final(step: Step) -> None:
         await step.run(StepOptions("broken", retry=RetryPolicy(non_retryable=(LookupError,))), broken)
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         with pytest.raises(WorkflowFailed, match="no such user"):
-            await (await final.run()).result(timeout="5s")
+            await (await final.run()).result(timeout="1m")
     assert attempts == [1]
 
 
@@ -155,11 +155,11 @@ async def test_a_step_chooses_with_retry_after_when_it_is_tried_again(flow):
 
     @flow.define_workflow("retry-after")
     async def retry_after(step: Step) -> str:
-        return await step.run("limited", limited, step)
+        return await step.run(StepOptions("limited", retry=RetryPolicy(initial_interval="90s")), limited, step)
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await retry_after.run()).result(timeout="5s") == "ok"
-    assert 0.2 <= began[1] - began[0] < 0.9
+    async with flow.new_worker(lease="30s"):
+        assert await (await retry_after.run()).result(timeout="1m") == "ok", "and not in 90 s, as its policy says"
+    assert began[1] - began[0] >= 0.2
 
 
 async def test_jitter_spreads_retries(valkey_flow):
@@ -170,7 +170,7 @@ async def test_jitter_spreads_retries(valkey_flow):
     async def jitter(step: Step) -> None:
         await step.run(StepOptions("broken", retry=RetryPolicy(initial_interval="10s", jitter=0.5)), broken)
 
-    async with valkey_flow.new_worker(lease="2s"):
+    async with valkey_flow.new_worker(lease="30s"):
         handles = await jitter.run_many([None] * 20)
         runs = [await until(valkey_flow, handle.id, lambda run: run.waiting_for == "retry") for handle in handles]
     waits_s = [(run.steps[0].next_attempt_at - run.steps[0].started_at).total_seconds() for run in runs]
@@ -194,8 +194,8 @@ async def test_an_async_step_that_takes_too_long_is_cancelled_and_tried_again(fl
     async def slow_workflow(step: Step) -> str:
         return await step.run(StepOptions("slow", retry=QUICK, timeout="50ms"), slow, step)
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await slow_workflow.run()).result(timeout="5s") == "ok"
+    async with flow.new_worker(lease="30s"):
+        assert await (await slow_workflow.run()).result(timeout="1m") == "ok"
     assert events == ["cancelled"]
 
 
@@ -207,17 +207,17 @@ async def test_a_sync_step_that_takes_too_long_is_tried_again_when_it_has_ended(
         running.append(1)
         most.append(len(running))
         if step.attempt == 1:
-            time.sleep(0.3)
+            time.sleep(1.0)
         running.pop()
         return "ok"
 
     @flow.define_workflow("slow-sync")
     async def slow_workflow(step: Step) -> str:
-        return await step.run(StepOptions("slow", retry=QUICK, timeout="50ms"), slow, step)
+        return await step.run(StepOptions("slow", retry=QUICK, timeout="500ms"), slow, step)
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await slow_workflow.run()
-        assert await handle.result(timeout="5s") == "ok"
+        assert await handle.result(timeout="1m") == "ok"
     assert most == [1, 1], "a thread cannot be stopped, so its retry waits for it"
 
 
@@ -231,8 +231,8 @@ async def test_a_step_whose_last_attempt_took_too_long_raises_step_timeout(flow)
             return error.message
         return ""
 
-    async with flow.new_worker(lease="2s"):
-        assert "longer than its timeout of 50ms" in await (await too_slow.run()).result(timeout="5s")
+    async with flow.new_worker(lease="30s"):
+        assert "longer than its timeout of 50ms" in await (await too_slow.run()).result(timeout="1m")
 
 
 async def test_a_workflow_has_no_retry_policy_unless_it_is_given_one(flow):
@@ -243,9 +243,9 @@ async def test_a_workflow_has_no_retry_policy_unless_it_is_given_one(flow):
         passes.append(step.info.attempt)
         raise ConnectionError("from workflow code")
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         with pytest.raises(WorkflowFailed, match="from workflow code"):
-            await (await once.run()).result(timeout="5s")
+            await (await once.run()).result(timeout="1m")
     assert passes == [1]
 
 
@@ -268,9 +268,9 @@ async def test_with_a_policy_of_its_own_a_workflow_is_tried_again_and_keeps_what
         outcome = await step.run("failing", failing, step.info.attempt, step)
         return [outcome, step.info.attempt]
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await whole.run()
-        assert await handle.result(timeout="5s") == ["ok", 2]
+        assert await handle.result(timeout="1m") == ["ok", 2]
     assert bodies[0] == "before"
     assert bodies.count("before") == 1
     assert bodies[1] != bodies[2], "the second workflow attempt asks the outside world anew"
@@ -287,9 +287,9 @@ async def test_a_workflow_stops_its_own_retries_with_non_retryable_error(flow):
             raise NonRetryableError("enough")
         raise ConnectionError
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         with pytest.raises(WorkflowFailed, match="enough"):
-            await (await stop.run()).result(timeout="5s")
+            await (await stop.run()).result(timeout="1m")
     assert passes == [1, 2]
 
 
@@ -309,11 +309,11 @@ async def test_a_sleep_and_a_lost_worker_spend_no_attempt(flow):
         await step.sleep("nap", "20ms")
         return await step.run("attempt", attempt, step)
 
-    worker = flow.new_worker(lease="2s", grace=0)
+    worker = flow.new_worker(lease="30s", grace=0)
     await worker.start()
     handle = await unspent.run()
     await blocked.wait()
     await worker.stop()
-    async with flow.new_worker(lease="2s"):
-        assert await handle.result(timeout="5s") == 1
+    async with flow.new_worker(lease="30s"):
+        assert await handle.result(timeout="1m") == 1
     assert seen == [1, 1]

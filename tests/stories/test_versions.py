@@ -9,13 +9,13 @@ from tests.stories.world import adopt, until
 
 async def test_v1_and_v2_run_side_by_side(flow):
     checkout, bill_v1, bill = adopt(flow, versions.checkout), adopt(flow, versions.bill_v1), adopt(flow, versions.bill)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         old = await checkout.run(250_000, version="v1")
         new = await checkout.run(250_000, version="v2")
-        assert await old.result(timeout="5s") == "charged 250000"
-        assert await new.result(timeout="5s") == "refused"
-        assert await (await bill_v1.run(100)).result(timeout="5s") == "v1 charged 100"
-        assert await (await bill.run(100, version="v3")).result(timeout="5s") == "v3 charged 101"
+        assert await old.result(timeout="1m") == "charged 250000"
+        assert await new.result(timeout="1m") == "refused"
+        assert await (await bill_v1.run(100)).result(timeout="1m") == "v1 charged 100"
+        assert await (await bill.run(100, version="v3")).result(timeout="1m") == "v3 charged 101"
 
 
 async def test_a_run_takes_the_declared_version_unless_it_is_given_another(flow):
@@ -24,11 +24,11 @@ async def test_a_run_takes_the_declared_version_unless_it_is_given_another(flow)
 
     declared = flow.define_workflow("which", version="v2")(which)
     flow.define_workflow("which", version="v1")(which)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await declared.run()
-        assert await handle.result(timeout="5s") == "v2"
+        assert await handle.result(timeout="1m") == "v2"
         assert (await handle.get()).version == "v2"
-        assert await (await declared.run(version="v1")).result(timeout="5s") == "v1"
+        assert await (await declared.run(version="v1")).result(timeout="1m") == "v1"
 
 
 async def test_the_exact_version_comes_before_the_one_without_a_version(flow):
@@ -40,11 +40,11 @@ async def test_the_exact_version_comes_before_the_one_without_a_version(flow):
     async def unversioned(step: Step) -> str:
         return "unversioned"
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await unversioned.run(version="v1")).result(timeout="5s") == "exact"
-        assert await (await unversioned.run(version="v2")).result(timeout="5s") == "unversioned"
-        assert await (await unversioned.run()).result(timeout="5s") == "unversioned"
-        assert await (await exact.run()).result(timeout="5s") == "exact"
+    async with flow.new_worker(lease="30s"):
+        assert await (await unversioned.run(version="v1")).result(timeout="1m") == "exact"
+        assert await (await unversioned.run(version="v2")).result(timeout="1m") == "unversioned"
+        assert await (await unversioned.run()).result(timeout="1m") == "unversioned"
+        assert await (await exact.run()).result(timeout="1m") == "exact"
 
 
 async def test_a_run_that_no_worker_can_serve_is_kept_until_one_comes_that_can(server_url, namespace, flow):
@@ -57,13 +57,13 @@ async def test_a_run_that_no_worker_can_serve_is_kept_until_one_comes_that_can(s
 
     async with RedisFlow(server_url, namespace=namespace) as old_deploy:
         old_deploy.define_workflow("new-code", version="v1")(old)
-        async with old_deploy.new_worker(lease="2s"):
+        async with old_deploy.new_worker(lease="30s"):
             handle = await new_code.run()
             run = await until(flow, handle.id, lambda run: run.waiting_for == "stranded")
             assert (run.status, run.attempt, run.crashes, run.steps) == ("waiting", 1, 0, ())
             # The deploy goes on: the new worker wakes it at once, though its next look is 5 s away.
-            async with flow.new_worker(lease="2s"):
-                assert await handle.result(timeout="3s") == "v2"
+            async with flow.new_worker(lease="30s"):
+                assert await handle.result(timeout="4s") == "v2"
 
 
 async def test_a_run_of_an_unknown_workflow_is_kept_too(server_url, namespace, flow):
@@ -77,9 +77,9 @@ async def test_a_run_of_an_unknown_workflow_is_kept_too(server_url, namespace, f
         async def unknown(step: Step) -> str:
             return "not unknown here"
 
-        async with flow.new_worker(lease="2s"):
+        async with flow.new_worker(lease="30s"):
             handle = await unknown.run()
             await until(flow, handle.id, lambda run: run.waiting_for == "stranded")
-            assert await (await known.run()).result(timeout="5s") == "known"
-        async with elsewhere.new_worker(lease="2s"):
-            assert await handle.result(timeout="3s") == "not unknown here"
+            assert await (await known.run()).result(timeout="1m") == "known"
+        async with elsewhere.new_worker(lease="30s"):
+            assert await handle.result(timeout="4s") == "not unknown here"

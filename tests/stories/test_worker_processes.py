@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from redisflow import RedisFlow, WorkflowFailed
 from tests.stories import process_flow
-from tests.stories.world import adopt, eventually
+from tests.stories.world import adopt, at_best, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -56,23 +57,23 @@ def start_worker(valkey_url: str, namespace: str, ledger: Path, tmp_path: Path) 
         sys.stdout.write((tmp_path / f"worker-{number}.log").read_text())
 
 
-async def lines(ledger: Path, wanted: list[str], within: float = 10.0) -> None:
+async def lines(ledger: Path, wanted: list[str]) -> None:
     """Wait until the ledger holds exactly these lines."""
 
     async def same() -> bool:
         return ledger.read_text().split("\n")[:-1] == wanted  # noqa: ASYNC240  # a few bytes
 
-    await eventually(same, within=within)
+    await eventually(same)
 
 
-async def ended(process: subprocess.Popen[bytes], within: float) -> int:
+async def ended(process: subprocess.Popen[bytes]) -> int:
     """Wait for a process to end, and return its exit code."""
 
     async def exit_code() -> list[int]:
         code = process.poll()
         return [] if code is None else [code]
 
-    return (await eventually(exit_code, within=within))[0]
+    return (await eventually(exit_code))[0]
 
 
 def open_gate(ledger: Path) -> None:
@@ -86,8 +87,8 @@ async def test_sigterm_lets_a_worker_finish_what_it_holds(valkey_flow: RedisFlow
     await lines(ledger, ["charged", "hold"])
     worker.send_signal(signal.SIGTERM)
     open_gate(ledger)
-    assert await ended(worker, within=5) == 0
-    assert await handle.result(timeout="1s") == (worker.pid, worker.pid)
+    assert await ended(worker) == 0
+    assert await handle.result(timeout="1m") == (worker.pid, worker.pid)
     assert (await handle.get()).claims == 1
 
 
@@ -97,55 +98,72 @@ async def test_when_the_grace_period_is_over_a_worker_hands_its_runs_back(valkey
     handle = await holding.run()
     await lines(ledger, ["charged", "hold"])
     first.send_signal(signal.SIGINT)
-    assert await ended(first, within=5) == 0
+    assert await ended(first) == 0
     assert (await handle.get()).status == "pending"
     open_gate(ledger)
     second = start_worker("--lease", "1m")
-    assert await handle.result(timeout="10s") == (first.pid, second.pid), "long before the lease is over"
+    assert await handle.result(timeout="1m") == (first.pid, second.pid), "long before the lease is over"
     assert ledger.read_text().split() == ["charged", "hold", "hold"]
 
 
-async def test_a_second_signal_hands_the_runs_back_now(valkey_flow, start_worker, ledger):
+async def test_a_second_signal_hands_the_runs_back_now(valkey_flow, start_worker, ledger, tmp_path):
     holding = adopt(valkey_flow, process_flow.holding)
     worker = start_worker("--grace", "1h", "--lease", "1m")
     handle = await holding.run()
     await lines(ledger, ["charged", "hold"])
     worker.send_signal(signal.SIGTERM)
-    with pytest.raises(subprocess.TimeoutExpired):
-        worker.wait(0.3)
+
+    async def lets_it_go_on() -> bool:
+        return "1 runs may go on for 3600 s" in (tmp_path / "worker-0.log").read_text()  # a few bytes
+
+    await eventually(lets_it_go_on)
+    assert worker.poll() is None
     worker.send_signal(signal.SIGTERM)
-    assert await ended(worker, within=5) == 0
+    assert await ended(worker) == 0
     run = await handle.get()
     assert (run.status, run.crashes) == ("pending", 0)
 
 
 async def test_another_worker_goes_on_after_a_kill_within_one_and_a_half_leases(valkey_flow, start_worker, ledger):
     holding = adopt(valkey_flow, process_flow.holding)
-    killed = start_worker("--lease", "1s")
-    handle = await holding.run()
-    await lines(ledger, ["charged", "hold"])
-    async with valkey_flow.new_worker(lease="1s"):
-        killed.kill()
-        killed_s = time.monotonic()
-        await lines(ledger, ["charged", "hold", "hold"], within=5)
-        # 1.5 leases, and what a busy test machine takes to look.
-        assert time.monotonic() - killed_s < 1.5 + 0.3
-        open_gate(ledger)
-        assert await handle.result(timeout="5s") == (killed.pid, os.getpid()), "the charge was not made again"
-    run = await handle.get()
-    assert (run.status, run.claims) == ("succeeded", 2)
+
+    async def recovery() -> timedelta:
+        ledger.write_text("")  # a few bytes
+        ledger.with_suffix(".gate").unlink(missing_ok=True)  # no bytes
+        killed = start_worker("--lease", "1s")
+        handle = await holding.run()
+        await lines(ledger, ["charged", "hold"])
+        async with valkey_flow.new_worker(lease="1s"):
+            killed.kill()
+            killed_s = time.monotonic()
+            await lines(ledger, ["charged", "hold", "hold"])
+            took = timedelta(seconds=time.monotonic() - killed_s)
+            open_gate(ledger)
+            assert await handle.result(timeout="1m") == (killed.pid, os.getpid()), "the charge was not made again"
+        run = await handle.get()
+        assert (run.status, run.claims) == ("succeeded", 2)
+        return took
+
+    # 1.5 leases, and what it takes to look.
+    in_time = timedelta(seconds=1.5 + 0.3)
+    assert await at_best(recovery, in_time) < in_time
 
 
 async def test_several_processes_share_one_redis(valkey_flow, start_worker, ledger):
     working = adopt(valkey_flow, process_flow.working)
     start_worker("--concurrency", "5")
     start_worker("--concurrency", "5")
-    handles = await working.run_many(range(60))
-    assert len({await handle.result(timeout="15s") for handle in handles}) >= 1
-    more = await working.run_many(range(60, 120))
-    pids = {await handle.result(timeout="15s") for handle in more}
-    assert len(pids) == 2
-    assert sorted(ledger.read_text().splitlines()) == sorted(f"work {number}" for number in range(120))
+    numbers: list[int] = []
+    pids: set[int] = set()
+
+    async def both_have_worked() -> bool:
+        more = range(len(numbers), len(numbers) + 60)
+        numbers.extend(more)
+        pids.update([await handle.result(timeout="1m") for handle in await working.run_many(more)])
+        return len(pids) == 2
+
+    await eventually(both_have_worked)
+    assert sorted(ledger.read_text().splitlines()) == sorted(f"work {number}" for number in numbers)
 
 
 async def test_one_command_starts_several_processes_replaces_the_dead_and_stops_all(valkey_flow, start_worker, ledger):
@@ -154,15 +172,15 @@ async def test_one_command_starts_several_processes_replaces_the_dead_and_stops_
     pids: set[int] = set()
 
     async def seen(wanted: int) -> bool:
-        pids.update([await handle.result(timeout="15s") for handle in await working.run_many(range(12))])
+        pids.update([await handle.result(timeout="1m") for handle in await working.run_many(range(12))])
         return len(pids) >= wanted
 
-    await eventually(lambda: seen(2), within=10)
+    await eventually(lambda: seen(2))
     assert supervisor.pid not in pids
     os.kill(min(pids), signal.SIGKILL)
-    await eventually(lambda: seen(3), within=10)
+    await eventually(lambda: seen(3))
     supervisor.send_signal(signal.SIGTERM)
-    assert await ended(supervisor, within=10) == 0
+    assert await ended(supervisor) == 0
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -173,12 +191,29 @@ async def test_a_run_that_kills_its_workers_is_poisoned_and_the_fleet_lives(valk
     start_worker("--processes", "2", "--lease", "500ms")
     handle = await crashing.run()
     with pytest.raises(WorkflowFailed, match="crashed several times in a row"):
-        await handle.result(timeout="20s")
+        await handle.result(timeout="1m")
     assert ledger.read_text().split() == ["crash"] * 3
-    assert isinstance(await (await working.run(1)).result(timeout="10s"), int)
+    assert isinstance(await (await working.run(1)).result(timeout="1m"), int)
+
+
+@pytest.mark.parametrize("options", [("--debug",), ("--debug", "--processes", "2")], ids=" ".join)
+async def test_debug_refuses_side_effects_in_workflow_code(valkey_flow, start_worker, ledger, options):
+    careless = adopt(valkey_flow, process_flow.careless)
+    start_worker(*options)
+    handle = await careless.run()
+    with pytest.raises(WorkflowFailed, match=r"may not open a file for writing \(.*process_flow\.py:\d+ in note\)"):
+        await handle.result(timeout="1m")
+    assert ledger.read_text() == ""
+
+
+async def test_without_debug_side_effects_in_workflow_code_are_up_to_its_author(valkey_flow, start_worker, ledger):
+    careless = adopt(valkey_flow, process_flow.careless)
+    start_worker()
+    await (await careless.run()).result(timeout="1m")
+    assert ledger.read_text() == "a file is written in workflow code\n"
 
 
 async def test_a_worker_command_that_cannot_work_says_why(start_worker, tmp_path):
     worker = start_worker("--lease", "never")
-    assert await ended(worker, within=10) == 1
+    assert await ended(worker) == 1
     assert "never" in (tmp_path / "worker-0.log").read_text()

@@ -13,7 +13,7 @@ import pytest
 
 from examples import workers
 from redisflow import InvalidWorkflow, RedisFlow, Step
-from tests.stories.world import adopt, eventually, until
+from tests.stories.world import WITHIN_S, adopt, eventually, until
 
 
 async def test_a_worker_serves_the_queues_that_it_is_given(flow):
@@ -25,12 +25,12 @@ async def test_a_worker_serves_the_queues_that_it_is_given(flow):
     async def other(step: Step) -> str:
         return "done"
 
-    async with flow.new_worker(lease="2s", queues=["mail", "urgent"]):
+    async with flow.new_worker(lease="30s", queues=["mail", "urgent"]):
         by_definition = await mail.run()
         by_run = await other.run(queue="urgent")
         elsewhere = await other.run()
-        assert await by_definition.result(timeout="5s") == "sent"
-        assert await by_run.result(timeout="5s") == "done"
+        assert await by_definition.result(timeout="1m") == "sent"
+        assert await by_run.result(timeout="1m") == "done"
         assert [(await handle.get()).queue for handle in (by_definition, by_run, elsewhere)] == [
             "mail",
             "urgent",
@@ -38,8 +38,8 @@ async def test_a_worker_serves_the_queues_that_it_is_given(flow):
         ]
         assert (await elsewhere.get()).status == "pending"
     # Without queues it serves those of its workflows.
-    async with flow.new_worker(lease="2s"):
-        assert await elsewhere.result(timeout="5s") == "done"
+    async with flow.new_worker(lease="30s"):
+        assert await elsewhere.result(timeout="1m") == "done"
 
 
 async def test_steps_share_what_the_lifespan_of_their_worker_opened(flow, capsys):
@@ -52,9 +52,9 @@ async def test_steps_share_what_the_lifespan_of_their_worker_opened(flow, capsys
             pools.append(pool)
             yield pool
 
-    async with flow.new_worker(lease="2s", lifespan=lifespan):
+    async with flow.new_worker(lease="30s", lifespan=lifespan):
         for _ in range(3):
-            assert await (await workflow.run("how many?")).result(timeout="5s") == "answer to 'how many?'"
+            assert await (await workflow.run("how many?")).result(timeout="1m") == "answer to 'how many?'"
         assert pools[0].is_open
     assert [(pool.queries, pool.is_open) for pool in pools] == [(3, False)]
 
@@ -73,15 +73,15 @@ async def test_a_flow_gives_all_its_workers_a_lifespan_those_of_the_command_line
         async def looking(step: Step) -> str:
             return await step.run("look", look, step)
 
-        async with flow.new_worker(lease="2s"):
-            assert await (await looking.run()).result(timeout="5s") == "the pool"
+        async with flow.new_worker(lease="30s"):
+            assert await (await looking.run()).result(timeout="1m") == "the pool"
 
 
 async def test_as_many_sync_steps_run_at_once_as_runs_are_held(flow):
     together = threading.Barrier(60)
 
     def meet() -> int:
-        return together.wait(timeout=10)
+        return together.wait(timeout=WITHIN_S)
 
     @flow.define_workflow("meet")
     async def meeting(step: Step) -> int:
@@ -89,7 +89,7 @@ async def test_as_many_sync_steps_run_at_once_as_runs_are_held(flow):
 
     async with flow.new_worker(lease="5s", concurrency=60):
         handles = await meeting.run_many([None] * 60)
-        assert sorted([await handle.result(timeout="10s") for handle in handles]) == list(range(60))
+        assert sorted([await handle.result(timeout="1m") for handle in handles]) == list(range(60))
 
 
 async def test_a_worker_holds_no_more_runs_than_its_concurrency(flow):
@@ -106,12 +106,12 @@ async def test_a_worker_holds_no_more_runs_than_its_concurrency(flow):
     async def few(step: Step) -> None:
         await step.run("work", work, step, step.info.id)
 
-    async with flow.new_worker(lease="2s", concurrency=3):
-        await asyncio.gather(*[handle.result(timeout="10s") for handle in await few.run_many([None] * 30)])
+    async with flow.new_worker(lease="30s", concurrency=3):
+        await asyncio.gather(*[handle.result(timeout="1m") for handle in await few.run_many([None] * 30)])
     assert max(most) == 3
 
 
-async def test_a_running_step_is_visible_within_two_seconds_and_its_heartbeat_too(flow):
+async def test_a_running_step_is_visible_and_its_heartbeat_too(flow):
     told = asyncio.Event()
     enough = asyncio.Event()
 
@@ -128,16 +128,15 @@ async def test_a_running_step_is_visible_within_two_seconds_and_its_heartbeat_to
 
     async with flow.new_worker(lease="5s"):
         handle = await workflow.run()
-        began_s = time.monotonic()
         run = await until(flow, handle.id, lambda run: run.step("long"))
-        assert time.monotonic() - began_s < 2.5
         step = run.steps[0]
         assert (step.status, step.attempt, step.progress) == ("running", 1, {"rows": 1})
-        assert timedelta() <= step.started_at - run.created_at < timedelta(seconds=1)
+        # A worker's estimate of the server's clock is a little slow.
+        assert run.created_at <= step.started_at + timedelta(seconds=1)
         told.set()
-        await until(flow, handle.id, lambda run: run.step("long").progress == {"rows": 2}, within=2.5)
+        await until(flow, handle.id, lambda run: run.step("long").progress == {"rows": 2})
         enough.set()
-        assert await handle.result(timeout="5s") == "done"
+        assert await handle.result(timeout="1m") == "done"
     assert (await handle.get()).steps[0].progress is None
 
 
@@ -146,7 +145,7 @@ async def test_a_long_sync_step_shows_its_progress_too(valkey_flow):
 
     def long(step: Step) -> int:
         step.heartbeat("half")
-        enough.wait(10)
+        enough.wait(WITHIN_S)
         return step.attempt
 
     @valkey_flow.define_workflow("long-sync")
@@ -156,10 +155,10 @@ async def test_a_long_sync_step_shows_its_progress_too(valkey_flow):
     async with valkey_flow.new_worker(lease="5s"):
         handle = await workflow.run()
         try:
-            await until(valkey_flow, handle.id, lambda run: run.steps and run.steps[0].progress == "half", within=2.5)
+            await until(valkey_flow, handle.id, lambda run: run.steps and run.steps[0].progress == "half")
         finally:
             enough.set()
-        assert await handle.result(timeout="5s") == 1
+        assert await handle.result(timeout="1m") == 1
 
 
 async def test_a_run_outlives_the_lease_as_long_as_its_worker_lives(flow):
@@ -167,16 +166,16 @@ async def test_a_run_outlives_the_lease_as_long_as_its_worker_lives(flow):
 
     async def longer_than_the_lease(step: Step) -> str:
         bodies.append(step.attempt)
-        await asyncio.sleep(1.3)
+        await asyncio.sleep(2.5)
         return "done"
 
     @flow.define_workflow("patient")
     async def patient(step: Step) -> str:
         return await step.run("long", longer_than_the_lease, step)
 
-    async with flow.new_worker(lease="500ms"), flow.new_worker(lease="500ms"):
+    async with flow.new_worker(lease="1s"), flow.new_worker(lease="1s"):
         handle = await patient.run()
-        assert await handle.result(timeout="10s") == "done"
+        assert await handle.result(timeout="1m") == "done"
     assert bodies == [1]
     assert (await handle.get()).claims == 1
 
@@ -186,16 +185,16 @@ async def test_a_blocked_event_loop_loses_no_lease_and_is_warned_of(valkey_flow,
 
     async def blocks_the_loop() -> str:
         bodies.append(1)
-        time.sleep(1.6)  # noqa: ASYNC251  # the mistake that this story is about
+        time.sleep(2.5)  # noqa: ASYNC251  # the mistake that this story is about
         return "done"
 
     @valkey_flow.define_workflow("blocking")
     async def blocking(step: Step) -> str:
         return await step.run("blocks", blocks_the_loop)
 
-    async with valkey_flow.new_worker(lease="500ms"):
+    async with valkey_flow.new_worker(lease="1s"):
         handle = await blocking.run()
-        assert await handle.result(timeout="10s") == "done"
+        assert await handle.result(timeout="1m") == "done"
 
         async def warned() -> bool:
             return any("event loop stood still" in record.getMessage() for record in caplog.records)
@@ -216,15 +215,15 @@ async def test_a_stopping_worker_lets_its_runs_end(flow):
     async def graceful(step: Step) -> str:
         return await step.run("wait", wait)
 
-    worker = flow.new_worker(lease="2s")
+    worker = flow.new_worker(lease="30s")
     await worker.start()
     held = await graceful.run()
     await began.wait()
-    stopping = asyncio.create_task(worker.stop(grace="10s"))
+    stopping = asyncio.create_task(worker.stop(grace="1m"))
     late = await graceful.run()
     gate.set()
     await stopping
-    assert await held.result(timeout="1s") == "done"
+    assert await held.result(timeout="1m") == "done"
     assert (await late.get()).status == "pending", "it claims nothing any more"
 
 
@@ -251,7 +250,7 @@ async def test_a_worker_that_stops_hands_back_what_did_not_end_in_time(flow):
     run = await handle.get()
     assert (run.status, run.crashes) == ("pending", 0)
     async with flow.new_worker(lease="30s"):
-        assert await handle.result(timeout="5s") == "done", "without waiting for a lease"
+        assert await handle.result(timeout="1m") == "done", "without waiting for a lease"
 
 
 async def test_two_workers_share_the_work(server_url, namespace, flow):
@@ -272,9 +271,9 @@ async def test_two_workers_share_the_work(server_url, namespace, flow):
     async with RedisFlow(server_url, namespace=namespace) as other:
         define(other, "other")
         workflow = define(flow, "one")
-        async with flow.new_worker(lease="2s", concurrency=5), other.new_worker(lease="2s", concurrency=5):
+        async with flow.new_worker(lease="30s", concurrency=5), other.new_worker(lease="30s", concurrency=5):
             handles = await workflow.run_many(range(100))
-            assert [await handle.result(timeout="10s") for handle in handles] == list(range(100))
+            assert [await handle.result(timeout="1m") for handle in handles] == list(range(100))
     assert sorted(number for _, number in bodies) == list(range(100))
     assert {name for name, _ in bodies} == {"one", "other"}
 
@@ -294,8 +293,8 @@ async def test_workflow_code_logs_each_thing_once(flow, caplog):
         step.log.info("after the sleep")
         await step.sleep("nap", "20ms")
 
-    async with flow.new_worker(lease="2s"):
-        await (await talking.run()).result(timeout="5s")
+    async with flow.new_worker(lease="30s"):
+        await (await talking.run()).result(timeout="1m")
     assert [record.getMessage() for record in caplog.records if record.name == "redisflow.workflow"] == [
         "before the sleep",
         "after the sleep",

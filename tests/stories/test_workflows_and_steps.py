@@ -34,8 +34,8 @@ async def test_a_workflow_is_an_async_function_whose_steps_run_once(flow):
         await step.sleep("park", "20ms")  # the run leaves the worker, and is replayed when it comes back
         return await step.run("second", count, first)
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await counting.run(1)).result(timeout="5s") == 3
+    async with flow.new_worker(lease="30s"):
+        assert await (await counting.run(1)).result(timeout="1m") == 3
     assert bodies == [1, 2]
 
 
@@ -44,8 +44,8 @@ async def test_a_workflow_may_take_no_input(flow):
     async def no_input(step: Step) -> str:
         return step.info.workflow
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await no_input.run()).result(timeout="5s") == "no-input"
+    async with flow.new_worker(lease="30s"):
+        assert await (await no_input.run()).result(timeout="1m") == "no-input"
 
 
 async def test_a_workflow_is_defined_by_a_plain_call_too(flow):
@@ -53,8 +53,8 @@ async def test_a_workflow_is_defined_by_a_plain_call_too(flow):
         return await step.run("double", double, number)
 
     workflow = flow.define_workflow("plain-call")(implementation)
-    async with flow.new_worker(lease="2s"):
-        assert await (await workflow.run(21)).result(timeout="5s") == 42
+    async with flow.new_worker(lease="30s"):
+        assert await (await workflow.run(21)).result(timeout="1m") == 42
 
 
 async def test_a_workflow_is_declared_in_one_process_and_implemented_in_another(server_url, namespace, flow):
@@ -64,9 +64,9 @@ async def test_a_workflow_is_declared_in_one_process_and_implemented_in_another(
     async def implementation(number: int, step: Step) -> int:
         return await step.run("double", double, number)
 
-    async with type(flow)(server_url, namespace=namespace) as web, flow.new_worker(lease="2s"):
-        assert await (await web.declare_workflow(spec).run(4)).result(timeout="5s") == 8
-        assert await (await web.run_workflow(spec, 5)).result(timeout="5s") == 10
+    async with type(flow)(server_url, namespace=namespace) as web, flow.new_worker(lease="30s"):
+        assert await (await web.declare_workflow(spec).run(4)).result(timeout="1m") == 8
+        assert await (await web.run_workflow(spec, 5)).result(timeout="1m") == 10
 
 
 async def test_sync_bodies_run_in_threads_beside_the_event_loop(flow):
@@ -77,8 +77,8 @@ async def test_sync_bodies_run_in_threads_beside_the_event_loop(flow):
     async def threads(step: Step) -> str:
         return await step.run("where", where)
 
-    async with flow.new_worker(lease="2s"):
-        assert (await (await threads.run()).result(timeout="5s")).startswith("redisflow-step")
+    async with flow.new_worker(lease="30s"):
+        assert (await (await threads.run()).result(timeout="1m")).startswith("redisflow-step")
 
 
 async def test_a_step_may_be_any_callable(flow):
@@ -102,8 +102,8 @@ async def test_a_step_may_be_any_callable(flow):
             await step.run("keyword", double, number=number),
         ]
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await callables.run(1)).result(timeout="5s") == [2, 3, 2, 5, 2]
+    async with flow.new_worker(lease="30s"):
+        assert await (await callables.run(1)).result(timeout="1m") == [2, 3, 2, 5, 2]
 
 
 async def test_options_come_with_the_call_or_with_the_function(flow):
@@ -121,15 +121,15 @@ async def test_options_come_with_the_call_or_with_the_function(flow):
         await step.run("from-the-function", declared)
         return await step.run(StepOptions("from-the-call", timeout="5s"), declared)
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await options.run()).result(timeout="5s") == "ok"
+    async with flow.new_worker(lease="30s"):
+        assert await (await options.run()).result(timeout="1m") == "ok"
     assert len(attempts) == 4
 
 
 async def test_an_order_goes_in_typed_and_an_invoice_comes_out_typed(flow):
     workflow = adopt(flow, typed.invoice_order)
-    async with flow.new_worker(lease="2s"):
-        invoice = await (await workflow.run(typed.ORDER)).result(timeout="5s")
+    async with flow.new_worker(lease="30s"):
+        invoice = await (await workflow.run(typed.ORDER)).result(timeout="1m")
     assert invoice == typed.Invoice(order_id="order-1", customer="Ada", total=Decimal("22.500"))
 
 
@@ -146,17 +146,17 @@ async def test_a_typed_user_goes_from_step_to_step(flow):
         await step.run("look", look, user)
         return user
 
-    async with flow.new_worker(lease="2s"):
-        user = await (await user_between_steps.run(7)).result(timeout="5s")
+    async with flow.new_worker(lease="30s"):
+        user = await (await user_between_steps.run(7)).result(timeout="1m")
     assert seen == [user] == [typed.User(id=7, name="Ada", plan=typed.Plan.PRO)]
 
 
 async def test_two_workflows_share_their_model_types(flow):
     invoice, welcome = adopt(flow, typed.invoice_order), adopt(flow, typed.welcome_user)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         user = await typed.find_user(7)
-        assert await (await welcome.run(user)).result(timeout="5s") == "Welcome to pro, Ada"
-        assert (await (await invoice.run(typed.ORDER)).result(timeout="5s")).customer == user.name
+        assert await (await welcome.run(user)).result(timeout="1m") == "Welcome to pro, Ada"
+        assert (await (await invoice.run(typed.ORDER)).result(timeout="1m")).customer == user.name
 
 
 @dataclass
@@ -196,8 +196,8 @@ async def test_values_come_back_as_what_they_were_on_every_pass(flow, before_rep
         assert (made.tags, made.point) == ({"a", "b"}, Point(1, 2))
         return [repr(made == everything()), repr(built_in == plain), type(made).__name__, type(built_in).__name__]
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await values.run()).result(timeout="5s") == ["True", "True", "Everything", "tuple"]
+    async with flow.new_worker(lease="30s"):
+        assert await (await values.run()).result(timeout="1m") == ["True", "True", "Everything", "tuple"]
 
 
 async def test_a_run_tells_what_it_is(flow):
@@ -207,9 +207,9 @@ async def test_a_run_tells_what_it_is(flow):
         await step.sleep("park", "20ms")
         return [step.info.id, step.info.workflow, step.version, step.info.attempt, *first]
 
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await info.run()
-        run_id, name, version, attempt, now, unique, chance, created_at = await handle.result(timeout="5s")
+        run_id, name, version, attempt, now, unique, chance, created_at = await handle.result(timeout="1m")
     run = await handle.get()
     assert (run_id, name, version, attempt) == (handle.id, "info", "v7", 1)
     assert created_at == run.created_at <= now
@@ -226,15 +226,15 @@ async def test_what_a_body_does_to_its_arguments_is_not_seen_by_the_workflow(flo
         await step.run("spoil", spoil, items)
         return items
 
-    async with flow.new_worker(lease="2s"):
-        assert await (await copies.run([1, 2])).result(timeout="5s") == [1, 2]
+    async with flow.new_worker(lease="30s"):
+        assert await (await copies.run([1, 2])).result(timeout="1m") == [1, 2]
 
 
 async def test_a_run_shows_its_input_steps_and_output_to_people(flow):
     workflow = adopt(flow, typed.invoice_order)
-    async with flow.new_worker(lease="2s"):
+    async with flow.new_worker(lease="30s"):
         handle = await workflow.run(typed.ORDER)
-        await handle.result(timeout="5s")
+        await handle.result(timeout="1m")
     run = await until(flow, handle.id, lambda run: run.is_finished)
     assert run.input["id"] == "order-1"
     assert run.output["customer"] == "Ada"

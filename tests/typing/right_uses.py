@@ -1,6 +1,7 @@
 """What type checkers must infer of right uses. It is checked, not run."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_type
@@ -13,6 +14,8 @@ from redisflow import (
     Step,
     StepCall,
     StepOptions,
+    Worker,
+    WorkerProcesses,
     Workflow,
     WorkflowHandle,
     WorkflowSpec,
@@ -160,7 +163,17 @@ async def callers() -> None:
     assert_type(await (await flow.declare_workflow(spec).run(Order(id="1", items=[]))).result(), Receipt)
 
 
-_ = callers
+async def workers(processes: int) -> None:
+    assert_type(flow.new_worker(lease="1m"), Worker)
+    assert_type(flow.new_worker(processes=1, lifespan=contextlib.nullcontext), Worker)
+    # One of several has the same life as one alone.
+    several = flow.new_worker(processes=processes, queues=["batch"])
+    assert_type(several, Worker | WorkerProcesses)
+    async with several:
+        await several.stop(grace="5s")
+
+
+_ = callers, workers
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared

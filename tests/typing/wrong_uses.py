@@ -1,6 +1,7 @@
 """Wrong uses: each line marked as an error must be reported by each checker. It is checked, never run."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -96,6 +97,8 @@ async def wrong_callers() -> None:
     number: int = await handle.result()  # type: ignore[assignment]  # error: the result is a Receipt
     print((await handle.result()).total)  # type: ignore[attr-defined]  # error: no such field of the result
     print(handle.result().order_id)  # type: ignore[attr-defined]  # error: it was not awaited
+    flow.new_worker(processes="2")  # type: ignore[call-overload]  # error: a number of processes is an int
+    flow.new_worker(processes=2, lifespan=contextlib.nullcontext)  # type: ignore[call-overload]  # error: no process gets it
     print(number)
 
 

@@ -1,0 +1,119 @@
+"""The server's clock jumps, in the middle of whatever a run does: it is followed, and no holder is harmed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lua.harness import LEASE_MS, T0, Lua
+
+JUMP_MS = 600_000
+
+either_way = pytest.mark.parametrize("jump_ms", [JUMP_MS, -JUMP_MS], ids=["forwards", "backwards"])
+
+
+@pytest.mark.parametrize("reason", ["timer", "retry"])
+def test_a_timer_follows_the_clock_back_and_forth(lua: Lua, reason: str) -> None:
+    lua.park(lua.take(), b"asked", due=T0 + 60_000, reason=reason)
+    lua.at(T0 - JUMP_MS)
+    assert lua.wake() == (0, JUMP_MS + 60_000)
+    lua.at(T0 + 59_999)
+    assert lua.wake() == (0, 1)
+    lua.at(T0 + JUMP_MS)
+    assert lua.wake() == (1, -1)
+    lua.at(T0)
+    assert lua.claim_only("w2").run_id == "run-1", "what was woken stays awake"
+
+
+def test_a_delayed_start_follows_the_clock_back_and_forth(lua: Lua) -> None:
+    lua.create(available="+1000")
+    lua.at(T0 - JUMP_MS)
+    assert lua.claim() == []
+    lua.at(T0 + 999)
+    assert lua.claim() == []
+    lua.at(T0 + JUMP_MS)
+    assert lua.claim_only().run_id == "run-1"
+
+
+def test_a_deadline_follows_the_clock_back_and_forth(lua: Lua) -> None:
+    held = lua.take(deadline="+1000")
+    lua.at(T0 - JUMP_MS)
+    assert (lua.wake(), lua.commit(held, b"one")) == ((0, JUMP_MS + 1_000), "ok")
+    lua.at(T0 + JUMP_MS)
+    assert lua.commit(held, b"two") == "ended"
+    lua.at(T0)
+    assert (lua.status(), lua.commit(held, b"two")) == ("failed", "ended"), "a verdict stands"
+    assert lua.wake() == (0, -1)
+
+
+@either_way
+@pytest.mark.parametrize("end", ["finish", "park", "release", "shelve"])
+def test_a_holder_goes_on_whatever_the_clock_does_meanwhile(lua: Lua, jump_ms: int, end: str) -> None:
+    held = lua.take()
+    assert lua.commit(held, b"one") == "ok"
+    lua.later(jump_ms)
+    assert lua.renew(held) == []
+    assert lua.commit(held, b"two", renew="w1") == "ok"
+    lua.later(-2 * jump_ms)
+    assert lua.renew(held) == []
+    assert lua.commit(held, b"three") == "ok"
+    ends = {
+        "finish": lambda: lua.finish(held, b"four"),
+        "park": lambda: lua.park(held, b"four", due=lua.now + 5),
+        "release": lambda: lua.release(held),
+        "shelve": lambda: lua.shelve(held),
+    }
+    assert ends[end]() == "ok"
+    assert lua.records()[:3] == [b"one", b"two", b"three"]
+    if end == "finish":
+        assert lua.fields()["t"] == b"%d" % lua.now
+    else:
+        lua.later(10_000)
+        assert lua.claim_only("w2").run_id == "run-1"
+
+
+def test_a_lease_that_a_jump_ends_too_early_shuts_out_the_holder_and_repeats_nothing_recorded(lua: Lua) -> None:
+    lua.renew(presence_ms=LEASE_MS)
+    held = lua.take()
+    lua.commit(held, b"one")
+    lua.note(held)
+    lua.later(JUMP_MS)
+    lua.expire(held)  # the idle time of its entry is a difference of the same clock
+    assert lua.reclaim() == ["end", 1, 0, 0]
+    assert set(lua.holder_calls(held).values()) == {"fenced"}
+    again = lua.claim_only("w2")
+    assert lua.records() == [b"one"]
+    assert lua.commit(again, b"two") == "ok"
+    # The heartbeats that follow the jump say that w1 is alive; three jumps in a row would be needed to poison a run.
+    assert lua.fields()["x"] == b"1"
+    assert lua.finish(again) == "ok"
+
+
+def test_a_jump_back_makes_a_worker_live_on_and_takes_no_run_from_it(lua: Lua) -> None:
+    lua.renew(presence_ms=LEASE_MS)
+    held = lua.take()
+    lua.note(held)
+    lua.later(-JUMP_MS)
+    assert lua.reclaim() == ["end", 0, 0, 0]
+    assert lua.finish(held) == "ok"
+
+
+@either_way
+def test_upkeep_repairs_nothing_that_is_right_whatever_the_clock_says(lua: Lua, jump_ms: int) -> None:
+    lua.park(lua.take("sleeps"), due=T0 + 1_000_000)
+    held = lua.take("runs")
+    lua.create("waits", available="+1000000")
+    lua.create("pending")
+    lua.later(jump_ms)
+    before = lua.dump_without_leases()
+    assert lua.reconcile()[1] == 0
+    assert lua.reclaim() == ["end", 0, 0, 0]
+    assert lua.dump_without_leases() == before
+    assert lua.finish(held) == "ok"
+
+
+def test_a_live_worker_whose_consumer_was_swept_by_a_jump_claims_on(lua: Lua) -> None:
+    lua.renew(presence_ms=LEASE_MS)
+    lua.finish(lua.take())
+    lua.later(JUMP_MS)
+    assert lua.call("sweep_workers", queue="default", lane="0")[1] == 1
+    assert lua.take("run-2").run_id == "run-2"
