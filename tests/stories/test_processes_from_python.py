@@ -435,7 +435,10 @@ async def test_a_script_without_a_guard_is_told_so_and_starts_no_processes_witho
     assert program.returncode == 1
     assert 'put that call under if __name__ == "__main__":' in said
     assert "WorkerProcessFailed" in said
-    assert ledger.read_text().splitlines() == ["imported as __main__", *["imported as shop"] * 2]
+    first, *others = ledger.read_text().splitlines()
+    assert first == "imported as __main__"
+    # The first to fail ends all of them: another may not have come as far.
+    assert others in (["imported as shop"], ["imported as shop"] * 2)
 
 
 async def test_a_command_may_not_import_such_a_script_either(start, ledger, tmp_path):
