@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redisflow.errors import BackendError, BackendUnavailable, UnsuitableServer
+from redisflow.errors import BackendError, UnsuitableServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,10 +89,10 @@ async def load_or_explain(transport: Transport, scripts: Scripts, patience: Pati
     """Make the server know the scripts. UnsuitableServer where it is too old for them."""
     try:
         await patience.wait(transport.load(scripts))
-    except BackendUnavailable:
-        raise
-    except BackendError:
+    except BackendError as error:
         # A server that is too old refuses the first line of each script, in words that do not say so.
+        if "compiling script" not in str(error):
+            raise
         try:
             info = await patience.give(transport.send(prefix, ("INFO",)))
         except BackendError:  # not everybody may ask: then the server's words must do
