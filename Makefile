@@ -50,7 +50,7 @@ demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, 
 
 .PHONY: test
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling
