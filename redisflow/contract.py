@@ -25,7 +25,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Answer(Protocol[T_co]):
-    """What will come of a call: to be awaited, or to be listened to. An asyncio.Future is one."""
+    """What will come of a call: to be awaited, or to be listened to, once. An asyncio.Future is one."""
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         """Wait for it."""

@@ -8,7 +8,7 @@ has none yet, so the progress that its holder notes is laid over them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -44,10 +44,17 @@ class StepRun:
     finished_at: datetime | None = None
     next_attempt_at: datetime | None = None
     """When the next attempt of a failed step, or the end of a sleep, is (or was) due."""
-    output: Any = None
-    error: Failure | None = None
-    progress: Any = None
+    output: Any = field(default=None, repr=False)
+    error: Failure | None = field(default=None, repr=False)
+    progress: Any = field(default=None, repr=False)
     """What the running body last said with `step.heartbeat`."""
+
+    def __str__(self) -> str:
+        """For people, without what users store."""
+        took = f", {_took(self.started_at, self.finished_at)}" if self.started_at and self.finished_at else ""
+        tried = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        due = f", due {_time(self.next_attempt_at)}" if self.status == "waiting" and self.next_attempt_at else ""
+        return f"{self.key}: {self.status}{tried}{took}{due}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +67,9 @@ class WorkflowRun:
     queue: str
     status: RunStatus
     waiting_for: WaitReason | None
-    input: Any
-    output: Any
-    error: Failure | None
+    input: Any = field(repr=False)
+    output: Any = field(repr=False)
+    error: Failure | None = field(repr=False)
     attempt: int
     """Which workflow attempt this is, from 1."""
     claims: int
@@ -76,6 +83,15 @@ class WorkflowRun:
     deadline_at: datetime | None
     steps: tuple[StepRun, ...]
 
+    def __str__(self) -> str:
+        """For people, a line for the run and one for each step, without what users store."""
+        version = f" {self.version}" if self.version else ""
+        waits = f" for {self.waiting_for}" if self.waiting_for else ""
+        took = f", {_took(self.created_at, self.finished_at)} after its start" if self.finished_at else ""
+        failed = f", {self.error.error_type}" if self.error else ""
+        first = f"run {self.id} of {self.workflow}{version}: {self.status}{waits}{failed}{took}"
+        return "\n  ".join([first, *map(str, self.steps)])
+
     @property
     def is_finished(self) -> bool:
         """Whether the status is final."""
@@ -84,6 +100,14 @@ class WorkflowRun:
     def step(self, key: str) -> StepRun | None:
         """The step of this key, if the run has come to it."""
         return next((step for step in self.steps if step.key == key), None)
+
+
+def _took(began: datetime, ended: datetime) -> str:
+    return f"{(ended - began).total_seconds():.3f} s"
+
+
+def _time(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def failure_of(error: bytes | None, cause: str | None) -> Failure | None:

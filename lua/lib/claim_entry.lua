@@ -28,7 +28,7 @@ local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   if end_if_late(prefix, run_id, deadline, tonumber(stamp)) then return nil end
   assert(string.find(mark, '^%d+:%d+$'))
 
-  if not fence then
+  if not fence and not claimed then
     redis.call('HSET', key, 's', 'running', 'f', next_fence(nil, nonce), 'a', stamp)
     return row
   end

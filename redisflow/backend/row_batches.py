@@ -71,7 +71,8 @@ class RowAnswer:
     def result(self) -> Any:
         """See `Answer`."""
         if self._error is not None:
-            raise self._error
+            # One error may be that of many rows: each would make its traceback longer.
+            raise self._error.with_traceback(None)
         return self._value
 
     def set_result(self, value: Any) -> None:
@@ -93,7 +94,9 @@ class RowAnswer:
         assert listener is not None  # noqa: S101  # whoever calls this has looked
         try:
             listener(self)
-        except Exception as error:  # noqa: BLE001  # a defect; the other rows of the batch must hear their answers
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  # a defect; the other rows of the batch must hear their answers
             context = {"message": "the listener to an answer failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 

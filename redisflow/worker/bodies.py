@@ -143,12 +143,12 @@ class Bodies:
     def _done(self, body: Body, task: asyncio.Task[Any]) -> None:
         if body.timer is not None:
             body.timer.cancel()
-        # The task's context knows the body: without this the garbage collector would have to find all that they hold.
-        body.task = None
-        thread = body.thread
+        # Both know the body: without this the garbage collector would have to find all that they hold.
+        thread, body.task, body.thread = body.thread, None, None
         if thread is not None and not thread.done() and not thread.cancel():
             # It cannot be stopped. Its run is told now, but is not parked, nor the step tried again, until it ends.
-            thread.add_done_callback(lambda _: self._leave_from_thread(body, task.get_loop()))
+            loop = task.get_loop()
+            thread.add_done_callback(lambda _: self._leave_from_thread(body, loop))
         else:
             self._leave(body)
         outcome = _outcome(body, task)

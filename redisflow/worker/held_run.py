@@ -110,15 +110,20 @@ class HeldRun:
     def _evict(self) -> None:
         try:
             self._execution.evict()
-        except Exception:  # noqa: BLE001  # code of users
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:  # noqa: BLE001  # code of users
             _log.exception("workflow code did not go quietly", extra=self._fields())
 
     def _tell(self, event: Callable[..., list[Command]], *what: Any) -> None:
         """Tell the execution what has happened, and do what it says."""
         try:
             self._do(event(*what))
-        except Exception as error:  # noqa: BLE001  # a defect, whatever it is
-            # Nobody above would drop the run: it would be held, and its lease renewed, for ever.
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  # a defect, or what code of users raises past all Exceptions
+            # Nobody above would drop the run: it would be held, and its lease renewed, for ever. And others stand
+            # behind it, who are told in the same turn.
             _log.exception("the run is suspended: the engine failed", extra=self._fields())
             self.drop()
             problem = codec.encode(Failure.of(error).to_wire())
@@ -240,9 +245,7 @@ class HeldRun:
         commit, self._in_flight = self._in_flight, None
         try:
             verdict = answer.result()
-        except asyncio.CancelledError:
-            return
-        except Exception as error:  # noqa: BLE001  # whatever it is, what is recorded is not known
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, what is recorded is not known
             if not self._dropped:
                 _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=self._fields())
                 self.drop()

@@ -7,8 +7,10 @@ import gc
 from collections.abc import Coroutine
 from typing import Any
 
-YOUNG_OBJECTS = 20_000
-"""A worker's runs leave memory by themselves, in any number; the collector need not look at each of them on its way."""
+COLLECT_AFTER = (5_000, 5, 2)
+"""Of the three generations. Runs leave memory by themselves, so the collector need not look at each of them on its way.
+
+But what code of users leaves behind in rings may be large, and the collector counts objects, not bytes."""
 
 
 def run_worker_process(main: Coroutine[Any, Any, None]) -> None:
@@ -16,7 +18,7 @@ def run_worker_process(main: Coroutine[Any, Any, None]) -> None:
     gc.collect()
     # Modules and what they hold stay: no collection needs to look at them again.
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+    gc.set_threshold(*COLLECT_AFTER)
     try:
         import uvloop  # noqa: PLC0415  # an extra
     except ImportError:

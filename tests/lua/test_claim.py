@@ -315,3 +315,13 @@ def test_thousands_of_runs_fit_one_reply(lua: Lua) -> None:
 def _new(number: int) -> dict[str, object]:
     empty = dict.fromkeys(("version", "queue", "available", "deadline", "idem", "idem_ms", "fingerprint"), "")
     return {"run_id": f"run-{number}", "workflow": "order", "input": b"", **empty}
+
+
+def test_a_run_that_lost_its_fence_keeps_its_record(lua: Lua) -> None:
+    held = lua.take()
+    lua.park(held, b"one", due=T0 + 1)
+    lua.redis.hdel(f"{PREFIX}run:run-1", "f")
+    lua.later(2)
+    again = lua.claim_only()
+    assert (again.mark, again.fields["0"], again.fields["a"]) == (f"1:{len(b'in') + len(b'one')}", b"one", b"%d" % T0)
+    assert lua.finish(again, b"two") == "ok"

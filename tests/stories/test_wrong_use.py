@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from redisflow import (
     BackendUnavailable,
@@ -32,7 +32,7 @@ from redisflow import (
 )
 from redisflow.testing import ServerOptions, start_server
 from tests.backend.scripted import open_scripted
-from tests.stories.world import QUICK, WITHIN_S, eventually
+from tests.stories.world import QUICK, WITHIN_S, eventually, until
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
@@ -526,3 +526,35 @@ async def test_nothing_that_a_user_stores_appears_in_logs(flow, caplog):
             await secretive.run({"id": [secret]})
     assert secret not in caplog.text
     assert secret not in repr([vars(record) for record in caplog.records])
+
+
+class Panic(BaseException):
+    """What extensions in other languages raise, past every `except Exception`."""
+
+
+class Touchy(BaseModel):
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def look(cls, number: int) -> int:
+        if number == 7 and Touchy.panics:
+            raise Panic
+        return number
+
+    panics: ClassVar[bool] = False
+
+
+async def test_a_run_that_panics_takes_no_neighbour_with_it(flow, monkeypatch):
+    @flow.define_workflow("touchy")
+    async def touchy(value: Touchy, step: Step) -> int:
+        return value.number
+
+    handles = [await touchy.run(Touchy(number=number)) for number in range(20)]
+    monkeypatch.setattr(Touchy, "panics", True)
+    async with flow.new_worker():
+        for number, handle in enumerate(handles):
+            if number != 7:
+                assert await handle.result(timeout="1m") == number
+        run = await until(flow, handles[7].id, lambda run: run.status == "waiting")
+    assert run.waiting_for == "suspended"
