@@ -56,41 +56,62 @@ async def claim_forever(taker: Taker, partition: int, queues: Sequence[str]) -> 
         if not places:
             await taker.wait_for_room()
             continue
+        claims = _Claims(taker, partition, queues)
+        call = asyncio.ensure_future(claims.go_on(places))
         try:
-            batch = await _claim(taker, partition, places, queues)
-        finally:
-            # What was taken has its place in the list of held runs by now.
-            taker.give_back(places)
-        if batch.broken:
-            taker.report_broken(partition, batch.broken)
-        if not batch.claims and not batch.broken:
-            # The time-out is the net under a token whose taker died; jitter keeps workers from moving in step.
-            await taker.backend.wait_bell(partition, queues, random.uniform(1.0, 2.0))  # noqa: S311  # jitter
-        else:
+            await asyncio.wait({call})
+        except asyncio.CancelledError:
+            # Runs that were claimed and dropped here would wait for a lease to end.
+            claims.is_last = True
+            await asyncio.wait({call}, timeout=CLAIM_PATIENCE_S)
+            if call.done() and not call.cancelled():
+                call.exception()
+            call.cancel()
+            raise
+        if call.result():
             # Let the runs just taken have the loop before the next claim is sent.
             await asyncio.sleep(0)
+        else:
+            # The time-out is the net under a token whose taker died; jitter keeps workers from moving in step.
+            await taker.backend.wait_bell(partition, queues, random.uniform(1.0, 2.0))  # noqa: S311  # jitter
 
 
-async def _claim(taker: Taker, partition: int, places: int, queues: Sequence[str]) -> ClaimBatch:
-    call = asyncio.ensure_future(_claim_and_take(taker, partition, places, queues))
-    try:
-        await asyncio.wait({call})
-    except asyncio.CancelledError:
-        # Runs that were claimed and dropped here would wait for a lease to end.
-        await asyncio.wait({call}, timeout=CLAIM_PATIENCE_S)
-        if call.done() and not call.cancelled():
-            call.exception()
-        call.cancel()
-        raise
-    return call.result()
+class _Claims:
+    """Claims that follow each other while there is more to be had."""
 
+    def __init__(self, taker: Taker, partition: int, queues: Sequence[str]) -> None:
+        self.is_last = False
+        """The one that is under way; nothing is claimed after it."""
+        self._taker = taker
+        self._partition = partition
+        self._queues = queues
 
-async def _claim_and_take(taker: Taker, partition: int, places: int, queues: Sequence[str]) -> ClaimBatch:
-    # Unique over all workers: it becomes the nonce of the fences that this claim gives.
-    operation = f"{taker.name[-8:]}{next(_operations):x}"
-    sent_s = time.monotonic()
-    batch = await taker.backend.claim_runs(partition, taker.name, operation, places, queues)
-    clock = ClaimClock.of(batch.now_ms, sent_s, time.monotonic())
-    for claim in batch.claims:
-        taker.take(claim, clock)
-    return batch
+    async def go_on(self, places: int) -> bool:
+        """Claim while claims come back full and there is room; whether there was anything in the last one."""
+        taker = self._taker
+        while True:
+            try:
+                batch = await self._claim(places)
+            finally:
+                # What was taken has its place in the list of held runs by now.
+                taker.give_back(places)
+            if batch.broken:
+                taker.report_broken(self._partition, batch.broken)
+            found = len(batch.claims) + batch.broken
+            if found < places or self.is_last:
+                return found > 0
+            # The next claim leaves before the runs just taken start: the server works on it while they run.
+            places = taker.reserve(CLAIM_AT_ONCE)
+            if not places:
+                return True
+
+    async def _claim(self, places: int) -> ClaimBatch:
+        taker = self._taker
+        # Unique over all workers: it becomes the nonce of the fences that this claim gives.
+        operation = f"{taker.name[-8:]}{next(_operations):x}"
+        sent_s = time.monotonic()
+        batch = await taker.backend.claim_runs(self._partition, taker.name, operation, places, self._queues)
+        clock = ClaimClock.of(batch.now_ms, sent_s, time.monotonic())
+        for claim in batch.claims:
+            taker.take(claim, clock)
+        return batch

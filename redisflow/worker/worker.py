@@ -241,7 +241,9 @@ class Worker:
             self._suspects.admit(held)
         else:
             if not self._taken:
-                asyncio.get_running_loop().call_soon(self._start_taken)
+                loop = asyncio.get_running_loop()
+                # Behind the next claim, if one is sent now.
+                loop.call_soon(loop.call_soon, self._start_taken)
             self._taken.append(held)
 
     def _start_taken(self) -> None:
