@@ -527,3 +527,18 @@ async def test_a_history_of_ten_thousand_steps_survives_a_change_of_workers(flow
     await crew.hire()
     assert await handle.result(timeout=60) == 10_000
     assert 10_000 <= len(crew.journal.starts) <= 10_001
+
+
+async def test_a_full_claim_is_followed_by_the_next_before_its_runs_start(flow: RedisFlow, crew: Crew) -> None:
+    @flow.define_workflow("short")
+    async def short(number: int, step: Step) -> int:
+        return number
+
+    crew.know(short.definition)
+    handles = await short.run_many(range(120))
+    _, backend = await crew.hire(concurrency=100)
+    assert [await handle.result(timeout=WITHIN_S) for handle in handles] == list(range(120))
+    moves = [call for call in backend.calls if call in {"claim_runs", "finish_run"}]
+    # 50 at a time, and a worker has 100 places: the third claim waits until runs have ended.
+    assert moves[:3] == ["claim_runs", "claim_runs", "finish_run"]
+    assert moves.count("finish_run") == 120
