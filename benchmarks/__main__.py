@@ -20,6 +20,8 @@ from redisflow import RedisFlow, Workflow
 from redisflow.testing import ServerOptions, start_server
 
 RUNS = {0: 20_000, 1: 20_000, 5: 20_000, 50: 2_000}
+ROUNDS = 3
+"""Floor and engine are measured in turn, and of each figure the best counts: what else the machine does only adds."""
 LATENCY_RUNS = 1_000
 TIMER_RUNS = 1_000
 PREFIX = "rf:{bench:0}:"
@@ -55,13 +57,16 @@ class Bench:
         results["enqueue_per_s"], results["enqueue_redis_us"] = await self.enqueue()
         for steps, count in RUNS.items():
             runs = count // self.divisor
-            enqueue_floor, floor = measure_floor(self.client, runs, steps)
-            results["floor_us"][steps] = round(floor, 1)
+            rounds = [
+                (*measure_floor(self.client, runs, steps), *await self.drain(BY_STEPS[steps], runs))
+                for _ in range(ROUNDS)
+            ]
+            *costs, rates = zip(*rounds, strict=True)
+            enqueue_floor, *figures = *map(min, costs), max(rates)
+            for name, value in zip(("floor_us", "redis_us", "worker_us", "runs_per_s"), figures, strict=True):
+                results[name][steps] = round(value, 1)
             if steps == 1:
                 results["enqueue_floor_us"] = round(enqueue_floor, 1)
-            figures = await self.drain(BY_STEPS[steps], runs)
-            for name, value in zip(("redis_us", "worker_us", "runs_per_s"), figures, strict=True):
-                results[name][steps] = round(value, 1)
         results["latency_ms"] = await self.latency()
         results["timer_late_ms"] = await self.timers()
         small, larger = await self.memory(steps_1, INPUT_60), await self.memory(large, LARGE)
