@@ -55,6 +55,17 @@ class Failure:
                 raise CannotDecode(problem)
 
 
+def outline(error: BaseException) -> str:
+    """Its type and the line that raised it, for logs: what it says may be what users store."""
+    trace = error.__traceback__
+    if trace is None:
+        return type_name(type(error))
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    return f"{type_name(type(error))} at {code.co_filename}:{trace.tb_lineno} in {code.co_name}"
+
+
 def type_name(kind: type) -> str:
     """Return the qualified name of a class, without its module if that is `builtins`."""
     try:

@@ -60,6 +60,7 @@ class Suspend:
 
     problem: bytes
     message: str
+    """For logs: nothing that users store."""
 
 
 Move: TypeAlias = GoOn | Park | Finish | Suspend

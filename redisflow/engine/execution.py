@@ -45,11 +45,12 @@ from redisflow.engine.outcome import (
     judge_attempt,
     judge_workflow,
     origin_of,
+    summarize_problem,
 )
 from redisflow.engine.port import Port
 from redisflow.engine.reading import read_history, read_input, read_result
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError, StepTimeout
-from redisflow.failure import Failure
+from redisflow.failure import Failure, outline
 from redisflow.records import (
     AttemptFailed,
     StepFailed,
@@ -338,7 +339,7 @@ class Execution:
                 self._ledger.withdraw()
             if self._ledger.has_new:
                 return GO_ON
-            return Suspend(describe_failure(port.problem), str(port.problem))
+            return Suspend(describe_failure(port.problem), summarize_problem(port.problem))
         assert self._conclusion is not None  # noqa: S101  # set just above
         return self._conclusion
 
@@ -374,13 +375,10 @@ class Execution:
     def _report(self, context: dict[str, Any]) -> None:
         if self._port.is_replaying:
             return
-        error = context.get("exception")
-        _log.warning(
-            "workflow code: %s",
-            context.get("message", "unhandled exception"),
-            exc_info=error if isinstance(error, BaseException) else None,
-            extra=self._fields(),
-        )
+        message, error = context.get("message", "unhandled exception"), context.get("exception")
+        if isinstance(error, BaseException):
+            message = f"{message}: {outline(error)}"
+        _log.warning("workflow code: %s", message, extra=self._fields())
 
     def _fields(self) -> dict[str, Any]:
         return {"run_id": self._claim.hold.run_id, "workflow": self._claim.workflow}

@@ -209,7 +209,9 @@ class WorkflowLoop(RefusingLoop):
                 # The task keeps it as its exception as well: the run fails with it, the worker lives.
                 pass
             except BaseException as error:  # noqa: BLE001  # of a bare callback: it has nobody else to tell
-                self.call_exception_handler({"message": f"the callback {function!r} failed", "exception": error})
+                self.call_exception_handler(
+                    {"message": f"the callback {_name_of(function)} failed", "exception": error}
+                )
             count += 1
             if count % _CHECK_EVERY == 0:
                 used_s = self._cpu_seconds()
@@ -295,6 +297,11 @@ class WorkflowLoop(RefusingLoop):
 def _cancel_all(tasks: list[WorkflowTask[Any]]) -> None:
     for task in tasks:
         task.cancel()
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    """Without its arguments, which the text of a partial shows."""
+    return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def _ignore(_: dict[str, Any]) -> None:

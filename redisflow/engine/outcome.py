@@ -11,7 +11,7 @@ from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.engine.calls import OpenStep
 from redisflow.engine.commands import BodyOutcome, Returned
-from redisflow.errors import StepError
+from redisflow.errors import CannotDecode, StepError
 from redisflow.failure import Failure
 from redisflow.payload import check_size
 from redisflow.records import AttemptFailed, StepFailed, StepSucceeded
@@ -85,6 +85,11 @@ class Retry:
 def describe_failure(error: BaseException) -> bytes:
     """A failure as it is stored."""
     return codec.encode(Failure.of(error).to_wire())
+
+
+def summarize_problem(error: BaseException) -> str:
+    """Why a run is suspended, for logs: what does not fit its type, but not how, which may show what users store."""
+    return str(error).partition(": ")[0] if isinstance(error, CannotDecode) else str(error)
 
 
 def origin_of(error: BaseException, step_errors: list[tuple[StepError, int]]) -> int | None:

@@ -180,10 +180,6 @@ class Port:
             self.matched += 1
         return place, recorded
 
-    def _is_shut(self) -> bool:
-        """Whether this code must not go on."""
-        return self.is_evicted or self.problem is not None
-
     def _refuse(self, name: str) -> Call:
         self._refusals += 1
         if self._refusals <= PATIENCE:
@@ -212,7 +208,7 @@ class Port:
         """A sleep keeps its due time over every later claim."""
         future = self._begin(call)
         recorded = call.recorded
-        if self._is_shut():
+        if self.is_evicted or self.problem is not None:
             pass
         elif recorded is None:
             due_at_ms = call.ms

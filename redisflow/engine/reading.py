@@ -25,7 +25,7 @@ def read_history(claim: Claim) -> History:
     """The record of earlier passes."""
     try:
         return History.of(decode_record(data, claim.started_at_ms) for data in claim.records)
-    except Exception as error:
+    except Exception as error:  # whatever readers make of a damaged record: all of it is told
         msg = f"the record of this run cannot be read: it is damaged, or of a later version ({error!r})"
         raise CannotDecode(msg) from error
 

@@ -7,6 +7,7 @@ name that is missing elsewhere does no harm.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
@@ -125,10 +126,20 @@ def _resolved(function: Any, name: str, annotation: Any) -> Any:
     inner = inspect.unwrap(function)
     holder.__type_params__ = getattr(inner, "__type_params__", ())
     try:
-        names = dict(inspect.getclosurevars(inner).nonlocals) if isinstance(annotation, str) else None
+        names = _closed_over(inner) if isinstance(annotation, str) else None
         return get_type_hints(holder, getattr(inner, "__globals__", {}), names, include_extras=True)[name]
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise _unresolved(function, str(annotation), error) from error
+
+
+def _closed_over(function: Any) -> dict[str, Any]:
+    """What a local function finds around it by now: what it calls may be defined below it, as it is itself."""
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
+    found: dict[str, Any] = {}
+    for name, cell in zip(getattr(code, "co_freevars", ()), cells, strict=True):
+        with contextlib.suppress(ValueError):  # an empty cell
+            found[name] = cell.cell_contents
+    return found
 
 
 def _unresolved(function: Any, annotation: str, error: Exception) -> InvalidWorkflow:

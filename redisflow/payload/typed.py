@@ -9,6 +9,7 @@ subclass, leaves it open.
 from __future__ import annotations
 
 import inspect
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -34,6 +35,8 @@ _CONSTANTS: Final[frozenset[Any]] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, Decimal, UUID, date, timedelta}
 )
 _SHOWN = 400
+_INPUT_SHOWN: Final = re.compile(r"input_value=.*, (?=input_type=)")
+"""How pydantic shows what it refuses, in one line: its repr."""
 
 
 def check_size(data: bytes, limit: int, what: str) -> None:
@@ -189,5 +192,7 @@ def _name_of(annotation: Any) -> str:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split("For further information", maxsplit=1)[0].split())
+    # Without the value itself: such a message reaches logs, and callers.
+    said = _INPUT_SHOWN.sub("", str(error))
+    text = " ".join(said.split("For further information", maxsplit=1)[0].split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -17,7 +17,7 @@ from redisflow import codec
 from redisflow.contract import Answer, Claim, Verdict
 from redisflow.engine.commands import CancelBody, Command, Commit, Finish, GoOn, Park, RunBody, Suspend
 from redisflow.engine.execution import Execution
-from redisflow.failure import Failure
+from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
 from redisflow.worker.bodies import Body
 from redisflow.worker.host import Host
@@ -112,8 +112,8 @@ class HeldRun:
             self._execution.evict()
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException:  # noqa: BLE001  # code of users
-            _log.exception("workflow code did not go quietly", extra=self._fields())
+        except BaseException as error:  # noqa: BLE001  # code of users
+            _log.error("workflow code did not go quietly: %s", outline(error), extra=self._fields())
 
     def _tell(self, event: Callable[..., list[Command]], *what: Any) -> None:
         """Tell the execution what has happened, and do what it says."""
@@ -123,8 +123,10 @@ class HeldRun:
             raise
         except BaseException as error:  # noqa: BLE001  # a defect, or what code of users raises past all Exceptions
             # Nobody above would drop the run: it would be held, and its lease renewed, for ever. And others stand
-            # behind it, who are told in the same turn.
-            _log.exception("the run is suspended: the engine failed", extra=self._fields())
+            # behind it, who are told in the same turn. What it says is the run's error: it may be what users store.
+            _log.error(
+                "run.suspended %s: the engine failed, %s", self.claim.hold.run_id, outline(error), extra=self._fields()
+            )
             self.drop()
             problem = codec.encode(Failure.of(error).to_wire())
             answer = self._host.backend.shelve_run(

@@ -30,6 +30,7 @@ from redisflow.runs import WorkflowRun
 from redisflow.testing import Server, ServerOptions, start_server
 from redisflow.testing.server_process import find_binary
 from tests.crash.audit import audit, leftovers, raw_calls
+from tests.crash.processes import end_all
 
 RUNS = 300
 WORKERS = 4
@@ -82,15 +83,7 @@ class Fleet:
         self.hire()
 
     def end(self) -> None:
-        for worker in self.workers:
-            worker.send_signal(signal.SIGTERM)
-            worker.send_signal(signal.SIGCONT)
-        for worker in self.workers:
-            try:
-                worker.wait(10)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait(10)
+        end_all(self.workers)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,19 +55,24 @@ class Processes:
         return sum(worker.poll() is not None for worker in self.workers)
 
     def end(self) -> None:
-        for worker in self.workers:
-            worker.send_signal(signal.SIGTERM)
-            worker.send_signal(signal.SIGCONT)
-        for worker in self.workers:
-            try:
-                worker.wait(10)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait(10)
+        end_all(self.workers)
+
+
+def end_all(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Let them stop, stopped ones too; kill those that do not."""
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGCONT)
+    for worker in workers:
+        try:
+            worker.wait(10)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait(10)
 
 
 async def until(holds: Callable[[], object]) -> None:
     deadline_s = time.monotonic() + WITHIN_S
     while not holds():
         assert time.monotonic() < deadline_s
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # between two looks

@@ -103,7 +103,7 @@ async def test_bodies_beyond_the_limit_of_a_worker_queue(flow: RedisFlow, crew: 
     async def work(number: int) -> int:
         running.add(number)
         most.append(len(running))
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.002)  # the work itself
         running.remove(number)
         return number
 

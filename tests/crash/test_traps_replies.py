@@ -91,7 +91,7 @@ async def test_a_reply_that_is_lost_costs_no_crash_no_lease_and_no_body(
         crew.url = url
         worker, _ = await crew.hire()
         # Idle claims are over; the next call of the script is about this run.
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # nothing tells of it from outside
         proxy.armed = sha
         handle = await lossy.run()
         assert await handle.result(timeout=WITHIN_S) == ["done", "done"]

@@ -47,7 +47,7 @@ async def until(holds: Callable[[], object], within_s: float = WITHIN_S) -> floa
     began_s = time.monotonic()
     while not holds():
         assert time.monotonic() - began_s < within_s
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # between two looks
     return time.monotonic() - began_s
 
 
@@ -79,7 +79,7 @@ async def test_a_stopping_worker_releases_what_its_last_claim_brings(flow: Redis
             await stopping.wait()
         return batch
 
-    backend.claim_runs = answered_late  # type: ignore[attr-defined]
+    backend.claim_runs = answered_late  # type: ignore[attr-defined]  # a proxy: its calls are found by name
     await asyncio.sleep(0)
     handle = await waiting.run()
     # The bell rings for the claim that waits on it, then for the one that is held up.
@@ -103,7 +103,7 @@ async def test_a_stop_that_is_asked_for_twice_hands_back_at_once(flow: RedisFlow
     handle = await waiting.run()
     await until(lambda: starts)
     patient = asyncio.ensure_future(worker.stop(grace=60))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # long enough to end, were it not patient
     assert not patient.done()
     async with asyncio.timeout(5):
         await worker.stop()
@@ -412,7 +412,7 @@ async def test_consumers_do_not_pile_up(flow: RedisFlow, crew: Crew, raw: Raw) -
         handle = await short.run()
         # Every tenth is killed while it looks around, and says no good-bye.
         fault = {"fault": Fault.AFTER, "at": 12} if number % 10 == 0 else {}
-        worker, backend = await crew.hire(**fault)  # type: ignore[arg-type]
+        worker, backend = await crew.hire(**fault)  # type: ignore[arg-type]  # a dict of mixed options
         ended = asyncio.ensure_future(handle.result(timeout=20))
         stopped = asyncio.ensure_future(backend.stopped.wait())
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -58,7 +58,7 @@ async def another_kind(step: Step) -> None:
 
 async def removed(step: Step) -> None:
     await step.run("validate", echo, 1)
-    asyncio.create_task(step.sleep("remind", "2d"))  # noqa: RUF006
+    asyncio.create_task(step.sleep("remind", "2d"))  # noqa: RUF006  # nobody keeps it: that is the point
     await step.sleep("other", "1d")
 
 
@@ -81,7 +81,7 @@ async def forgets_a_wait(step: Step) -> None:
 
 async def asks_later(step: Step) -> None:
     await step.run("validate", echo, 1)
-    asyncio.create_task(step.sleep("remind", "2d"))  # noqa: RUF006
+    asyncio.create_task(step.sleep("remind", "2d"))  # noqa: RUF006  # nobody keeps it: that is the point
     await asyncio.gather(step.run("charge", echo, 2), step.sleep("pause", "1d"))
 
 
@@ -238,7 +238,7 @@ def test_a_wait_that_the_record_holds_must_be_asked_for_before_anything_new_happ
 
     async def without_the_pause(step: Step) -> None:
         await step.run("validate", echo, 1)
-        asyncio.create_task(step.sleep("remind", "2d"))  # noqa: RUF006
+        asyncio.create_task(step.sleep("remind", "2d"))  # noqa: RUF006  # nobody keeps it: that is the point
         await step.run("charge", echo, 2)
         await asyncio.get_running_loop().create_future()
 
@@ -258,7 +258,7 @@ def test_a_wait_that_drifting_code_asks_for_is_not_recorded():
 
     async def astray(step: Step) -> None:
         # The step that was running left no record, so that a sleep may stand in its place; what follows may not.
-        asyncio.create_task(step.sleep("in its place", "1h"))  # noqa: RUF006
+        asyncio.create_task(step.sleep("in its place", "1h"))  # noqa: RUF006  # nobody keeps it: that is the point
         await step.run("validate", echo, 2)
         await step.run("refund", echo, 3)
 

@@ -305,7 +305,7 @@ def test_a_task_that_was_made_in_a_clean_up_does_no_harm():
         try:
             await step.sleep("pause", "1h")
         finally:
-            asyncio.create_task(late())  # noqa: RUF006
+            asyncio.create_task(late())  # noqa: RUF006  # nobody keeps it: that is the point
             asyncio.get_running_loop().call_soon(happened.append, "called")
 
     parked(workflow)

@@ -215,7 +215,7 @@ def test_bad_names_are_refused_at_the_call_and_claim_nothing():
     async def workflow(step: Step) -> Any:
         for name in ("", "with\nline", "x" * 129, "one#1", 7):
             with pytest.raises(InvalidName):
-                step.run(name, echo)  # type: ignore[call-overload]
+                step.run(name, echo)  # type: ignore[call-overload]  # wrong on purpose
             with pytest.raises(InvalidName):
                 step.sleep(name, 1)  # type: ignore[arg-type]
         return await step.run("one", echo, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from redisflow import (
     UnknownWorkflow,
     UnsuitableServer,
     WorkflowFailed,
+    define_workflow_spec,
 )
 from redisflow.testing import ServerOptions, start_server
 from tests.backend.scripted import open_scripted
@@ -524,6 +526,24 @@ async def test_nothing_that_a_user_stores_appears_in_logs(flow, caplog):
             await bad.result(timeout="1m")
         with pytest.raises(InvalidInput):
             await secretive.run({"id": [secret]})
+        # Its input was made for another version of the type.
+        with_list = flow.declare_workflow(define_workflow_spec("secretive", input=dict[str, list[str]], output=str))
+        unfit = await with_list.run({"id": [secret]})
+        run = await until(flow, unfit.id, lambda run: run.status == "waiting")
+        assert run.waiting_for == "suspended"
+        assert secret not in run.error.message
+
+        @flow.define_workflow("panics")
+        async def panics(order: Order, step: Step) -> None:
+            asyncio.get_running_loop().call_soon(functools.partial(shout, order.id))
+            await step.run("tell", tell, order, step)
+
+        def shout(text: str) -> None:
+            raise Panic(text)
+
+    async with flow.new_worker(lease="30s"):
+        await (await panics.run(Order(id=secret, items=[]))).result(timeout="1m")
+    assert "shout" in caplog.text
     assert secret not in caplog.text
     assert secret not in repr([vars(record) for record in caplog.records])
 
