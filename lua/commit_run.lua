@@ -3,39 +3,45 @@
 -- in one call.
 --
 -- Moves    running -> running, a passed deadline -> failed
--- Replies  of each run: ok | fenced | ended | behind | missing | broken
+-- Replies  of each run: ok | mail | fenced | ended | behind | missing | broken
+--          mail: it was done, and there is mail that the holder has not seen
 
 -- @include lib/clock.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
+-- @include lib/apply_effects.lua
 -- @include lib/end_if_late.lua
+-- @include lib/has_mail.lua
 -- @include lib/renew_lease.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
-local runs   = 1         -- rows  run_id fence entry before after renew forget | records
--- `renew` is the worker, if its lease is to be renewed; `forget` is `crashes` where they are no longer in a row.
+local runs   = 1         -- rows  run_id fence entry before after renew forget seen | records | effects
+-- `renew` is the worker, if its lease is to be renewed; `forget` is `crashes` where they are no longer in a row; `seen`
+-- is the number of the last mail that the holder knows, empty where it waits for none.
 
 local now = now_ms()
 
-local function commit(at, last)
+local function commit(at, first, last, effects_end)
   local run_id, entry, before, after = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local renew, forget = ARGV[at + 5], ARGV[at + 6]
+  local renew, forget, seen = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
   local run_key = prefix .. 'run:' .. run_id
   local word, run = hold(run_key, ARGV[at + 1], entry, before, after)
-  if word == 'repeat' then return 'ok' end
+  if word == 'repeat' then return has_mail(run_key, seen) and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
   if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
-  append_records(run_key, { 'h', after }, before, at + 8, last)
+  apply_effects(prefix, run_id, last + 2, effects_end, now)
+  append_records(run_key, { 'h', after }, before, first, last)
   if forget ~= '' then redis.call('HDEL', run_key, 'x') end
   if renew ~= '' then renew_lease(prefix, redis.call('HGET', run_key, 'q') or nil, entry, renew) end
-  return 'ok'
+  return has_mail(run_key, seen) and 'mail' or 'ok'
 end
 
 local replies, at = {}, runs
 while ARGV[at] do
-  local last = at + 7 + ARGV[at + 7]
-  local fine, word = pcall(commit, at, last)
+  local last = at + 8 + ARGV[at + 8]
+  local effects_end = last + 1 + ARGV[last + 1]
+  local fine, word = pcall(commit, at, at + 9, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'
-  at = last + 1
+  at = effects_end + 1
 end
 return replies

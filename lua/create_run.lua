@@ -13,9 +13,10 @@
 -- @include lib/store_run.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
-local runs   = 1         -- rows  run_id workflow version queue input available deadline idem idem_ms fingerprint
+local runs   = 1         -- rows  run_id workflow version queue input available deadline idem idem_ms fingerprint | fields
 -- Empty: no version, the default queue, available now, no deadline, no idempotency key. `available` and `deadline` are
--- "+ms" from now, or unix ms; `idem` is the key's hash, kept for `idem_ms`; `fingerprint` tells one input from another.
+-- "+ms" from now, or unix ms; `idem` is the key's hash, kept for `idem_ms`; `fingerprint` tells one input from another;
+-- `fields` are further fields of the run's hash, each with its value.
 
 local now = now_ms()
 local stamp = string.format('%d', now)
@@ -47,17 +48,18 @@ local function create(at)
   return { 'created' }
 end
 
-local replies = {}
-for at = runs, #ARGV, 10 do
-  local fine, reply = pcall(judge, at)
-  replies[#replies + 1] = fine and reply or { 'broken' }
+local replies, starts, next_at = {}, {}, runs
+while ARGV[next_at] do
+  local fine, reply = pcall(judge, next_at)
+  replies[#replies + 1], starts[#starts + 1] = fine and reply or { 'broken' }, next_at
+  next_at = next_at + 11 + ARGV[next_at + 10]
 end
 -- A run is written after its hints: what fails in between leaves no run, and hints without a run are dropped.
 for listing, members in pairs(listed) do
   if not pcall(list, listing, members) then unlistable[listing] = true end
 end
 for place, reply in ipairs(replies) do
-  local at = runs + (place - 1) * 10
+  local at = starts[place]
   if reply == 'new' then
     local fine, created = pcall(create, at)
     replies[place] = fine and created or { 'broken' }

@@ -8,18 +8,20 @@
 -- @include lib/clock.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
+-- @include lib/apply_effects.lua
 -- @include lib/collect.lua
 -- @include lib/end_if_late.lua
+-- @include lib/leave_streams.lua
 -- @include lib/told_end.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
-local runs   = 1         -- rows  run_id fence entry before after status payload | records
+local runs   = 1         -- rows  run_id fence entry before after status payload | records | effects
 
 local now = now_ms()
 local stamp = string.format('%d', now)
 local left, unlisted, listed, awaited = {}, {}, {}, {}
 
-local function finish(at, last)
+local function finish(at, first, last, effects_end)
   local run_id, entry, before, after, status = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local run_key = prefix .. 'run:' .. run_id
   local word, run = hold(run_key, ARGV[at + 1], entry, before, after, 'w', 'q', 'd', 'aw', 'p')
@@ -27,10 +29,11 @@ local function finish(at, last)
   if word ~= 'ok' then return word end
   if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
 
+  apply_effects(prefix, run_id, last + 2, effects_end, now)
   local workflow, queue, due, is_awaited = run[6], run[7] or 'default', run[8], run[9]
   local listing = workflow .. ':' .. status
   local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
-  append_records(run_key, fields, before, at + 8, last)
+  append_records(run_key, fields, before, first, last)
   if due or run[10] then redis.call('HDEL', run_key, 'd', 'p') end
   if due then redis.call('ZREM', prefix .. 'delayed', run_id) end
   collect(left, queue .. ':' .. string.sub(entry, 1, 1), string.sub(entry, 3))
@@ -44,17 +47,14 @@ end
 local replies, at = {}, runs
 while ARGV[at] do
   local last = at + 7 + ARGV[at + 7]
-  local fine, word = pcall(finish, at, last)
+  local effects_end = last + 1 + ARGV[last + 1]
+  local fine, word = pcall(finish, at, at + 8, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'
-  at = last + 1
+  at = effects_end + 1
 end
 
 -- From here on only hints are written. The unfinished listing comes last: reconcile_runs looks after what is there.
-for name, ids in pairs(left) do
-  local stream = prefix .. 'q:' .. name
-  redis.pcall('XACK', stream, 'workers', unpack(ids))
-  redis.pcall('XDEL', stream, unpack(ids))
-end
+leave_streams(prefix, left)
 local all_listed = true
 for name, members in pairs(listed) do
   if type(redis.pcall('ZADD', prefix .. 'done:' .. name, unpack(members))) ~= 'number' then all_listed = false end

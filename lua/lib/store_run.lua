@@ -20,6 +20,7 @@ local function store_run(prefix, at, now, stamp)
   if queue ~= '' then field('q', queue) end
   if idem ~= '' then field('k', idem) end
   if deadline_at_ms then field('dl', deadline_at_ms) end
+  for place = at + 11, at + 10 + ARGV[at + 10], 2 do field(ARGV[place], ARGV[place + 1]) end
   if due_ms then
     field('d', due_ms)
     set_due(prefix, run_id, due_ms)

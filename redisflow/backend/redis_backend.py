@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
@@ -17,7 +18,7 @@ from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.patience import Patience
-from redisflow.backend.row_batches import LARGE_BYTES, RowBatches
+from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.scripts import Clock, load_scripts
 from redisflow.backend.servers import (
     MEMORY_PRODUCT,
@@ -86,8 +87,10 @@ class RedisBackend:
         self._create = scripts.create_run.head(
             "run_id", "workflow", "version", "queue", "input", "available", "deadline", "idem", "idem_ms", "fingerprint"
         )
-        self._commit = scripts.commit_run.head("run_id", "fence", "entry", "before", "after", "renew", "forget")
-        self._park = scripts.park_run.head("run_id", "fence", "entry", "before", "after", "reason", "due")
+        self._commit = scripts.commit_run.head("run_id", "fence", "entry", "before", "after", "renew", "forget", "seen")
+        self._park = scripts.park_run.head(
+            "run_id", "fence", "entry", "before", "after", "reason", "due", "seen", "wants"
+        )
         self._finish = scripts.finish_run.head("run_id", "fence", "entry", "before", "after", "status", "payload")
 
     def __repr__(self) -> str:
@@ -196,6 +199,8 @@ class RedisBackend:
             _when(new.available),
             _when(new.deadline),
             *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else ("", "", "")),
+            2 * len(new.fields),
+            *chain.from_iterable(new.fields.items()),
         )
         self._server()
         made = await self._patience.give(self._batches.add(self._create, prefix, row, len(new.input), replies.created))
@@ -254,19 +259,31 @@ class RedisBackend:
         return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken + unreadable)
 
     def commit_run(
-        self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
+        self,
+        hold: Hold,
+        extension: Extension,
+        *,
+        renew_for: str | None,
+        forget_crashes: bool,
+        seen: int | None = None,
     ) -> Answer[Verdict]:
         """Append records and go on holding the run."""
         forget = "crashes" if forget_crashes else ""
-        return self._add_row(self._commit, hold, extension, (renew_for or "", forget), 0)
+        return self._add_row(self._commit, hold, extension, (renew_for or "", forget, "" if seen is None else seen), 0)
 
-    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> Answer[Verdict]:
-        """Append records and let the run wait until it is due."""
-        prefix, before = self._prefix_of(hold.run_id), extension.before
-        shown = (hold.run_id, hold.fence, hold.entry, str(before), str(extension.after))
-        command = (*self._park, prefix, *shown, reason, due_at_ms, *extension.records)
-        bulk = extension.after.bytes - before.bytes > LARGE_BYTES
-        return self._server().send(prefix, command, replies.verdict, bulk=bulk)
+    def park_run(
+        self,
+        hold: Hold,
+        extension: Extension,
+        *,
+        reason: str,
+        due_at_ms: int | None,
+        seen: int | None = None,
+        wants: str = "",
+    ) -> Answer[Verdict]:
+        """Append records and let the run wait until it is due, or until mail comes that it wants."""
+        rest = (reason, "" if due_at_ms is None else due_at_ms, "" if seen is None else seen, wants)
+        return self._add_row(self._park, hold, extension, rest, len(wants))
 
     def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> Answer[Verdict]:
         """Append records and end the run: `succeeded` with its output, or `failed` with its failure."""
@@ -275,9 +292,11 @@ class RedisBackend:
     def _add_row(
         self, head: tuple[Any, ...], hold: Hold, extension: Extension, rest: tuple[Any, ...], size: int
     ) -> Answer[Verdict]:
-        before, after, records = extension.before, extension.after, extension.records
+        before, after = extension.before, extension.after
+        records, effects = extension.records, extension.effects
         marks = (f"{before.records}:{before.bytes}", f"{after.records}:{after.bytes}")
-        row = (hold.run_id, hold.fence, hold.entry, *marks, *rest, len(records), *records)
+        shown = (hold.run_id, hold.fence, hold.entry, *marks, *rest)
+        row = (*shown, len(records), *records, len(effects), *effects)
         size += after.bytes - before.bytes
         self._server()
         return self._batches.add(head, self._prefix_of(hold.run_id), row, size, replies.verdict_of_row)

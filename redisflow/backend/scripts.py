@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 _DECLARATION = re.compile(r"^local (\w+) *= *(KEYS|ARGV)\[(\d+)\] *-- *(\w+)")
 _TAIL = re.compile(r"^local (\w+) *= *(\d+) *-- *tail")
-_ROWS = re.compile(r"^local (\w+) *= *1 *-- *rows +([\w ]+?)( \| records)?$")
+_ROWS = re.compile(r"^local (\w+) *= *1 *-- *rows +([\w ]+?)((?: \| \w+)*)$")
 _INCLUDE = re.compile(r"^-- @include (lib/\w+\.lua)$", re.MULTILINE)
 _SHEBANG = re.compile(r"\A#!lua.*\n")
 
@@ -43,10 +43,11 @@ class Script:
     name: str
     text: str
     names: tuple[str, ...]
-    tail: str | None
-    """What the open end of the arguments holds, or None where there is none."""
+    tails: tuple[str, ...] = ()
+    """What the open end of the arguments holds, or nothing where there is none."""
     rows: bool = False
-    """Whether one call carries many runs: `names` are then the arguments of each, and `tail` what follows them."""
+    """Whether one call carries many runs: `names` are then the arguments of each, and each of `tails` follows them
+    with its length first."""
     sha: str = field(init=False)
     _pick: Any = field(init=False, repr=False)
 
@@ -55,7 +56,7 @@ class Script:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
         object.__setattr__(self, "_pick", _picker(self.names))
 
-    def call(self, prefix: str, tail: Iterable[Any] = (), /, **arguments: Any) -> tuple[Any, ...]:
+    def call(self, prefix: str, /, *tails: Iterable[Any], **arguments: Any) -> tuple[Any, ...]:
         """The command that runs it (for one run). TypeError where a name is missing, unknown, or has no open end."""
         if len(arguments) != len(self.names):
             raise self._refusal(arguments)
@@ -63,15 +64,15 @@ class Script:
             picked = self._pick(arguments)
         except KeyError:
             raise self._refusal(arguments) from None
-        if tail and self.tail is None:
-            msg = f"{self.name} takes no open end of arguments"
+        command = ["EVALSHA", self.sha, "1", prefix, *picked]
+        given = [list(tail) for tail in tails]
+        if any(given[len(self.tails) :]):
+            msg = f"{self.name} takes {len(self.tails) or 'no'} open ends of arguments"
             raise TypeError(msg)
-        if self.rows and self.tail is not None:
-            tail = list(tail)
-            return ("EVALSHA", self.sha, "1", prefix, *picked, len(tail), *tail)
-        if tail:
-            return ("EVALSHA", self.sha, "1", prefix, *picked, *tail)
-        return ("EVALSHA", self.sha, "1", prefix, *picked)
+        for place in range(len(self.tails)):
+            tail = given[place] if place < len(given) else []
+            command += [len(tail), *tail] if self.rows else tail
+        return tuple(command)
 
     def head(self, *names: str) -> tuple[Any, ...]:
         """The beginning of its command, for a caller that builds hot commands itself.
@@ -118,7 +119,7 @@ def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
     if not shebang:
         text = _SHEBANG.sub("", text)
     names: list[str] = []
-    tail = None
+    tails: tuple[str, ...] = ()
     rows = False
     for line in text.splitlines():
         declared = _DECLARATION.match(line)
@@ -128,13 +129,13 @@ def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
                 msg = f"{name}.lua: {declared[1]} stands at ARGV[{declared[3]}], expected ARGV[{len(names)}]"
                 raise ValueError(msg)
         if opened := _TAIL.match(line):
-            tail = opened[1]
+            tails = (opened[1],)
             if int(opened[2]) != len(names) + 1:
                 msg = f"{name}.lua: its open end begins at {opened[2]}, expected {len(names) + 1}"
                 raise ValueError(msg)
         if rowed := _ROWS.match(line):
-            names, rows, tail = rowed[2].split(), True, "records" if rowed[3] else None
-    return Script(name, text, tuple(names), tail, rows)
+            names, rows, tails = rowed[2].split(), True, tuple(re.findall(r"\w+", rowed[3]))
+    return Script(name, text, tuple(names), tails, rows)
 
 
 @dataclass(frozen=True)

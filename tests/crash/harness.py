@@ -201,9 +201,25 @@ class FaultyBackend:
         return self._send("note_progress", lambda: self.real.note_progress(hold, progress), hold.run_id)
 
     def __getattr__(self, name: str) -> Any:
-        """The rest of the contract: calls that are awaited."""
-        method = getattr(self.real, name)
-        return lambda *args: self._call(name, lambda: method(*args))
+        """The rest of the contract: calls that are awaited, and groups of such calls."""
+        return self._awaited(self.real, name)
+
+    def _awaited(self, holder: Any, name: str) -> Any:
+        found = getattr(holder, name)
+        if callable(found):
+            return lambda *args, **words: self._call(name, lambda: found(*args, **words))
+        return _Group(self, found)
+
+
+class _Group:
+    """A group of the contract's calls, each of which may meet its fault."""
+
+    def __init__(self, backend: FaultyBackend, real: Any) -> None:
+        self._backend = backend
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return self._backend._awaited(self._real, name)
 
 
 class _FaultyHeartbeat:

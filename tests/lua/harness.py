@@ -84,22 +84,22 @@ class Lua:
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
-    def call(self, script: str, tail: Iterable[Any] = (), /, **arguments: Any) -> list[Any]:
+    def call(self, script: str, /, *tails: Iterable[Any], **arguments: Any) -> list[Any]:
         """Send a script; its first word as text, the rest of its reply as it came."""
         text = getattr(self.scripts, script)
-        reply = self.redis.execute_command(*text.call(PREFIX, list(tail), **arguments))
+        reply = self.redis.execute_command(*text.call(PREFIX, *map(list, tails), **arguments))
         if text.rows:
             # One run among none: its own reply, which is a word alone or with what follows it.
             (reply,) = reply
             reply = reply if isinstance(reply, list) else [reply]
         return [reply[0].decode(), *reply[1:]]
 
-    def twice(self, script: str, tail: Iterable[Any] = (), /, **arguments: Any) -> list[Any]:
+    def twice(self, script: str, /, *tails: Iterable[Any], **arguments: Any) -> list[Any]:
         """Send a script again after its reply was lost: it must answer the same and change nothing."""
-        tail = list(tail)
-        first = self.call(script, tail, **arguments)
+        given = [list(tail) for tail in tails]
+        first = self.call(script, *given, **arguments)
         before = self.dump()
-        again = self.call(script, tail, **arguments)
+        again = self.call(script, *given, **arguments)
         if script == "claim_runs":
             same = [_held(reply, arguments["operation"]) for reply in (first, again)]
         else:
@@ -139,26 +139,42 @@ class Lua:
         assert len(claims) == 1, f"expected one claim, got {[held.run_id for held in claims]}"
         return claims[0]
 
-    def commit(self, held: Held, *records: bytes, **changes: Any) -> str:
+    def commit(self, held: Held, *records: bytes, effects: Sequence[Any] = (), **changes: Any) -> str:
         """Append records; the holder goes on."""
-        shown = held.shown(*records)
-        word: str = self.call("commit_run", records, **{**shown, "renew": "", "forget": "", **changes})[0]
-        if word == "ok":
+        shown = {**held.shown(*records), "renew": "", "forget": "", "seen": "", **changes}
+        word: str = self.call("commit_run", records, effects, **shown)[0]
+        if word in ("ok", "mail"):
             held.mark = shown["after"]
         return word
 
-    def park(self, held: Held, *records: bytes, due: int, reason: str = "timer", **changes: Any) -> str:
+    def park(
+        self,
+        held: Held,
+        *records: bytes,
+        due: int | str = "",
+        reason: str = "timer",
+        effects: Sequence[Any] = (),
+        **changes: Any,
+    ) -> str:
         """Append records and let the run wait."""
-        shown = {**held.shown(*records), "reason": reason, "due": due, **changes}
-        word: str = self.call("park_run", records, **shown)[0]
+        shown = {**held.shown(*records), "reason": reason, "due": due, "seen": "", "wants": "", **changes}
+        word: str = self.call("park_run", records, effects, **shown)[0]
+        if word == "mail":
+            held.mark = shown["after"]
         return word
 
     def finish(
-        self, held: Held, *records: bytes, status: str = "succeeded", payload: bytes = b"out", **changes: Any
+        self,
+        held: Held,
+        *records: bytes,
+        status: str = "succeeded",
+        payload: bytes = b"out",
+        effects: Sequence[Any] = (),
+        **changes: Any,
     ) -> str:
         """Append records and end the run."""
         shown = {**held.shown(*records), "status": status, "payload": payload, **changes}
-        word: str = self.call("finish_run", records, **shown)[0]
+        word: str = self.call("finish_run", records, effects, **shown)[0]
         return word
 
     def release(self, held: Held) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.lua.harness import PREFIX, T0, Held, Lua
 
-NOTHING = {"renew": "", "forget": ""}
+NOTHING = {"renew": "", "forget": "", "seen": ""}
 
 
 def test_a_commit_appends_records_under_the_numbers_that_follow(lua: Lua) -> None:

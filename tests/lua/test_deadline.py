@@ -40,8 +40,8 @@ def test_what_a_holder_brings_after_the_deadline_is_not_recorded(lua: Lua, call:
     held = lua.take("run-1", deadline="+1000")
     lua.later(1_000)
     more: dict[str, dict[str, object]] = {
-        "commit": {"renew": "", "forget": ""},
-        "park": {"reason": "timer", "due": LATE + 1},
+        "commit": {"renew": "", "forget": "", "seen": ""},
+        "park": {"reason": "timer", "due": LATE + 1, "seen": "", "wants": ""},
     }
     more["finish"] = {"status": "succeeded", "payload": b"out"}
     assert lua.twice(f"{call}_run", [b"late"], **held.shown(b"late"), **more[call]) == ["ended"]

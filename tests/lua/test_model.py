@@ -210,7 +210,7 @@ class Model(RuleBasedStateMachine):
             run.records += records
             run.crashes = 0 if forget else run.crashes
             run.expired = run.expired and not renew
-        more = {"renew": held.worker if renew else "", "forget": "crashes" if forget else ""}
+        more = {"renew": held.worker if renew else "", "forget": "crashes" if forget else "", "seen": ""}
         # Sent again it would renew again, and a lease is the one thing that may change then.
         said = self.send(twice and not renew, "commit_run", records, **shown, **more)[0]
         assert said == {"repeat": "ok"}.get(word, word)
@@ -231,7 +231,7 @@ class Model(RuleBasedStateMachine):
             run.status, run.expired = "waiting:timer", False
             run.due = min(at for at in (self.lua.now + wait, run.deadline) if at is not None)
         due = self.lua.now + wait
-        said = self.send(twice, "park_run", records, **shown, reason="timer", due=due)[0]
+        said = self.send(twice, "park_run", records, **shown, reason="timer", due=due, seen="", wants="")[0]
         assert said == {"repeat": "ok"}.get(word, word)
         self.check()
 

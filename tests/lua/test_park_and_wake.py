@@ -20,12 +20,14 @@ def test_a_parked_run_is_held_by_nobody_and_looked_at_when_it_is_due(lua: Lua) -
 @pytest.mark.parametrize("records", [(), (b"one",)])
 def test_parking_twice_parks_once(lua: Lua, records: tuple[bytes, ...]) -> None:
     held = lua.take()
-    assert lua.twice("park_run", records, **held.shown(*records), reason="retry", due=T0 + 9) == ["ok"]
+    assert lua.twice("park_run", records, **held.shown(*records), reason="retry", due=T0 + 9, seen="", wants="") == [
+        "ok"
+    ]
 
 
 def test_parking_again_after_the_run_was_woken_leaves_it_awake(lua: Lua) -> None:
     held = lua.take()
-    again = {**held.shown(b"one"), "reason": "timer", "due": T0 + 9}
+    again = {**held.shown(b"one"), "reason": "timer", "due": T0 + 9, "seen": "", "wants": ""}
     lua.park(held, b"one", due=T0 + 9)
     lua.later(9)
     lua.wake()

@@ -57,7 +57,7 @@ def test_payloads_pass_every_script_byte_by_byte(lua: Lua, payload: bytes) -> No
     lua.renew(held, about=payload or b"-")
     assert lua.redis.hget(f"{PREFIX}worker:w1", "about") == (payload or b"-")
 
-    committed = {**held.shown(payload, payload), "renew": "w1", "forget": "crashes"}
+    committed = {**held.shown(payload, payload), "renew": "w1", "forget": "crashes", "seen": ""}
     lua.commit(held, payload, payload, renew="w1", forget="crashes")
     assert lua.call("commit_run", [payload, payload], **committed) == ["ok"]
     piece = {"run_id": "run-1", "first": 0, "last": 1, "bytes": 1_000_000}
@@ -67,7 +67,8 @@ def test_payloads_pass_every_script_byte_by_byte(lua: Lua, payload: bytes) -> No
     assert lua.fields().get("er", b"") == payload
     lua.wake_stuck()
     held = lua.claim_only()
-    assert lua.twice("park_run", [payload], **held.shown(payload), reason="timer", due=lua.now) == ["ok"]
+    parking = {"reason": "timer", "due": lua.now, "seen": "", "wants": ""}
+    assert lua.twice("park_run", [payload], **held.shown(payload), **parking) == ["ok"]
     lua.wake()
     held = lua.claim_only()
     lua.expire(held)

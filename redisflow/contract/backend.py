@@ -1,184 +1,31 @@
-"""The contract between the engine and where runs are kept: values down, outcomes up.
+"""The calls that cross the contract.
 
 Every call may be sent again: a repeat answers what the first one recorded. The calls that a holder makes for a run
 (commit, park, finish, release, shelve) are sent when they are called and answer later, so that what many runs commit at
 the same time leaves as one batch. A backend knows no workflow code; user payloads are bytes to it.
-
-Values are frozen, but for the four that are made for every run (Mark, Hold, Claim, Extension): freezing a dataclass
-makes it several times as dear to make. Nobody changes them.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
+
+from redisflow.contract.values import (
+    Answer,
+    ClaimBatch,
+    Conflict,
+    Created,
+    Extension,
+    Hold,
+    NewRun,
+    RunEnd,
+    Upkeep,
+    Verdict,
+)
 
 if TYPE_CHECKING:
-    from redisflow.durations import When
     from redisflow.runs import WorkflowRun
-
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Answer(Protocol[T_co]):
-    """What will come of a call: to be awaited, or to be listened to, once. An asyncio.Future is one."""
-
-    def __await__(self) -> Generator[Any, Any, T_co]:
-        """Wait for it."""
-        ...
-
-    def add_done_callback(self, listener: Callable[[Any], object], /) -> None:
-        """Call the listener with this answer once it is there, at once or soon; never inside a task."""
-        ...
-
-    def done(self) -> bool:
-        """Whether it is there."""
-        ...
-
-    def cancelled(self) -> bool:
-        """Whether nobody will ever know."""
-        ...
-
-    def exception(self) -> BaseException | None:
-        """Why there is no result, once it is there."""
-        ...
-
-    def result(self) -> T_co:
-        """The result, once it is there."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idempotency:
-    """Within `keep_ms`, the same key with the same fingerprint names the same run; with another it is a conflict."""
-
-    key_hash: str
-    fingerprint: str
-    keep_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
-    """What a client asks to be run."""
-
-    run_id: str
-    workflow: str
-    version: str | None
-    queue: str
-    input: bytes
-    available: When | None = None
-    deadline: When | None = None
-    idempotency: Idempotency | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """The run that `create_run` leaves: the new one, or the one that holds the idempotency key."""
-
-    run_id: str
-    existing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """The idempotency key belongs to a run with another input."""
-
-    run_id: str
-
-
-@dataclass(slots=True)
-class Mark:
-    """How long a run's record is: records, and bytes of its input and records together."""
-
-    records: int
-    bytes: int
-
-    def __str__(self) -> str:
-        """As it is stored."""
-        return f"{self.records}:{self.bytes}"
-
-    @classmethod
-    def parse(cls, text: str) -> Mark:
-        """From how it is stored."""
-        records, _, size = text.partition(":")
-        return cls(int(records), int(size))
-
-
-@dataclass(slots=True)
-class Hold:
-    """What a holder shows with each call: which run, and the fence that shuts earlier holders out."""
-
-    run_id: str
-    queue: str
-    fence: str
-    entry: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Claim:
-    """A run that a worker has just been given, with all that is needed to go on with it."""
-
-    hold: Hold
-    workflow: str
-    version: str | None
-    input: bytes
-    created_at_ms: int
-    started_at_ms: int
-    deadline_at_ms: int | None
-    mark: Mark
-    records: Sequence[bytes]
-    crashes: int
-    """Claims in a row that ended in a crash, with nothing recorded since."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimBatch:
-    """The answer to a claim; `now_ms` is the server's clock when it was given."""
-
-    now_ms: int
-    next_due_in_ms: int | None
-    claims: list[Claim]
-    broken: int
-    """Runs whose hash could not be read; they are listed under `broken` and left alone."""
-
-
-class Verdict(enum.Enum):
-    """What became of a holder's call."""
-
-    OK = "ok"
-    FENCED = "fenced"
-    """Another holder has the run, or nobody: drop it."""
-    ENDED = "ended"
-    """The run was ended from outside (canceled, deadline, poisoned): drop it."""
-    BEHIND = "behind"
-    """The record is not as long as the holder believes: load the run anew."""
-    MISSING = "missing"
-    """The run is no longer stored."""
-
-
-@dataclass(slots=True)
-class Extension:
-    """What a holder appends: the mark it extends, the mark it leaves, and the records between them."""
-
-    before: Mark
-    after: Mark
-    records: Sequence[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Upkeep:
-    """What one bounded step of upkeep did."""
-
-    done: bool
-    """Nothing is left to look at for now."""
-    reclaimed: int = 0
-    poisoned: int = 0
-    lost: int = 0
-    """Entries without a readable run, or hints that were rebuilt."""
 
 
 class Heartbeat(Protocol):
@@ -259,13 +106,31 @@ class Backend(Protocol):
         ...
 
     def commit_run(
-        self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
+        self,
+        hold: Hold,
+        extension: Extension,
+        *,
+        renew_for: str | None,
+        forget_crashes: bool,
+        seen: int | None = None,
     ) -> Answer[Verdict]:
-        """Append records and go on holding the run."""
+        """Append records and go on holding the run; `seen` as for `park_run`."""
         ...
 
-    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> Answer[Verdict]:
-        """Append records and let the run wait until it is due."""
+    def park_run(
+        self,
+        hold: Hold,
+        extension: Extension,
+        *,
+        reason: str,
+        due_at_ms: int | None,
+        seen: int | None = None,
+        wants: str = "",
+    ) -> Answer[Verdict]:
+        """Append records and let the run wait until it is due, or until mail comes that it `wants`.
+
+        `seen` is the number of the last mail that its holder knows: where there is more, the run is not parked.
+        """
         ...
 
     def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> Answer[Verdict]:
@@ -329,15 +194,3 @@ class Backend(Protocol):
     async def sweep_workers(self, partition: int, queue: str) -> int:
         """Delete the empty consumers of dead workers; returns how many."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnd:
-    """A run's workflow, status, and its output or failure once it has ended (bytes as stored)."""
-
-    workflow: str
-    status: str
-    output: bytes | None
-    error: bytes | None
-    cause: str | None
-    """`deadline`, `poisoned` or `canceled` where a verdict from outside ended it."""
