@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, cast, overload
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.definition import (
     DEFAULT_QUEUE,
@@ -22,9 +22,10 @@ from redisflow.authoring.definition import (
 from redisflow.authoring.step import Step
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
+from redisflow.client.start import RunOptions
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
-from redisflow.durations import Duration, Instant, to_ms
+from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
@@ -205,13 +206,7 @@ class RedisFlow:
         workflow: WorkflowSpec[None, Out] | Workflow[None, Out],
         value: None = None,
         /,
-        *,
-        version: str | None = None,
-        queue: str | None = None,
-        available_at: Instant | None = None,
-        deadline_at: Instant | None = None,
-        idempotency_key: str | None = None,
-        idempotency_ttl: Duration = "24h",
+        **options: Unpack[RunOptions],
     ) -> WorkflowHandle[Out]: ...
     @overload
     async def run_workflow(
@@ -219,13 +214,7 @@ class RedisFlow:
         workflow: WorkflowSpec[In, Out] | Workflow[In, Out],
         value: In,
         /,
-        *,
-        version: str | None = None,
-        queue: str | None = None,
-        available_at: Instant | None = None,
-        deadline_at: Instant | None = None,
-        idempotency_key: str | None = None,
-        idempotency_ttl: Duration = "24h",
+        **options: Unpack[RunOptions],
     ) -> WorkflowHandle[Out]: ...
     @overload
     async def run_workflow(
@@ -233,17 +222,15 @@ class RedisFlow:
         workflow: str,
         value: Any = None,
         /,
-        *,
-        version: str | None = None,
-        queue: str | None = None,
-        available_at: Instant | None = None,
-        deadline_at: Instant | None = None,
-        idempotency_key: str | None = None,
-        idempotency_ttl: Duration = "24h",
+        **options: Unpack[RunOptions],
     ) -> WorkflowHandle[Any]: ...
 
     async def run_workflow(
-        self, workflow: WorkflowSpec[Any, Any] | Workflow[Any, Any] | str, value: Any = None, /, **options: Any
+        self,
+        workflow: WorkflowSpec[Any, Any] | Workflow[Any, Any] | str,
+        value: Any = None,
+        /,
+        **options: Unpack[RunOptions],
     ) -> WorkflowHandle[Any]:
         """Start a run of a spec, of a workflow, or of a workflow that is registered here under this name."""
         spec = self._spec_of(workflow, options.get("version"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from pydantic import ValidationError
 
@@ -27,9 +27,25 @@ KEY_LIMIT = 256
 """Bytes of an idempotency key before it is hashed."""
 
 
+class RunOptions(TypedDict, total=False):
+    """What may be said when a run is started: the keywords of `Workflow.run` and `RedisFlow.run_workflow`."""
+
+    version: str | None
+    """Of the workflow; by default the one with which it was declared."""
+    queue: str | None
+    """By default the one on which the workflow was declared."""
+    available_at: Instant | None
+    """Not before this instant."""
+    deadline_at: Instant | None
+    """Failed when it is not done by then."""
+    idempotency_key: str | None
+    """Within `idempotency_ttl` (24 h), another start with this key gives the same run."""
+    idempotency_ttl: Duration
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOptions:
-    """Options of `Workflow.run`, validated once."""
+    """`RunOptions`, validated once."""
 
     version: str | None = None
     queue: str | None = None

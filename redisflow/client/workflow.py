@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
 from redisflow.client.handle import WorkflowHandle
-from redisflow.client.start import StartOptions, encode_input, start_encoded, start_run
+from redisflow.client.start import RunOptions, StartOptions, encode_input, start_encoded, start_run
 from redisflow.contract import Backend
-from redisflow.durations import Duration, Instant
+from redisflow.durations import Instant
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -56,13 +56,7 @@ class Workflow(Generic[In, Out]):
     async def run(
         self: Workflow[None, Out],
         /,
-        *,
-        version: str | None = None,
-        queue: str | None = None,
-        available_at: Instant | None = None,
-        deadline_at: Instant | None = None,
-        idempotency_key: str | None = None,
-        idempotency_ttl: Duration = "24h",
+        **options: Unpack[RunOptions],
     ) -> WorkflowHandle[Out]: ...
 
     @overload
@@ -70,16 +64,10 @@ class Workflow(Generic[In, Out]):
         self,
         value: In,
         /,
-        *,
-        version: str | None = None,
-        queue: str | None = None,
-        available_at: Instant | None = None,
-        deadline_at: Instant | None = None,
-        idempotency_key: str | None = None,
-        idempotency_ttl: Duration = "24h",
+        **options: Unpack[RunOptions],
     ) -> WorkflowHandle[Out]: ...
 
-    async def run(self, value: Any = None, /, **options: Any) -> WorkflowHandle[Out]:
+    async def run(self, value: Any = None, /, **options: Unpack[RunOptions]) -> WorkflowHandle[Out]:
         """Start a run and return its handle, without waiting for it to be worked on.
 
         When this returns, the run exists and will reach exactly one terminal status. With an `idempotency_key`,
