@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- A worker's heartbeat: its presence, and the leases of the runs that it still holds.
 --
--- Replies  ok <run_id it no longer holds> ...
+-- Replies  ok <run_id it no longer holds | run_id and the number of its last mail> ...
 
 -- @include lib/clock.lua
 -- @include lib/renew_lease.lua
@@ -13,8 +13,8 @@ local about       = ARGV[3]   -- bytes what it says of itself: host, process, qu
 local held        = 4         -- tail  run id, queue, fence and entry of each run
 
 local function holds(run_id, fence)
-  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'f')
-  return r[1] == 'running' and r[2] == fence
+  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'f', 'm')
+  return r[1] == 'running' and r[2] == fence, r[3]
 end
 
 redis.call('ZADD', prefix .. 'workers', now_ms() + presence_ms, worker)
@@ -24,9 +24,10 @@ local reply = { 'ok' }
 for place = held, #ARGV, 4 do
   local run_id, queue, fence, entry = ARGV[place], ARGV[place + 1], ARGV[place + 2], ARGV[place + 3]
   -- One broken hash must not cost the other runs their leases.
-  local fine, still = pcall(holds, run_id, fence)
+  local fine, still, mail = pcall(holds, run_id, fence)
   if fine and still then
     renew_lease(prefix, queue, entry, worker)
+    if mail then reply[#reply + 1] = run_id .. ' ' .. mail end
   else
     reply[#reply + 1] = run_id
   end

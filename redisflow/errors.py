@@ -11,6 +11,7 @@ A message says what happened, to which run, and what to do next.
     ├── CannotRecord                a value that could not be read back as what it is
     │   └── PayloadTooLarge
     ├── CannotDecode                stored bytes that are not what the type says
+    ├── InvalidSignal               what a signal brought does not fit the type that the run waits for
     ├── NonRetryableError           raised by user code: do not try again
     ├── RetryAfter                  raised by user code: try again after this delay
     ├── StepError                   a step failed for good (its retries are spent)
@@ -18,6 +19,8 @@ A message says what happened, to which run, and what to do next.
     ├── NotAllowedInWorkflow        workflow code waited for something that is not a step
     ├── NonDeterminismError         replay does not match the record
     ├── RunNotFound
+    ├── RunEnded                    the run has ended, so it cannot be told anything any more
+    ├── MailboxFull                 a run that does not read its signals: this one was refused
     ├── IdempotencyConflict         the key was used with another input
     ├── WorkflowFailed              result() of a run that failed
     │   └── DeadlineExceeded
@@ -74,6 +77,10 @@ class CannotDecode(RedisflowError, ValueError):
     """Stored bytes that are not what the declared type says."""
 
 
+class InvalidSignal(RedisflowError, ValueError):
+    """A signal's data that does not fit; the waiting workflow is told so by a StepError with this as its type."""
+
+
 class NonRetryableError(RedisflowError):
     """Raise it in a step (or a workflow) to fail without another attempt."""
 
@@ -127,6 +134,14 @@ class NonDeterminismError(RedisflowError):
 
 class RunNotFound(RedisflowError, LookupError):
     """No run with this id is stored in this namespace."""
+
+
+class RunEnded(RedisflowError):
+    """The run has ended: nothing can be sent to it any more."""
+
+
+class MailboxFull(RedisflowError):
+    """The run's mailbox holds as many signals as it may; nothing was stored, so it can be sent again."""
 
 
 class IdempotencyConflict(RedisflowError):

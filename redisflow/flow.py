@@ -22,6 +22,7 @@ from redisflow.authoring.definition import (
 from redisflow.authoring.step import Step
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
+from redisflow.client.signals import signal_run
 from redisflow.client.start import RunOptions
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
@@ -263,6 +264,26 @@ class RedisFlow:
     async def cancel_workflow_run(self, run_id: str) -> bool:
         """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
         return await cancel_run(await self.open(), check_run_id(run_id))
+
+    async def signal(
+        self,
+        run_id: str,
+        name: str,
+        data: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> None:
+        """Send a run a signal: see `WorkflowHandle.signal`."""
+        backend = await self.open()
+        await signal_run(
+            backend,
+            check_run_id(run_id),
+            name,
+            data,
+            idempotency_key=idempotency_key,
+            idempotency_ttl=idempotency_ttl,
+        )
 
     async def get_handle(self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]) -> WorkflowHandle[Out]:
         """A handle on a run that was started elsewhere; `workflow` gives its result a type."""

@@ -80,10 +80,28 @@ class TimerAsked:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """A durable sleep ended."""
+    """A durable sleep ended, or the time to wait for a signal was over."""
 
     call: Call
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignalAsked:
+    """The run waits for a signal, until `due_at_ms` if that is not None."""
+
+    call: Call
+    at_ms: int
+    due_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """A signal was taken from the run's mailbox: here is what it said."""
+
+    call: Call
+    at_ms: int
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +118,18 @@ class WorkflowAttemptFailed:
     archived_from: int | None
 
 
-Record: TypeAlias = StepSucceeded | StepFailed | AttemptFailed | TimerAsked | TimerFired | WorkflowAttemptFailed
+Record: TypeAlias = (
+    StepSucceeded
+    | StepFailed
+    | AttemptFailed
+    | TimerAsked
+    | TimerFired
+    | SignalAsked
+    | SignalReceived
+    | WorkflowAttemptFailed
+)
 
-_SUCCEEDED, _FAILED, _ATTEMPT, _ASKED, _FIRED, _WORKFLOW = range(6)
+_SUCCEEDED, _FAILED, _ATTEMPT, _ASKED, _FIRED, _WORKFLOW, _SIGNAL_ASKED, _SIGNAL_RECEIVED = range(8)
 
 
 def encode_record(record: Record, base_ms: int) -> bytes:
@@ -134,6 +161,10 @@ def _fields_of(record: Record, base_ms: int) -> list[object]:
         return [_ASKED, *head, record.due_at_ms - base_ms]
     if isinstance(record, TimerFired):
         return [_FIRED, *head]
+    if isinstance(record, SignalAsked):
+        return [_SIGNAL_ASKED, *head, None if record.due_at_ms is None else record.due_at_ms - base_ms]
+    if isinstance(record, SignalReceived):
+        return [_SIGNAL_RECEIVED, *head, record.payload]
     if isinstance(record, AttemptFailed):
         took = record.at_ms - record.started_at_ms
         return [_ATTEMPT, *head, took, record.attempt, record.due_at_ms - base_ms, record.failure.to_wire()]
@@ -185,6 +216,16 @@ def _read_fired(fields: list[Any], base_ms: int) -> Record:
     return TimerFired(Call(key, ordinal, mark), base_ms + at)
 
 
+def _read_signal_asked(fields: list[Any], base_ms: int) -> Record:
+    key, ordinal, mark, at, due = fields
+    return SignalAsked(Call(key, ordinal, mark), base_ms + at, None if due is None else base_ms + due)
+
+
+def _read_signal_received(fields: list[Any], base_ms: int) -> Record:
+    key, ordinal, mark, at, payload = fields
+    return SignalReceived(Call(key, ordinal, mark), base_ms + at, payload)
+
+
 def _read_workflow(fields: list[Any], base_ms: int) -> Record:
     at, due, archived_from, failure = fields
     return WorkflowAttemptFailed(base_ms + at, base_ms + due, Failure.from_wire(failure), archived_from)
@@ -196,4 +237,6 @@ _READERS: dict[int, Callable[[list[Any], int], Record]] = {
     _ASKED: _read_asked,
     _FIRED: _read_fired,
     _WORKFLOW: _read_workflow,
+    _SIGNAL_ASKED: _read_signal_asked,
+    _SIGNAL_RECEIVED: _read_signal_received,
 }

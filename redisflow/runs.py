@@ -18,6 +18,8 @@ from redisflow.failure import Failure
 from redisflow.records import (
     AttemptFailed,
     Record,
+    SignalAsked,
+    SignalReceived,
     StepFailed,
     StepSucceeded,
     TimerAsked,
@@ -27,23 +29,23 @@ from redisflow.records import (
 )
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
-WaitReason: TypeAlias = Literal["start", "retry", "timer", "stranded", "suspended"]
+WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "stranded", "suspended"]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRun:
-    """One step (or durable sleep) of a run. Times are aware UTC datetimes."""
+    """One step (or durable sleep, or wait for a signal) of a run. Times are aware UTC datetimes."""
 
     key: str
-    kind: Literal["run", "sleep"]
+    kind: Literal["run", "sleep", "signal"]
     status: StepStatus
     attempt: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     next_attempt_at: datetime | None = None
-    """When the next attempt of a failed step, or the end of a sleep, is (or was) due."""
+    """When the next attempt of a failed step, or the end of a sleep or of a wait, is (or was) due."""
     output: Any = field(default=None, repr=False)
     error: Failure | None = field(default=None, repr=False)
     progress: Any = field(default=None, repr=False)
@@ -243,7 +245,7 @@ def _view_step(record: Record, before: StepRun | None) -> StepRun:
         case StepFailed():
             return StepRun(
                 key=record.call.key,
-                kind="run",
+                kind=before.kind if before else "run",
                 status="failed",
                 attempt=record.attempt,
                 started_at=from_ms(record.started_at_ms),
@@ -268,10 +270,27 @@ def _view_step(record: Record, before: StepRun | None) -> StepRun:
                 started_at=from_ms(record.at_ms),
                 next_attempt_at=from_ms(record.due_at_ms),
             )
+        case SignalAsked():
+            return StepRun(
+                key=record.call.key,
+                kind="signal",
+                status="waiting",
+                started_at=from_ms(record.at_ms),
+                next_attempt_at=None if record.due_at_ms is None else from_ms(record.due_at_ms),
+            )
+        case SignalReceived():
+            return StepRun(
+                key=record.call.key,
+                kind="signal",
+                status="succeeded",
+                started_at=before.started_at if before else None,
+                finished_at=from_ms(record.at_ms),
+                output=codec.decode(record.payload),
+            )
         case TimerFired():
             return StepRun(
                 key=record.call.key,
-                kind="sleep",
+                kind=before.kind if before else "sleep",
                 status="succeeded",
                 started_at=before.started_at if before else None,
                 finished_at=from_ms(record.at_ms),

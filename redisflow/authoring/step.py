@@ -83,6 +83,10 @@ class StepPort(Protocol):
         """Claim a durable sleep's key."""
         ...
 
+    def ask_signal(self, name: str, annotation: Any, timeout_ms: int | None) -> StepCall[Any]:
+        """Claim the key of a wait for a signal."""
+        ...
+
 
 class Step:
     """The step API of one run. Workflow code gets it as its last argument."""
@@ -132,6 +136,23 @@ class Step:
         """Wait durably until an aware datetime (or for a duration)."""
         when = to_when(instant, what="sleep_until")
         return self._port.ask_sleep(check_step_name(name), when.ms, relative=when.relative)
+
+    @overload
+    def wait_for_signal(self, name: str, type_: type[T], /) -> StepCall[T]: ...
+    @overload
+    def wait_for_signal(self, name: str, type_: type[T], /, *, timeout: Duration) -> StepCall[T | None]: ...
+    @overload
+    def wait_for_signal(self, name: str, /, *, timeout: Duration | None = None) -> StepCall[Any]: ...
+
+    def wait_for_signal(self, name: str, type_: Any = None, /, *, timeout: Duration | None = None) -> StepCall[Any]:
+        """Take the next signal of this name, and give what it said; None when `timeout` is over.
+
+        Signals wait for the run in the order in which they came, also those that were sent before this is called; each
+        is taken once. A waiting run holds no worker. Without a type the data is plain: dicts, lists, numbers, text.
+        Data that does not fit the type raises StepError here, and that signal is spent.
+        """
+        limit_ms = None if timeout is None else to_ms(timeout, what="timeout")
+        return self._port.ask_signal(check_step_name(name), type_, limit_ms)
 
     # -- several at once ------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from redisflow.contract import Beat
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,15 +26,14 @@ class ThreadHeartbeat:
         self._scripts = scripts
         self._prefixes = prefixes
 
-    def renew(
-        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]
-    ) -> Sequence[str]:
-        """Renew presence and leases; returns the ids of the runs that the worker no longer holds.
+    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
+        """Renew presence and leases; returns what is new of the runs that the worker holds.
 
         Raises BackendUnavailable where the server does not answer within 5 s. It may then be called again.
         """
         prefix = self._prefixes[partition]
         lost: list[str] = []
+        mail: dict[str, int] = {}
         for first in range(0, max(1, len(holds)), _RUNS_A_CALL):
             held: list[str] = []
             for hold in holds[first : first + _RUNS_A_CALL]:
@@ -40,8 +41,13 @@ class ThreadHeartbeat:
             command = self._scripts.renew_runs.call(
                 prefix, held, worker=worker, presence_ms=presence_ms, about=about if first == 0 else b""
             )
-            lost += (run_id.decode() for run_id in self._calls.call(prefix, command)[1:])
-        return lost
+            for news in self._calls.call(prefix, command)[1:]:
+                run_id, has_mail, number = news.decode().partition(" ")
+                if has_mail:
+                    mail[run_id] = int(number)
+                else:
+                    lost.append(run_id)
+        return Beat(lost, mail)
 
     def close(self) -> None:
         """Close the connection."""

@@ -64,13 +64,18 @@ async def watch(
 
 @asynccontextmanager
 async def listen(
-    server: Transport, prefixes: Sequence[str], worker: str, lost: Callable[[str], None]
+    server: Transport,
+    prefixes: Sequence[str],
+    worker: str,
+    lost: Callable[[str], None],
+    mail: Callable[[str], None],
 ) -> AsyncGenerator[None]:
-    """Call `lost` with each run that is taken from the worker, in any partition."""
+    """Call `lost` with each run that is taken from the worker, and `mail` with each that got some, in any partition."""
 
-    def hear(run_id: bytes | None) -> None:
-        if run_id is not None:
-            lost(run_id.decode())
+    def hear(message: bytes | None) -> None:
+        if message is not None:
+            run_id, _, news = message.decode().partition(" ")
+            (mail if news == "mail" else lost)(run_id)
 
     for prefix in prefixes:
         server.subscribe(prefix, f"{prefix}worker:{worker}", hear)

@@ -7,6 +7,7 @@ else, so its command is built here in its script's own order, which is checked o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import chain
@@ -17,6 +18,7 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.listening import listen, watch
+from redisflow.backend.mail import Mailboxes
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.scripts import Clock, load_scripts
@@ -32,6 +34,7 @@ from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (
     Answer,
+    Claim,
     ClaimBatch,
     Conflict,
     Created,
@@ -103,6 +106,12 @@ class RedisBackend:
         return self._namespace
 
     @property
+    def mail(self) -> Mailboxes:
+        """The mailboxes of its runs; known once it is open."""
+        self._server()
+        return self._mailboxes
+
+    @property
     def partitions(self) -> int:
         """How many partitions the namespace has; known once it is open."""
         self._server()
@@ -143,6 +152,7 @@ class RedisBackend:
         self._patience = patience
         self._histories = Histories(transport, self._scripts)
         self._batches = RowBatches(transport)
+        self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._transport = transport
 
@@ -256,7 +266,11 @@ class RedisBackend:
         if not all(came_whole(fields) for _, fields in given):
             await self._histories.complete_all(prefix, given)
         claims, unreadable = replies.claims_of(given, operation, now_ms)
+        await asyncio.gather(*(self._add_mail(claim) for claim in claims if claim.mail_count))
         return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken + unreadable)
+
+    async def _add_mail(self, claim: Claim) -> None:
+        claim.mail = await self.mail.read_all(claim.hold.run_id)
 
     def commit_run(
         self,
@@ -333,9 +347,11 @@ class RedisBackend:
         prefix = self._prefixes[partition]
         return await self._server().pop(prefix, [f"{prefix}alarm"], timeout_s)
 
-    def listen(self, worker: str, lost: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
-        """While it is open, `lost` is called with the id of each run that was taken from this worker."""
-        return listen(self._server(), self._prefixes, worker, lost)
+    def listen(
+        self, worker: str, lost: Callable[[str], None], mail: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[None]:
+        """While it is open, `lost` and `mail` are called with the ids of this worker's runs that there is news of."""
+        return listen(self._server(), self._prefixes, worker, lost, mail)
 
     def open_heartbeat(self) -> Heartbeat:
         """A heartbeat for this worker's OS thread."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redisflow.authoring.definition import WorkflowSpec
+from redisflow.client.signals import signal_run
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import (
     DeadlineExceeded,
@@ -68,6 +69,20 @@ class WorkflowHandle(Generic[Out]):
     async def cancel(self) -> bool:
         """Cancel the run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
         return await cancel_run(self._backend, self.id)
+
+    async def signal(
+        self, name: str, data: Any = None, *, idempotency_key: str | None = None, idempotency_ttl: Duration = "24h"
+    ) -> None:
+        """Send the run a signal: `step.wait_for_signal(name)` takes it, now or whenever the run comes to that.
+
+        When this returns, the signal is stored, and is taken once; signals of a name are taken in the order in which
+        they came. With an `idempotency_key` another call within `idempotency_ttl` (24 h) sends nothing more.
+
+        Raises RunNotFound, RunEnded, MailboxFull (1,000 items wait there), InvalidInput (data that cannot be stored).
+        """
+        await signal_run(
+            self._backend, self.id, name, data, idempotency_key=idempotency_key, idempotency_ttl=idempotency_ttl
+        )
 
     async def result(self, timeout: Duration | None = None) -> Out:  # noqa: ASYNC109  # it says how long, the run goes on
         """Wait for the run's end and return its output, of the workflow's type. Cancelling it leaves the run alone.

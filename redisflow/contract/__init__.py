@@ -1,8 +1,10 @@
 """The contract between the engine and where runs are kept: values down, outcomes up."""
 
 from redisflow.contract.backend import Backend, Heartbeat
+from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.values import (
     Answer,
+    Beat,
     Claim,
     ClaimBatch,
     Conflict,
@@ -20,14 +22,18 @@ from redisflow.contract.values import (
 __all__ = [
     "Answer",
     "Backend",
+    "Beat",
     "Claim",
     "ClaimBatch",
     "Conflict",
     "Created",
+    "Delivery",
     "Extension",
     "Heartbeat",
     "Hold",
     "Idempotency",
+    "MailBatch",
+    "MailCalls",
     "Mark",
     "NewRun",
     "RunEnd",

@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from redisflow.contract.mail import MailCalls
 from redisflow.contract.values import (
     Answer,
+    Beat,
     ClaimBatch,
     Conflict,
     Created,
@@ -31,10 +33,8 @@ if TYPE_CHECKING:
 class Heartbeat(Protocol):
     """A worker's heartbeat, on a connection of its own: used by an OS thread, never by the event loop."""
 
-    def renew(
-        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]
-    ) -> Sequence[str]:
-        """Renew presence and leases; returns the ids of the runs that the worker no longer holds."""
+    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
+        """Renew presence and leases; returns what is new of the runs that the worker holds."""
         ...
 
     def close(self) -> None:
@@ -48,6 +48,11 @@ class Backend(Protocol):
     @property
     def namespace(self) -> str:
         """The namespace that it serves."""
+        ...
+
+    @property
+    def mail(self) -> MailCalls:
+        """The mailboxes of its runs."""
         ...
 
     @property
@@ -159,8 +164,13 @@ class Backend(Protocol):
         """Sleep until the first due time of the partition may have come earlier; False when the time is over."""
         ...
 
-    def listen(self, worker: str, lost: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
-        """While it is open, `lost` is called with the id of each run that was taken from this worker."""
+    def listen(
+        self, worker: str, lost: Callable[[str], None], mail: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[None]:
+        """While it is open, `lost` is called with the id of each run that was taken from this worker.
+
+        `mail` is called with the id of each run that it holds and that got some.
+        """
         ...
 
     def open_heartbeat(self) -> Heartbeat:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from redisflow.durations import When
+    from redisflow.mail import Mail
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -129,6 +130,10 @@ class Claim:
     records: Sequence[bytes]
     crashes: int
     """Claims in a row that ended in a crash, with nothing recorded since."""
+    mail: Sequence[Mail] = ()
+    """What lies in its mailbox."""
+    mail_count: int = 0
+    """How many items ever came there: the number of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,16 @@ class Extension:
     records: Sequence[bytes]
     effects: Sequence[bytes | str | int] = ()
     """What is done in the same step: verbs with their arguments, one after the other (lua/lib/effect_*.lua)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat found."""
+
+    lost: Sequence[str]
+    """Runs that the worker no longer holds."""
+    mail: Mapping[str, int]
+    """By run that it holds and that ever got mail, the number of the last."""
 
 
 @dataclass(frozen=True, slots=True)

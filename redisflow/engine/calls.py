@@ -34,6 +34,10 @@ class Desk(Protocol):
         """It was awaited."""
         ...
 
+    def begin_signal(self, call: OpenSignal) -> CallFuture:
+        """It was awaited."""
+        ...
+
     def drop(self, call: OpenCall) -> None:
         """It was given up before it began."""
         ...
@@ -114,6 +118,27 @@ class OpenSleep(OpenCall):
 
     def _begin(self) -> CallFuture:
         return self._desk.begin_sleep(self)
+
+
+class OpenMailCall(OpenCall):
+    """A call that mail ends."""
+
+    __slots__ = ("address",)
+
+    address: str
+
+
+class OpenSignal(OpenMailCall):
+    """A wait for a signal."""
+
+    __slots__ = ("payload", "timeout_ms")
+
+    kind = "signal"
+    payload: PayloadType[Any]
+    timeout_ms: int | None
+
+    def _begin(self) -> CallFuture:
+        return self._desk.begin_signal(self)
 
 
 class CallFuture(asyncio.Future[Any]):

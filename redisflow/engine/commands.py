@@ -40,10 +40,12 @@ class GoOn:
 
 @dataclass(slots=True)
 class Park:
-    """Nothing runs: let the run wait until it is due."""
+    """Nothing runs: let the run wait until it is due, or until mail comes that it wants."""
 
-    reason: Literal["timer", "retry"]
-    due_at_ms: int
+    reason: Literal["timer", "retry", "signal"]
+    due_at_ms: int | None
+    wants: str = ""
+    """See `Mailbox.wants`."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,8 @@ class Commit:
 
     extension: Extension
     then: Move
+    seen: int | None = None
+    """Number of the last mail that this was decided with; None where the code waits for none."""
 
 
 Command: TypeAlias = RunBody | CancelBody | Commit

@@ -13,9 +13,9 @@ import asyncio
 import logging
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CoroutineType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.definition import WorkflowDefinition
@@ -35,7 +35,7 @@ from redisflow.engine.commands import (
     RunBody,
     Suspend,
 )
-from redisflow.engine.history import Deliverable, never_asked
+from redisflow.engine.history import CallKind, Deliverable, never_asked
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import RunawayError, WorkflowLoop
 from redisflow.engine.outcome import (
@@ -43,6 +43,7 @@ from redisflow.engine.outcome import (
     Surroundings,
     describe_failure,
     judge_attempt,
+    judge_mail,
     judge_workflow,
     origin_of,
     summarize_problem,
@@ -51,10 +52,10 @@ from redisflow.engine.port import Port
 from redisflow.engine.reading import read_history, read_input, read_result
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError, StepTimeout
 from redisflow.failure import Failure, outline
+from redisflow.mail import Mail
 from redisflow.records import (
     AttemptFailed,
     StepFailed,
-    StepSucceeded,
     TimerFired,
     WorkflowAttemptFailed,
 )
@@ -112,6 +113,7 @@ class Execution:
         port.at_ms = now_ms
         port.default_version = spec.version
         step = Step(port)
+        port.mailbox.put(claim.mail, claim.mail_count)
         try:
             if claim.records:
                 port.history = history = read_history(claim)
@@ -159,6 +161,27 @@ class Execution:
         self._port.at_ms = now_ms
         self._ledger.acknowledge()
         return self._settle()
+
+    def not_parked(self, now_ms: int) -> list[Command]:
+        """What was to park the run was acknowledged, but mail had come: the run is still held, and hears of it next."""
+        self._has_left = False
+        self._port.at_ms = now_ms
+        self._ledger.acknowledge()
+        return []
+
+    def mail_came(self, mail: Sequence[Mail], last: int, now_ms: int) -> list[Command]:
+        """All mail that has come since the last of `mail_seen`, up to this number."""
+        self._port.mailbox.put(mail, last)
+        if self._has_left:
+            return []
+        self._port.at_ms = now_ms
+        return self._settle()
+
+    @property
+    def mail_seen(self) -> int | None:
+        """Number of the last mail that is known here; None while the code waits for none."""
+        mailbox = self._port.mailbox
+        return mailbox.seen if mailbox.is_used else None
 
     @property
     def next_due_at_ms(self) -> int | None:
@@ -218,7 +241,7 @@ class Execution:
                 self._deliver(number, record, value)
             elif port.is_replaying:
                 self._end_replay()
-            elif not self._agenda.has_waiting or not self._take_due():
+            elif not self._take_mail() and not (self._agenda.has_waiting and self._take_due()):
                 return
 
     def _deliver(self, number: int, record: Deliverable, value: Any) -> None:
@@ -241,7 +264,7 @@ class Execution:
         if value is _IN_RECORD:
             try:
                 # Kinds match, since the history did.
-                value = read_result(cast("OpenStep", call), record) if isinstance(record, StepSucceeded) else None
+                value = None if isinstance(record, TimerFired) else read_result(cast("OpenStep", call), record)
             except CannotDecode as error:
                 port.problem = error
                 return
@@ -255,6 +278,18 @@ class Execution:
             port.problem = never_asked(missing)
         else:
             port.is_replaying = False
+
+    def _take_mail(self) -> bool:
+        """Let the first mail that is waited for become a record; whether there was one."""
+        found = self._port.mailbox.take()
+        if found is None:
+            return False
+        mail, call = found
+        record, value = judge_mail(call, mail, self._port.monotonic_ms())
+        call.state = "recorded"
+        number = self._ledger.append(record, "take", mail.number)
+        self._undelivered.append((number, record, value))
+        return True
 
     def _take_due(self) -> bool:
         """Make due retries ready, and fire the first timer that is due; whether there was one."""
@@ -312,6 +347,7 @@ class Execution:
 
     def _commit(self, then: Move) -> Commit:
         commit = self._ledger.commit(then)
+        commit.seen = self.mail_seen
         self._has_left = not isinstance(commit.then, GoOn)
         return commit
 
@@ -319,12 +355,14 @@ class Execution:
         """Hold on while anything runs or is about to; else park until the first due time."""
         if self._undelivered or self._agenda.is_busy():
             return GO_ON
-        call = self._agenda.next_waiting()
+        call, wants = self._agenda.next_waiting(), self._port.mailbox.wants()
         if call is not None:
-            return Park("retry" if call.kind == "run" else "timer", call.due_at_ms)
+            return Park(_REASONS[call.kind], call.due_at_ms, wants)
+        if wants:
+            return Park("signal", None, wants)
         stuck = NotAllowedInWorkflow(
             "workflow code waits for something that is not a step, so nothing can ever wake it "
-            f"({self._loop.waiting_at()}). Wait for `step.run`, `step.sleep` or a task that does"
+            f"({self._loop.waiting_at()}). Wait for a step (`step.run`, `step.sleep`, ...) or a task that does"
         )
         return Finish("failed", describe_failure(stuck))
 
@@ -382,6 +420,9 @@ class Execution:
 
     def _fields(self) -> dict[str, Any]:
         return {"run_id": self._claim.hold.run_id, "workflow": self._claim.workflow}
+
+
+_REASONS: dict[CallKind, Literal["timer", "retry", "signal"]] = {"run": "retry", "sleep": "timer", "signal": "signal"}
 
 
 async def _wait_for(awaitable: Any) -> Any:

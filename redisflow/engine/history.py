@@ -16,6 +16,8 @@ from redisflow.records import (
     AttemptFailed,
     Call,
     Record,
+    SignalAsked,
+    SignalReceived,
     StepFailed,
     StepSucceeded,
     TimerAsked,
@@ -24,8 +26,8 @@ from redisflow.records import (
 )
 from redisflow.runs import numbered_live_records
 
-CallKind = Literal["run", "sleep"]
-Deliverable = StepSucceeded | StepFailed | TimerFired
+CallKind = Literal["run", "sleep", "signal"]
+Deliverable = StepSucceeded | StepFailed | TimerFired | SignalReceived
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class Recorded:
     attempts: int = 0
     """Attempts that failed."""
     due_at_ms: int | None = None
-    """When it goes on; None once it has ended."""
+    """When it goes on; None once it has ended, and where only mail ends it."""
     has_ended: bool = False
 
 
@@ -72,18 +74,18 @@ class History:
 
     def _add(self, number: int, record: Record) -> None:
         assert not isinstance(record, WorkflowAttemptFailed)  # noqa: S101  # narrowing: `of` sorts these out
-        kind: CallKind = "sleep" if isinstance(record, (TimerAsked, TimerFired)) else "run"
         known = self.by_key.get(record.call.key)
         if known is None:
-            known = self.by_key[record.call.key] = Recorded(kind, record.call)
+            # The first record of a call says what it is: a timer that fires may be that of a sleep or of another wait.
+            known = self.by_key[record.call.key] = Recorded(_kind_of(record), record.call)
             self.by_ordinal[record.call.ordinal] = known
         match record:
-            case StepSucceeded() | StepFailed() | TimerFired():
+            case StepSucceeded() | StepFailed() | TimerFired() | SignalReceived():
                 self.deliverable.append((number, record))
                 known.has_ended, known.due_at_ms = True, None
             case AttemptFailed():
                 known.attempts, known.due_at_ms = record.attempt, record.due_at_ms
-            case TimerAsked():
+            case TimerAsked() | SignalAsked():
                 known.due_at_ms = record.due_at_ms
 
     def match(self, kind: CallKind, call: Call) -> Recorded | None:
@@ -99,8 +101,22 @@ class History:
         return known
 
 
+def _kind_of(record: Record) -> CallKind:
+    match record:
+        case TimerAsked() | TimerFired():
+            return "sleep"
+        case SignalAsked() | SignalReceived():
+            return "signal"
+        case _:
+            return "run"
+
+
 NO_HISTORY = History()
 """Of a run that begins; nobody adds to it."""
+
+
+_CALLS = {"signal": "wait_for_signal"}
+"""How the calls of a kind are written, where it is not as their kind."""
 
 
 def never_asked(known: Recorded) -> NonDeterminismError:
@@ -122,4 +138,4 @@ def _difference(known: Recorded, instead: str) -> str:
 
 def _line(kind: str, call: Call) -> str:
     after = "at the start" if call.mark < 0 else f"after record {call.mark}"
-    return f"step.{kind}({call.key!r}), call number {call.ordinal}, {after}"
+    return f"step.{_CALLS.get(kind, kind)}({call.key!r}), call number {call.ordinal}, {after}"

@@ -12,6 +12,7 @@ from redisflow.contract import Extension, Mark
 from redisflow.engine.commands import GO_ON, Commit, Move
 from redisflow.records import Record, encode_record
 
+Effect = bytes | str | int
 RECORDS_PER_COMMIT = 500
 BYTES_PER_COMMIT = 1 << 20
 
@@ -19,7 +20,7 @@ BYTES_PER_COMMIT = 1 << 20
 class Ledger:
     """The record of one run, in the hands of its holder."""
 
-    __slots__ = ("_base_ms", "_new", "_sent", "acknowledged", "count")
+    __slots__ = ("_base_ms", "_effects", "_new", "_sent", "acknowledged", "count")
 
     def __init__(self, mark: Mark, base_ms: int) -> None:
         """`mark` is where the stored record ends, `base_ms` what its times are counted from."""
@@ -28,19 +29,24 @@ class Ledger:
         """Of all records, new ones too: the number of the next."""
         self._base_ms = base_ms
         self._new: deque[bytes] = deque()
+        self._effects: dict[int, tuple[Effect, ...]] = {}
+        """By the number of a new record, what is done in the same step."""
         self._sent: Mark | None = None
 
-    def append(self, record: Record) -> int:
-        """Add a record; returns its number."""
+    def append(self, record: Record, *effects: Effect) -> int:
+        """Add a record, and what is to be done in the step that writes it; returns its number."""
         number = self.count
         self.count = number + 1
         self._new.append(encode_record(record, self._base_ms))
+        if effects:
+            self._effects[number] = effects
         return number
 
     def withdraw(self) -> None:
         """Forget what is new: it was asked for by code that must not be believed."""
         self.count -= len(self._new)
         self._new.clear()
+        self._effects.clear()
 
     @property
     def in_flight(self) -> bool:
@@ -63,7 +69,13 @@ class Ledger:
             size += len(record)
         before = self.acknowledged
         self._sent = after = Mark(before.records + len(records), before.bytes + size)
-        return Commit(Extension(before, after, records), GO_ON if new else then)
+        extension = Extension(before, after, records)
+        if self._effects:
+            extension.effects = self._effects_of(range(before.records, after.records))
+        return Commit(extension, GO_ON if new else then)
+
+    def _effects_of(self, numbers: range) -> list[Effect]:
+        return [part for number in numbers for part in self._effects.pop(number, ())]
 
     def acknowledge(self) -> None:
         """The commit that was on its way is stored."""

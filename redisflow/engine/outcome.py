@@ -9,12 +9,13 @@ from typing import Any, cast
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
-from redisflow.engine.calls import OpenStep
+from redisflow.engine.calls import OpenMailCall, OpenSignal, OpenStep
 from redisflow.engine.commands import BodyOutcome, Returned
-from redisflow.errors import CannotDecode, StepError
+from redisflow.errors import CannotDecode, InvalidSignal, StepError
 from redisflow.failure import Failure
+from redisflow.mail import Mail
 from redisflow.payload import check_size
-from redisflow.records import AttemptFailed, StepFailed, StepSucceeded
+from redisflow.records import AttemptFailed, SignalReceived, StepFailed, StepSucceeded
 from redisflow.retry import delay_ms
 
 
@@ -52,6 +53,17 @@ def judge_attempt(
     if wait_ms is None:
         return StepFailed(call, attempt, started_at_ms, at_ms, failure, timed_out=outcome.timed_out), None
     return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, due_from_ms + wait_ms), None
+
+
+def judge_mail(call: OpenMailCall, mail: Mail, at_ms: int) -> tuple[SignalReceived | StepFailed, Any]:
+    """The record of mail that a call takes, and the value that it gives to workflow code."""
+    assert isinstance(call, OpenSignal)  # noqa: S101  # nothing else waits for mail
+    try:
+        value = call.payload.decode(mail.payload)
+    except CannotDecode as error:
+        refused = InvalidSignal(f"the data of signal {mail.name!r} does not fit its type: {error}")
+        return StepFailed(call.place, 1, at_ms, at_ms, Failure.of(refused), timed_out=False), None
+    return SignalReceived(call.place, at_ms, mail.payload), value
 
 
 def judge_workflow(

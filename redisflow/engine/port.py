@@ -19,13 +19,15 @@ from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
 from redisflow.authoring.step import RunInfo
 from redisflow.contract import Claim
 from redisflow.durations import from_ms
-from redisflow.engine.calls import Agenda, CallFuture, OpenCall, OpenSleep, OpenStep
+from redisflow.engine.calls import Agenda, CallFuture, OpenCall, OpenSignal, OpenSleep, OpenStep
 from redisflow.engine.history import NO_HISTORY, CallKind, History, Recorded
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import WorkflowLoop
+from redisflow.engine.mailbox import Mailbox
 from redisflow.errors import InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
+from redisflow.mail import signal_address
 from redisflow.payload import PayloadType, return_annotation
-from redisflow.records import NOTHING_DELIVERED, Call, TimerAsked
+from redisflow.records import NOTHING_DELIVERED, Call, SignalAsked, TimerAsked
 
 PATIENCE = 1_000
 """How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
@@ -57,6 +59,7 @@ class Port:
         "history",
         "is_evicted",
         "is_replaying",
+        "mailbox",
         "matched",
         "problem",
         "slack_ms",
@@ -67,6 +70,7 @@ class Port:
         """Nothing was asked yet."""
         self.calls: dict[str, OpenCall] = {}
         self.history: History = NO_HISTORY
+        self.mailbox = Mailbox()
         self.matched = 0
         """How many of the calls that the record holds have been made."""
         self.begun = 0
@@ -157,6 +161,15 @@ class Port:
         call.ms, call.is_relative = ms, relative
         return call
 
+    def ask_signal(self, name: str, annotation: Any, timeout_ms: int | None) -> OpenSignal:
+        """Claim the key of a wait for a signal."""
+        payload = PayloadType.of(annotation)
+        place, recorded = self._claim_place("signal", name)
+        call = OpenSignal(place, recorded, self)
+        self.calls[place.key] = call
+        call.address, call.payload, call.timeout_ms = signal_address(name), payload, timeout_ms
+        return call
+
     def _claim_place(self, kind: CallKind, name: str) -> tuple[Call, Recorded | None]:
         if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented
             msg = (
@@ -223,6 +236,27 @@ class Port:
             call.state = "recorded"
         return future
 
+    def begin_signal(self, call: OpenSignal) -> CallFuture:
+        """It takes the first signal that no earlier wait has taken, and keeps its time over every later claim."""
+        future = self._begin(call)
+        recorded = call.recorded
+        if self.is_evicted or self.problem is not None:
+            return future
+        if recorded is not None and recorded.has_ended:
+            self.mailbox.is_used = True
+            call.state = "recorded"
+            return future
+        if recorded is None:
+            due_at_ms = None if call.timeout_ms is None else self.at_ms + self.slack_ms + call.timeout_ms
+            self._ledger.append(SignalAsked(call.place, self.monotonic_ms(), due_at_ms))
+        else:
+            due_at_ms = recorded.due_at_ms
+        call.state = "waiting"
+        if due_at_ms is not None:
+            self._agenda.wait(call, due_at_ms)
+        self.mailbox.listen(call)
+        return future
+
     def _begin(self, call: OpenCall) -> CallFuture:
         if self.is_evicted or self.problem is not None:
             self._refuse(call.key)
@@ -266,6 +300,7 @@ class Port:
         """Let go of the calls, which know their desk: rings would wait for the garbage collector."""
         self.calls.clear()
         self._agenda.clear()
+        self.mailbox.clear()
 
 
 def _terms(name: str | StepOptions, fn: Callable[..., Any]) -> tuple[StepPlan, PayloadType[Any]]:

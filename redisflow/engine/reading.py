@@ -6,10 +6,10 @@ from typing import Any
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.contract import Claim
-from redisflow.engine.calls import OpenStep
+from redisflow.engine.calls import OpenSignal, OpenStep
 from redisflow.engine.history import History
 from redisflow.errors import CannotDecode
-from redisflow.records import StepSucceeded, decode_record
+from redisflow.records import SignalReceived, StepSucceeded, decode_record
 
 
 def read_input(spec: WorkflowSpec[Any, Any], data: bytes) -> Any:
@@ -30,10 +30,11 @@ def read_history(claim: Claim) -> History:
         raise CannotDecode(msg) from error
 
 
-def read_result(call: OpenStep, record: StepSucceeded) -> Any:
-    """The value that a step gave."""
+def read_result(call: OpenStep | OpenSignal, record: StepSucceeded | SignalReceived) -> Any:
+    """The value that a step gave, or that a signal brought."""
     try:
         return call.payload.decode(record.payload)
     except CannotDecode as error:
-        msg = f"the recorded result of step {call.key!r} does not fit its type any more: {error}"
+        what = "result of step" if isinstance(record, StepSucceeded) else "data of signal"
+        msg = f"the recorded {what} {call.key!r} does not fit its type any more: {error}"
         raise CannotDecode(msg) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from redisflow.contract import Backend, Heartbeat, Hold
 from redisflow.errors import RedisflowError
@@ -22,7 +22,7 @@ _log = logging.getLogger("redisflow.worker")
 
 
 class HeartbeatThread:
-    """`holds` is called in the thread; `lost` too, with those of them that hold no longer."""
+    """`holds` is called in the thread; `lost` too, with those that hold no longer, and `mail`, with counts by run."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class HeartbeatThread:
         about: bytes,
         holds: Callable[[], Sequence[Hold]],
         lost: Callable[[Sequence[Hold]], None],
+        mail: Callable[[Mapping[str, int]], None],
     ) -> None:
         """`presence_ms` is how long the worker counts as alive after a beat."""
         self._backend = backend
@@ -43,6 +44,7 @@ class HeartbeatThread:
         self._about = about
         self._holds = holds
         self._lost = lost
+        self._mail = mail
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="redisflow-heartbeat", daemon=True)
         self._failing: set[int] = set()
@@ -92,7 +94,7 @@ class HeartbeatThread:
 
     def _renew(self, heartbeat: Heartbeat, partition: int, holds: dict[str, Hold], looked_s: float) -> None:
         try:
-            lost = heartbeat.renew(partition, self._worker, self._presence_ms, self._about, list(holds.values()))
+            beat = heartbeat.renew(partition, self._worker, self._presence_ms, self._about, list(holds.values()))
         except RedisflowError as error:
             if partition not in self._failing:
                 _log.warning("heartbeat of partition %d failed, trying again: %s", partition, error)
@@ -100,6 +102,8 @@ class HeartbeatThread:
             return
         self._failing.discard(partition)
         # In this order: a body that the loop starts because of the time below is behind this call in its queue.
-        if lost:
-            self._lost([holds[run_id] for run_id in lost if run_id in holds])
+        if beat.lost:
+            self._lost([holds[run_id] for run_id in beat.lost if run_id in holds])
+        if beat.mail:
+            self._mail(beat.mail)
         self.renewed_s[partition] = looked_s

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from redisflow import codec
-from redisflow.contract import Answer, Claim, Verdict
+from redisflow.contract import Answer, Claim, MailBatch, Verdict
 from redisflow.engine.commands import CancelBody, Command, Commit, Finish, GoOn, Park, RunBody, Suspend
 from redisflow.engine.execution import Execution
 from redisflow.failure import Failure, outline
@@ -38,6 +38,7 @@ class HeldRun:
         "_deferred",
         "_dropped",
         "_execution",
+        "_fetching",
         "_forget_crashes",
         "_held_back",
         "_host",
@@ -75,6 +76,8 @@ class HeldRun:
         self._renews_s: float | None = None
         """When that commit left, if it renews the lease."""
         self._timer: asyncio.TimerHandle | None = None
+        self._fetching = False
+        """Whether its mail is being read."""
         self._forget_crashes = claim.crashes > 0
         self._noted = b""
         self._dropped = False
@@ -227,14 +230,25 @@ class HeldRun:
                 renew = self._host.name if self._host.is_lease_stale(self, now_s) else None
                 self._renews_s = now_s if renew else None
                 answer = backend.commit_run(
-                    hold, commit.extension, renew_for=renew, forget_crashes=self._forget_crashes
+                    hold,
+                    commit.extension,
+                    renew_for=renew,
+                    forget_crashes=self._forget_crashes,
+                    seen=commit.seen,
                 )
                 self._forget_crashes = False
             case Park():
                 if self._living:
                     self._deferred = commit
                     return
-                answer = backend.park_run(hold, commit.extension, reason=then.reason, due_at_ms=then.due_at_ms)
+                answer = backend.park_run(
+                    hold,
+                    commit.extension,
+                    reason=then.reason,
+                    due_at_ms=then.due_at_ms,
+                    seen=commit.seen,
+                    wants=then.wants,
+                )
             case Finish():
                 answer = backend.finish_run(hold, commit.extension, status=then.status, payload=then.payload)
             case Suspend():
@@ -255,10 +269,11 @@ class HeldRun:
         if self._dropped or commit is None:
             return
         if verdict is Verdict.OK and isinstance(commit.then, GoOn):
-            self.renewed_s = self._renews_s or self.renewed_s
-            if self.claim.crashes:
-                self._host.has_recorded(self)
+            self._has_gone_on()
             self._tell(self._execution.committed, self.clock.at_ms(time.monotonic()))
+            return
+        if verdict is Verdict.MAIL:
+            self._go_on_to_mail(commit)
             return
         self._log_end(commit, verdict)
         self._let_go()
@@ -266,6 +281,49 @@ class HeldRun:
         if verdict is Verdict.BEHIND:
             # Somebody else's commit is in the record, or ours is not: whoever claims it next loads it anew.
             self._host.backend.release_run(self.claim.hold).add_done_callback(forget)
+
+    def _has_gone_on(self) -> None:
+        self.renewed_s = self._renews_s or self.renewed_s
+        if self.claim.crashes:
+            self._host.has_recorded(self)
+
+    # -- mail -----------------------------------------------------------------------------------------------------
+
+    def _go_on_to_mail(self, commit: Commit) -> None:
+        """It was recorded, and mail has come that the execution does not know: what was to be parked is not."""
+        self._has_gone_on()
+        event = self._execution.committed if isinstance(commit.then, GoOn) else self._execution.not_parked
+        self._tell(event, self.clock.at_ms(time.monotonic()))
+        self.fetch_mail()
+
+    def has_mail(self, number: int) -> None:
+        """The heartbeat saw that so many items have come, all in all."""
+        seen = self._execution.mail_seen
+        if seen is not None and seen < number:
+            self.fetch_mail()
+
+    def fetch_mail(self) -> None:
+        """Something has come: read it. What is told while it is read is found by the next look, or by the commits."""
+        seen = self._execution.mail_seen
+        if self._dropped or not self.started or self._fetching or seen is None:
+            return
+        self._fetching = True
+        answer = self._host.backend.mail.read_mail(self.claim.hold.run_id, seen)
+        answer.add_done_callback(self._fetched)
+
+    def _fetched(self, answer: Answer[MailBatch]) -> None:
+        self._fetching = False
+        if self._dropped:
+            return
+        try:
+            batch = answer.result()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, its mail is not known
+            _log.error("mail could not be read; the run is left to its lease", exc_info=error, extra=self._fields())
+            self.drop()
+            return
+        self._tell(self._execution.mail_came, batch.mail, batch.last, self.clock.now_ms())
+        if batch.more:
+            self.fetch_mail()
 
     # -- for people -----------------------------------------------------------------------------------------------
 

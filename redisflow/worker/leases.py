@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from redisflow.contract import Backend, Hold
 from redisflow.run_id import partition_of
@@ -44,6 +44,10 @@ class LeaseWatch:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is held any more
                 loop.call_soon_threadsafe(self._lost, holds)
 
+        def mail(counts: Mapping[str, int]) -> None:
+            with contextlib.suppress(RuntimeError):  # the same
+                loop.call_soon_threadsafe(self._found_mail, counts)
+
         self._heartbeat = HeartbeatThread(
             backend,
             worker,
@@ -53,6 +57,7 @@ class LeaseWatch:
             # Called in the heartbeat's thread: `held` gives a list made in one step.
             holds=lambda: [held.claim.hold for held in self._held()],
             lost=lost,
+            mail=mail,
         )
         self._heartbeat.start()
 
@@ -90,6 +95,12 @@ class LeaseWatch:
             held = by_run.get(hold.run_id)
             if held is not None and held.claim.hold.fence == hold.fence:
                 held.drop()
+
+    def _found_mail(self, counts: Mapping[str, int]) -> None:
+        for held in self._held():
+            count = counts.get(held.claim.hold.run_id)
+            if count is not None:
+                held.has_mail(count)
 
     async def run_forever(self) -> None:
         """Until it is cancelled."""

@@ -128,7 +128,7 @@ class Worker:
             _log.warning(warning)
         if self.options.lifespan is not None:
             self.bodies.resources = await self._exit.enter_async_context(self.options.lifespan())
-        await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss))
+        await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss, self._told_of_mail))
         self._leases.begin(self.backend, self.name, describe_worker(self._registry, self.queues, self.options))
         self._serve("watch", self._leases.run_forever)
         for workflow in self._registry.names():
@@ -305,6 +305,11 @@ class Worker:
         held = self._held.get(run_id)
         if held is not None:
             held.look()
+
+    def _told_of_mail(self, run_id: str) -> None:
+        held = self._held.get(run_id)
+        if held is not None:
+            held.fetch_mail()
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[object]]) -> None:

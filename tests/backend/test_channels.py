@@ -17,7 +17,7 @@ async def test_an_idle_subscription_is_not_taken_for_a_stalled_one(
     await asyncio.gather(*(backend.open() for backend in backends))
 
     async def be_idle(backend: RedisBackend) -> None:
-        async with backend.listen("idle", lambda _: None):
+        async with backend.listen("idle", lambda _: None, lambda _: None):
             await asyncio.sleep(2.5)  # several times as long as a stall: idleness is what is tested
 
     with caplog.at_level(logging.WARNING, "redisflow.backend"):

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from redisflow.backend.redis_backend import RedisBackend
-from redisflow.contract import Created, Extension, NewRun, Verdict
+from redisflow.contract import Beat, Created, Extension, NewRun, Verdict
 from redisflow.errors import BackendError
 from redisflow.run_id import new_run_id
 from redisflow.testing import ServerOptions, start_server
@@ -57,7 +57,7 @@ async def use(backend: RedisBackend, partition: int) -> None:
     assert await backend.wait_bell(partition, ["default"], 5) is True
     (claim,) = (await backend.claim_runs(partition, "w", run.run_id, 1, ["default"])).claims
     heartbeat = backend.open_heartbeat()
-    assert await asyncio.to_thread(heartbeat.renew, partition, "w", 1_000, b"", [claim.hold]) == []
+    assert await asyncio.to_thread(heartbeat.renew, partition, "w", 1_000, b"", [claim.hold]) == Beat([], {})
     heartbeat.close()
     async with backend.watch_end(run.run_id) as ticks:
         assert await backend.get_end(run.run_id) is not None

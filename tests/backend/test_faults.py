@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from redisflow.backend.redis_backend import RedisBackend
-from redisflow.contract import Extension, Mark, NewRun, Verdict
+from redisflow.contract import Beat, Extension, Mark, NewRun, Verdict
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 from redisflow.run_id import new_run_id
 from redisflow.testing import ServerOptions, start_server
@@ -140,7 +140,7 @@ async def test_a_wrong_password_fails_at_once(namespace):
         backend = RedisBackend(server.url.replace("//", "//:right@"), namespace=namespace)
         await backend.open()
         heartbeat = backend.open_heartbeat()
-        assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", []) == []
+        assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", []) == Beat([], {})
         heartbeat.close()
         await backend.close()
 
@@ -157,7 +157,7 @@ async def test_a_heartbeat_survives_each_fault(server, namespace):
             with pytest.raises(BackendUnavailable, match="no answer"):
                 await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [claim.hold])
             proxy.fault = lambda _: Fault.NONE
-            assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [claim.hold]) == []
+            assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [claim.hold]) == Beat([], {})
         heartbeat.close()
         await backend.close()
 
@@ -167,7 +167,7 @@ async def test_a_heartbeat_outlives_forgotten_scripts(valkey_url, raw, namespace
     await backend.open()
     heartbeat = backend.open_heartbeat()
     raw("SCRIPT", "FLUSH")
-    assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", []) == []
+    assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", []) == Beat([], {})
     heartbeat.close()
     await backend.close()
 
@@ -222,7 +222,7 @@ async def test_out_of_memory_new_work_is_refused_and_running_work_goes_on(namesp
             assert await commit is Verdict.OK
             heartbeat = backend.open_heartbeat()
             holds = [claim.hold for claim in claims]
-            assert await asyncio.to_thread(heartbeat.renew, 0, "w", 60_000, b"x", holds) == []
+            assert await asyncio.to_thread(heartbeat.renew, 0, "w", 60_000, b"x", holds) == Beat([], {})
             heartbeat.close()
             finish = backend.finish_run(second.hold, with_one_record(second), status="succeeded", payload=b"\x02")
             assert await finish is Verdict.OK

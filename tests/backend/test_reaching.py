@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from redisflow.backend.redis_backend import RedisBackend
-from redisflow.contract import Created, NewRun
+from redisflow.contract import Beat, Created, NewRun
 from redisflow.errors import BackendError
 from redisflow.run_id import new_run_id
 from redisflow.testing import ServerOptions, start_server
@@ -38,7 +38,7 @@ async def check(backend: RedisBackend) -> None:
         await backend.cancel_run(run.run_id)
         await asyncio.wait_for(anext(ticks), 5)
     heartbeat = backend.open_heartbeat()
-    assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", []) == []
+    assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", []) == Beat([], {})
     heartbeat.close()
     await backend.close()
 

@@ -170,7 +170,7 @@ async def test_a_worker_hears_of_each_run_that_is_taken_from_it(world: World):
     lost: asyncio.Queue[str] = asyncio.Queue()
     claims = [await world.running("w1") for _ in range(2)]
     foreign = await world.running("w2")
-    async with world.backend.listen("w1", lost.put_nowait):
+    async with world.backend.listen("w1", lost.put_nowait, lost.put_nowait):
         await _listening(world, "w1")
         await world.backend.cancel_run(foreign.hold.run_id)
         for claim in claims:

@@ -17,7 +17,8 @@ async def _renew(world: World, worker: str, claims: list, presence_ms: int = 60_
     heartbeat = world.backend.open_heartbeat()
     try:
         holds = [claim.hold for claim in claims]
-        return list(await asyncio.to_thread(heartbeat.renew, 0, worker, presence_ms, b"about", holds))
+        beat = await asyncio.to_thread(heartbeat.renew, 0, worker, presence_ms, b"about", holds)
+        return list(beat.lost)
     finally:
         heartbeat.close()
 

@@ -90,6 +90,8 @@ class Audit:
             for run_id in self._scores(name):
                 self._expect(run_id in runs, f"{name} lists {run_id}, which is not stored")
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
+        elif name.startswith("mail:"):
+            self._expect(name[5:] in runs, f"{name} is of a run that is not stored")
         elif not name.startswith(("run:", "q:", "delayed", *SHARED)):
             self.problems.append(f"{name} is no key of the layout, or says that something was broken")
 
@@ -121,7 +123,7 @@ class Audit:
         else:
             # A run that has ended may remember its entry; what counts is that the stream has forgotten it.
             self._expect(entry is None, f"{run_id} is {status} and has an entry")
-        if word == "waiting" and reason != "suspended":
+        if word == "waiting" and reason not in {"suspended", "signal", "child"}:
             self._expect("d" in run, f"{run_id} is {status} without a due time")
         if reason in {"stranded", "suspended"}:
             self._expect(self.raw("ZSCORE", f"{self.prefix}stuck:{workflow}", run_id), f"{run_id}: not among the stuck")

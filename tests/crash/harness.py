@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from redisflow.authoring.body import current_body
 from redisflow.authoring.definition import Registry, WorkflowDefinition
 from redisflow.backend.redis_backend import RedisBackend
-from redisflow.contract import Answer, Backend, Extension, Heartbeat, Hold, Verdict
+from redisflow.contract import Answer, Backend, Beat, Extension, Heartbeat, Hold, Verdict
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import numbered_live_records
@@ -135,7 +135,7 @@ class FaultyBackend:
         def answered(inner: Answer[Verdict], *, again: bool) -> None:
             if inner.cancelled() or inner.exception() is not None:
                 return
-            if extension is not None and inner.result() is Verdict.OK:
+            if extension is not None and inner.result() in {Verdict.OK, Verdict.MAIL}:
                 self._journal.recorded(run_id, extension)
             if fault is Fault.AFTER:
                 self.stopped.set()
@@ -165,25 +165,20 @@ class FaultyBackend:
     async def close(self) -> None:
         await self.real.close()
 
-    def listen(self, worker: str, lost: Callable[[str], None]) -> Any:
-        return self.real.listen(worker, lambda run_id: None if self.stopped.is_set() else lost(run_id))
+    def listen(self, worker: str, lost: Callable[[str], None], mail: Callable[[str], None]) -> Any:
+        def unless_stopped(told: Callable[[str], None]) -> Callable[[str], None]:
+            return lambda run_id: None if self.stopped.is_set() else told(run_id)
+
+        return self.real.listen(worker, unless_stopped(lost), unless_stopped(mail))
 
     def open_heartbeat(self) -> Heartbeat:
         return _FaultyHeartbeat(self.real.open_heartbeat(), self.stopped)
 
-    def commit_run(
-        self, hold: Hold, extension: Extension, *, renew_for: str | None, forget_crashes: bool
-    ) -> Answer[Verdict]:
-        def call() -> Answer[Verdict]:
-            return self.real.commit_run(hold, extension, renew_for=renew_for, forget_crashes=forget_crashes)
+    def commit_run(self, hold: Hold, extension: Extension, **about: Any) -> Answer[Verdict]:
+        return self._send("commit_run", lambda: self.real.commit_run(hold, extension, **about), hold.run_id, extension)
 
-        return self._send("commit_run", call, hold.run_id, extension)
-
-    def park_run(self, hold: Hold, extension: Extension, *, reason: str, due_at_ms: int) -> Answer[Verdict]:
-        def call() -> Answer[Verdict]:
-            return self.real.park_run(hold, extension, reason=reason, due_at_ms=due_at_ms)
-
-        return self._send("park_run", call, hold.run_id, extension)
+    def park_run(self, hold: Hold, extension: Extension, **about: Any) -> Answer[Verdict]:
+        return self._send("park_run", lambda: self.real.park_run(hold, extension, **about), hold.run_id, extension)
 
     def finish_run(self, hold: Hold, extension: Extension, *, status: str, payload: bytes) -> Answer[Verdict]:
         def call() -> Answer[Verdict]:
@@ -227,9 +222,7 @@ class _FaultyHeartbeat:
         self._real = real
         self._stopped = stopped
 
-    def renew(
-        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]
-    ) -> Sequence[str]:
+    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
         if self._stopped.is_set():
             raise BackendUnavailable("the world has stopped")
         return self._real.renew(partition, worker, presence_ms, about, holds)

@@ -205,6 +205,25 @@ def _refused(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "refused", refused)
 
 
+def _signaled(flow: RedisFlow, journal: Journal) -> Any:
+    async def ask() -> None:
+        attempt = journal.body_starts()
+        body = current_body.get()
+        assert body is not None
+        for number in range(3):
+            await flow.signal(body.run_id, "go", number, idempotency_key=f"go-{number}")
+        assert attempt == 1
+
+    async def signaled(step: Step) -> list[Any]:
+        await step.run("ask", ask)
+        first = await step.wait_for_signal("go")
+        await step.run("between", _failing(journal, 0))
+        second, third = await asyncio.gather(step.wait_for_signal("go"), step.wait_for_signal("go", timeout="1m"))
+        return [first, second, third, await step.wait_for_signal("go", timeout="20ms")]
+
+    return _define(flow, "signaled", signaled)
+
+
 REFERENCES = (
     Reference(
         name="sequential", define=_sequential, output=9, steps=dict.fromkeys(["one", "two", "three"], "succeeded")
@@ -271,6 +290,13 @@ REFERENCES = (
         output=9,
         steps={f"part-{n}": "succeeded" for n in range(9)},
         attempts={f"part-{n}": 1 + n % 3 for n in range(9)},
+    ),
+    Reference(
+        name="signaled",
+        define=_signaled,
+        output=[0, 1, 2, None],
+        steps=dict.fromkeys(["ask", "go", "between", "go#1", "go#2", "go#3"], "succeeded"),
+        attempts=dict.fromkeys(["go", "go#1", "go#2", "go#3"], 0),
     ),
     Reference(name="refused", define=_refused, status="failed", error="StepError", steps={"refuse": "failed"}),
 )

@@ -86,7 +86,8 @@ async def test_a_heartbeat_of_a_paused_holder_does_not_steal_the_run_back(
         await crew.reclaim(backend)
         new = await claim_one(backend, "other-worker", "op-2")
         heartbeat = backend.open_heartbeat()
-        assert list(await asyncio.to_thread(heartbeat.renew, 0, "paused-worker", 1000, b"", [old.hold])) == [handle.id]
+        beat = await asyncio.to_thread(heartbeat.renew, 0, "paused-worker", 1000, b"", [old.hold])
+        assert list(beat.lost) == [handle.id]
         heartbeat.close()
         lane, _, entry = new.hold.entry.partition(":")
         key = f"rf:{{{flow.namespace}:0}}:q:default:{lane}"

@@ -13,7 +13,7 @@ import pytest
 
 from redisflow import RedisFlow, Step
 from redisflow.backend.redis_backend import RedisBackend
-from redisflow.contract import Backend, ClaimBatch, Heartbeat, Hold
+from redisflow.contract import Backend, Beat, ClaimBatch, Heartbeat, Hold
 from redisflow.engine.execution import Execution
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 from redisflow.worker.heartbeat import HeartbeatThread
@@ -195,9 +195,7 @@ class _BadHeartbeat:
         self._real = real
         self._errors = errors
 
-    def renew(
-        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]
-    ) -> Sequence[str]:
+    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
         if self._errors:
             raise self._errors.pop()
         return self._real.renew(partition, worker, presence_ms, about, holds)
@@ -234,16 +232,16 @@ async def test_a_partition_whose_server_is_away_costs_the_others_no_lease() -> N
         def open_heartbeat(self) -> Any:
             return self
 
-        def renew(self, partition: int, *_: Any) -> Sequence[str]:
+        def renew(self, partition: int, *_: Any) -> Beat:
             renewed[partition] += 1
             if partition == 0:
                 raise BackendUnavailable("away")
-            return []
+            return Beat([], {})
 
         def close(self) -> None: ...
 
     backend: Any = Partly()
-    thread = HeartbeatThread(backend, "w", every_s=0.02, presence_ms=1, about=b"", holds=list, lost=lambda _: None)
+    thread = HeartbeatThread(backend, "w", every_s=0.02, presence_ms=1, about=b"", holds=list, lost=print, mail=print)
     began = dict(thread.renewed_s)
     thread.start()
     await until(lambda: renewed[0] >= 4)
@@ -270,7 +268,7 @@ async def test_bodies_are_cancelled_before_a_lease_that_cannot_be_renewed_ends(f
         await step.run("work", work)
 
     class Away:
-        def renew(self, *_: Any) -> Sequence[str]:
+        def renew(self, *_: Any) -> Beat:
             raise BackendUnavailable("blackholed")
 
         def close(self) -> None: ...

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowDefinition, spec_of
-from redisflow.contract import Claim, Hold, Mark
+from redisflow.contract import Claim, Hold, Mark, Verdict
 from redisflow.engine.commands import (
     BodyOutcome,
     CancelBody,
@@ -33,6 +33,7 @@ from redisflow.engine.commands import (
 )
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.failure import Failure
+from redisflow.mail import Mail, signal_address
 from redisflow.records import AttemptFailed, Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import live_records
 from tests.engine.director import Director
@@ -74,12 +75,16 @@ class Store:
     run_id: str = "run-1"
     records: list[bytes] = field(default_factory=list)
     status: str = "pending"
-    due_at_ms: int = 0
+    due_at_ms: int | None = 0
     started_at_ms: int | None = None
     crashes: int = 0
     payload: bytes = b""
     message: str = ""
     mark: Mark = field(default_factory=lambda: Mark(0, 0))
+    mail: list[Mail] = field(default_factory=list)
+    """What lies in the mailbox."""
+    mail_count: int = 0
+    wants: str = ""
 
     def __post_init__(self) -> None:
         self.mark = Mark(0, len(self.input))
@@ -103,10 +108,19 @@ class Store:
             mark=Mark(len(kept), len(self.input) + sum(map(len, kept))),
             records=list(kept),
             crashes=self.crashes,
+            mail=list(self.mail),
+            mail_count=self.mail_count,
         )
 
-    def apply(self, commit: Commit) -> None:
-        """Store a commit; it extends exactly what is stored."""
+    def signal(self, name: str, data: Any = None) -> None:
+        """A signal comes; a run that waits for it is woken."""
+        self.mail_count += 1
+        self.mail.append(Mail(self.mail_count, "signal", name, "", "", codec.encode(data)))
+        if self.status == "waiting" and f"\n{signal_address(name)}\n" in self.wants:
+            self.status, self.due_at_ms = "pending", 0
+
+    def apply(self, commit: Commit) -> Verdict:
+        """Store a commit; it extends exactly what is stored. A run whose holder has not seen all mail is not parked."""
         assert self.status == "running"
         extension, then = commit.extension, commit.then
         assert extension.before == self.mark
@@ -114,16 +128,29 @@ class Store:
         self.mark = Mark(len(self.records), self.mark.bytes + sum(map(len, extension.records)))
         assert extension.after == self.mark
         self.crashes = 0
+        self._do_effects(list(extension.effects))
+        verdict = Verdict.MAIL if commit.seen is not None and commit.seen < self.mail_count else Verdict.OK
         match then:
             case GoOn():
-                pass
+                return verdict
             case Park():
-                self.status, self.due_at_ms = "waiting", then.due_at_ms
+                if verdict is Verdict.OK:
+                    self.status, self.due_at_ms, self.wants = "waiting", then.due_at_ms, then.wants
+                return verdict
             case Finish():
                 self.status, self.payload = then.status, then.payload
             case Suspend():
                 assert not extension.records
                 self.status, self.payload, self.message = "suspended", then.problem, then.message
+        return Verdict.OK
+
+    def _do_effects(self, effects: list[Any]) -> None:
+        while effects:
+            verb = effects.pop(0)
+            assert verb == "take", verb
+            number = effects.pop(0)
+            assert [mail.number for mail in self.mail].count(number) == 1, "mail is taken once"
+            self.mail = [mail for mail in self.mail if mail.number != number]
 
 
 @dataclass
@@ -176,6 +203,7 @@ class Stage:
         self._bodies: dict[str, tuple[RunBody, BodyOutcome]] = {}
         self._sent: Commit | None = None
         self._is_stored = False
+        self._verdict = Verdict.OK
         self._execution: Execution | None = None
         self._lag_ms = 0
 
@@ -222,6 +250,7 @@ class Stage:
                 elif self.has_ended:
                     return self
                 elif self._execution is None:
+                    assert self.store.due_at_ms is not None, "the run waits for mail alone"
                     self.now_ms = max(self.now_ms, self.store.due_at_ms)
                     self.claim()
                 else:
@@ -269,7 +298,7 @@ class Stage:
     def store_commit(self) -> None:
         """The commit that is on its way reaches the store."""
         assert self._sent is not None
-        self.store.apply(self._sent)
+        self._verdict = self.store.apply(self._sent)
         self._is_stored = True
 
     def acknowledge(self) -> None:
@@ -278,15 +307,31 @@ class Stage:
         commit, self._sent, self._is_stored = self._sent, None, False
         if isinstance(commit.then, GoOn):
             self._do(self.held.committed(self._clock()))
+        elif self._verdict is Verdict.MAIL:
+            self.held.not_parked(self._clock())
         else:
             self.leave()
+            return
+        if self._verdict is Verdict.MAIL:
+            self.read_mail()
+
+    def signal(self, name: str, data: Any = None, *, told: bool = True) -> None:
+        """A signal comes; whether the holder is told of it, or finds it by what its next commit answers."""
+        self.store.signal(name, data)
+        if told and self._execution is not None:
+            self.read_mail()
+
+    def read_mail(self) -> None:
+        """The holder reads the mailbox."""
+        store = self.store
+        self._do(self.held.mail_came(list(store.mail), store.mail_count, self._clock()))
 
     def crash(self) -> None:
         """The worker dies; its lease runs out."""
         self.leave()
         if self.store.status == "running":
             self.store.crashes += 1
-            self.store.status = "pending"
+            self.store.status, self.store.due_at_ms = "pending", 0
         self.now_ms += LEASE_MS
 
     def leave(self) -> None:

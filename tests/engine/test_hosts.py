@@ -61,7 +61,7 @@ def test_it_runs_in_callbacks_of_another_loop_and_leaves_that_loop_as_it_was(
             if stage.is_held:
                 stage.director.choose(stage)
             elif not stage.has_ended:
-                stage.now_ms = max(stage.now_ms, stage.store.due_at_ms)
+                stage.now_ms = max(stage.now_ms, stage.store.due_at_ms or 0)
                 stage.claim()
         if all(stage.has_ended and not stage.is_held for stage in stages):
             loop.stop()

@@ -500,6 +500,8 @@ def _audit_timer(space: _Keyspace, run_id: str, status: str, fields: dict[str, b
         return [] if due is None else [f"it is due at {due}"]
     if status in ("pending", "running", "waiting:suspended"):
         return [] if due == deadline else [f"it is due at {due}, its deadline is {deadline}"]
+    if due is None and status in ("waiting:signal", "waiting:child"):
+        return [] if deadline is None else [f"it is due never, its deadline is {deadline}"]
     if due is None or (deadline is not None and due > deadline):
         return [f"it waits until {due}, its deadline is {deadline}"]
     return []

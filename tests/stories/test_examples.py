@@ -86,6 +86,13 @@ PRINTED = {
         r"imported: \d+ rows",
         r"pool closed after 0 queries",
     ],
+    "approval": [
+        r"to the manager: may trip cost 120\?",
+        r"paid 120",
+        r"to the manager: may yacht cost 900000\?",
+        r"refused by Grace",
+        r"no answer",
+    ],
     "best_practices": [
         r"paid \| charged: \[4200\]",
         r"sum: 7 \| steps: \['summarize'\]",

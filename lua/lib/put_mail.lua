@@ -1,0 +1,29 @@
+-- @include lib/is_terminal.lua
+-- @include lib/load_run.lua
+-- @include lib/tell_holder.lua
+-- @include lib/wake_run.lua
+
+-- Whether a waiting run is to be woken by this mail: it parked with the names of what it waits for, each between line
+-- breaks. A run that waits for something else (code, its start, a person) finds its mail when it goes on.
+local function wants_mail(status, wants, name)
+  local reason = string.match(status, '^waiting:(.*)$')
+  if reason ~= 'timer' and reason ~= 'retry' and reason ~= 'signal' and reason ~= 'child' then return false end
+  return wants and string.find(wants, '\n' .. name .. '\n', 1, true) ~= nil
+end
+
+-- Put an item into a run's mailbox, and see to it that whoever has the run, or is to have it, looks there. The number
+-- in `m` only grows, so that a holder can say how far it has looked. `most` bounds the mailbox, where it is given.
+local function put_mail(prefix, run_id, name, item, most)
+  local run = load_run(prefix, run_id)
+  if not run then return 'missing' end
+  if is_terminal(run.status) then return 'ended' end
+  if most and redis.call('HLEN', prefix .. 'mail:' .. run_id) >= most then return 'full' end
+  local key = prefix .. 'run:' .. run_id
+  redis.call('HSET', prefix .. 'mail:' .. run_id, redis.call('HINCRBY', key, 'm', 1), item)
+  if run.status == 'running' then
+    tell_holder(prefix, run.queue, run.entry, run_id, ' mail')
+  elseif wants_mail(run.status, redis.call('HGET', key, 'wn'), name) then
+    wake_run(prefix, run_id, run)
+  end
+  return 'ok'
+end

@@ -1,0 +1,72 @@
+"""Sending signals to runs: the data is encoded here, in the caller, before anything is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any
+
+from redisflow import codec
+from redisflow.contract import Backend, Delivery
+from redisflow.durations import Duration, to_ms
+from redisflow.errors import CannotRecord, InvalidInput, MailboxFull, RunEnded, RunNotFound
+from redisflow.names import check_step_name
+from redisflow.payload import PayloadType, check_size
+
+SIGNAL_LIMIT = 1 << 20
+"""Bytes of a signal's data."""
+KEY_LIMIT = 256
+"""Bytes of an idempotency key before it is hashed."""
+KEPT_MS = 60_000
+"""Without a key of the caller's, a signal has one of its own for as long as its call may be sent again."""
+
+
+async def signal_run(
+    backend: Backend, run_id: str, name: str, data: Any, *, idempotency_key: str | None, idempotency_ttl: Duration
+) -> None:
+    """Put a signal into a run's mailbox. See `WorkflowHandle.signal`."""
+    check_step_name(name)
+    payload = encode_signal_data(name, data)
+    if idempotency_key is None:
+        once, keep_ms = secrets.token_hex(16), KEPT_MS
+    else:
+        once, keep_ms = hash_signal_key(f"{run_id}\0{name}", idempotency_key), to_ms(idempotency_ttl, what="ttl")
+    delivery = await backend.mail.signal_run(run_id, name, payload, once=once, keep_ms=max(1, keep_ms))
+    match delivery:
+        case Delivery.MISSING:
+            msg = f"run {run_id} is not stored in namespace {backend.namespace!r}"
+            raise RunNotFound(msg)
+        case Delivery.ENDED:
+            msg = f"run {run_id} has ended: signal {name!r} was not delivered, and nobody would read it"
+            raise RunEnded(msg)
+        case Delivery.FULL:
+            msg = (
+                f"the mailbox of run {run_id} is full (1,000 items): signal {name!r} was not delivered, try again later"
+            )
+            raise MailboxFull(msg)
+        case Delivery.OK:
+            return
+
+
+def encode_signal_data(name: str, data: Any) -> bytes:
+    """The data as stored; InvalidInput where it cannot be."""
+    try:
+        payload = PayloadType.of(type(data)).encode(data) if _is_typed(data) else codec.encode(data)
+    except CannotRecord as error:
+        msg = f"the data of signal {name!r} cannot be stored: {error}"
+        raise InvalidInput(msg) from error
+    check_size(payload, SIGNAL_LIMIT, f"the data of signal {name!r}")
+    return payload
+
+
+def hash_signal_key(scope: str, key: str) -> str:
+    """The hash of an idempotency key; ValueError where it is none."""
+    if not key or len(key.encode()) > KEY_LIMIT:
+        msg = f"an idempotency key has 1 to {KEY_LIMIT} bytes, this one has {len(key.encode())}"
+        raise ValueError(msg)
+    return hashlib.sha256(f"signal\0{scope}\0{key}".encode()).hexdigest()[:32]
+
+
+def _is_typed(data: Any) -> bool:
+    """A model, a dataclass or an enum says by its class how it is stored."""
+    return type(data).__module__ != "builtins"

@@ -1,0 +1,59 @@
+"""What arrives in a run's mailbox from outside: signals, and the ends of its child runs.
+
+An item is opaque to the scripts but for its address, by which a parked run says what it waits for. Its header is text,
+one line for each part, and the payload follows as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from redisflow.errors import CannotDecode
+
+MailKind = Literal["signal", "child"]
+
+ANY_CHILD = "c"
+"""The address of every child's end: a parent that waits for thousands need not list them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One item; `number` is its place in the order in which mail came to this run."""
+
+    number: int
+    kind: MailKind
+    name: str
+    """Of a signal its name, of a child's end the child's run id."""
+    status: str
+    """How a child ended: succeeded, failed, canceled; empty for a signal."""
+    cause: str
+    """Of a child's end from outside: deadline, poisoned, canceled, ...; else empty."""
+    payload: bytes
+
+
+def signal_address(name: str) -> str:
+    """How a run says that it waits for this signal."""
+    return f"s:{name}"
+
+
+def encode_signal(name: str, payload: bytes) -> bytes:
+    """As it lies in the mailbox."""
+    return b"s\n" + name.encode() + b"\n" + payload
+
+
+def decode_mail(number: int, item: bytes) -> Mail:
+    """Read an item; CannotDecode where it is none (of a later version, or damaged)."""
+    kind, _, rest = item.partition(b"\n")
+    try:
+        if kind == b"s":
+            name, line, payload = rest.partition(b"\n")
+            if line:
+                return Mail(number, "signal", name.decode(), "", "", payload)
+        if kind == b"c":
+            child, status, cause, payload = rest.split(b"\n", 3)
+            return Mail(number, "child", child.decode(), status.decode(), cause.decode(), payload)
+    except ValueError:
+        pass
+    msg = f"mail number {number} of this run cannot be read: it is damaged, or of a later version ({len(item)} bytes)"
+    raise CannotDecode(msg)
