@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -121,9 +122,9 @@ class FaultyBackend:
             inner.cancel()
 
     def _send(
-        self, name: str, call: Callable[[], Answer[Verdict]], run_id: str, extension: Extension | None = None
-    ) -> asyncio.Future[Verdict]:
-        outer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self, name: str, call: Callable[[], Answer[Any]], run_id: str, extension: Extension | None = None
+    ) -> asyncio.Future[Any]:
+        outer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.stopped.is_set():
             # Whoever waits for an answer while its worker is being cleared away is not to wait long.
             outer.set_exception(BackendUnavailable("the world has stopped"))
@@ -132,7 +133,7 @@ class FaultyBackend:
         if self.stopped.is_set():
             return outer
 
-        def answered(inner: Answer[Verdict], *, again: bool) -> None:
+        def answered(inner: Answer[Any], *, again: bool) -> None:
             if inner.cancelled() or inner.exception() is not None:
                 return
             if extension is not None and inner.result() in {Verdict.OK, Verdict.MAIL}:
@@ -201,8 +202,10 @@ class FaultyBackend:
 
     def _awaited(self, holder: Any, name: str) -> Any:
         found = getattr(holder, name)
-        if callable(found):
+        if inspect.iscoroutinefunction(found):
             return lambda *args, **words: self._call(name, lambda: found(*args, **words))
+        if callable(found):  # a call that answers later
+            return lambda *args, **words: self._send(name, lambda: found(*args, **words), "")
         return _Group(self, found)
 
 
