@@ -9,6 +9,7 @@
 
 -- @include lib/clock.lua
 -- @include lib/collect.lua
+-- @include lib/is_prevented.lua
 -- @include lib/known_by_key.lua
 -- @include lib/store_run.lua
 
@@ -25,7 +26,7 @@ local listed, unlistable, runs_here, keys_here = {}, {}, {}, {}
 -- The reply, or `new` where the run is to be created, or `later` where that rests on an earlier row of this call.
 local function judge(at)
   local run_id, idem = ARGV[at], ARGV[at + 7]
-  if redis.call('EXISTS', prefix .. 'run:' .. run_id) == 1 then return { 'created' } end
+  if redis.call('EXISTS', prefix .. 'run:' .. run_id) == 1 or is_prevented(prefix, at) then return { 'created' } end
   local known = idem ~= '' and known_by_key(prefix, idem, ARGV[at + 9])
   if known then return known end
   if runs_here[run_id] or keys_here[idem] then return 'later' end

@@ -18,6 +18,6 @@ local most   = ARGV[6]   -- int   items that a mailbox holds
 local sent = prefix .. 'idem:' .. once
 if redis.call('EXISTS', sent) == 1 then return { 'ok' } end
 
-local word = put_mail(prefix, run_id, name, item, tonumber(most))
+local word = put_mail(prefix, run_id, name, item, nil, tonumber(most))
 if word == 'ok' then redis.call('SET', sent, run_id, 'PX', ms) end
 return { word }

@@ -15,7 +15,10 @@ A message says what happened, to which run, and what to do next.
     ├── NonRetryableError           raised by user code: do not try again
     ├── RetryAfter                  raised by user code: try again after this delay
     ├── StepError                   a step failed for good (its retries are spent)
-    │   └── StepTimeout             ... because its last attempt took too long
+    │   ├── StepTimeout             ... because its last attempt took too long
+    │   └── ChildFailed             a child run failed
+    │       ├── ChildTimedOut       ... because it did not end within its timeout
+    │       └── ChildCanceled       ... because it was canceled
     ├── NotAllowedInWorkflow        workflow code waited for something that is not a step
     ├── NonDeterminismError         replay does not match the record
     ├── RunNotFound
@@ -122,6 +125,24 @@ class StepError(RedisflowError):
 
 class StepTimeout(StepError):
     """A step whose last attempt ran longer than its `timeout`."""
+
+
+class ChildFailed(StepError):
+    """A child run failed: `run_id` is the child's, `failure` what it failed with. The same on every pass."""
+
+    def __init__(self, step: str, run_id: str, failure: Failure) -> None:
+        """`step` is the key of the call that started it."""
+        super().__init__(step, 1, failure)
+        self.run_id = run_id
+        self.args = (f"child run {run_id} of step {step!r} failed: {failure.error_type}: {failure.message}",)
+
+
+class ChildTimedOut(ChildFailed):
+    """A child run that did not end within the `timeout` that its parent gave it."""
+
+
+class ChildCanceled(ChildFailed):
+    """A child run that was canceled before it ended."""
 
 
 class NotAllowedInWorkflow(RedisflowError, RuntimeError):

@@ -22,6 +22,7 @@ from redisflow.authoring.definition import (
 from redisflow.authoring.step import Step
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
+from redisflow.client.outside import ClientOutside
 from redisflow.client.signals import signal_run
 from redisflow.client.start import RunOptions
 from redisflow.client.workflow import Workflow
@@ -337,7 +338,8 @@ class RedisFlow:
             raise ValueError(msg)
         options["queues"] = tuple(options.get("queues", ()))
         if processes == 1:
-            return Worker(self.open, self._registry, WorkerOptions(**options, lifespan=lifespan or self._lifespan))
+            given = WorkerOptions(**options, lifespan=lifespan or self._lifespan)
+            return Worker(self.open, self._registry, given, ClientOutside(self.open))
         if lifespan is not None:
             msg = (
                 "a lifespan cannot be handed to worker processes: give it to RedisFlow(lifespan=...), which they import"

@@ -37,6 +37,11 @@ def signal_address(name: str) -> str:
     return f"s:{name}"
 
 
+def child_address(run_id: str) -> str:
+    """By which the call that started a child finds its end."""
+    return f"c:{run_id}"
+
+
 def encode_signal(name: str, payload: bytes) -> bytes:
     """As it lies in the mailbox."""
     return b"s\n" + name.encode() + b"\n" + payload

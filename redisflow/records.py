@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from redisflow import codec
 from redisflow.errors import CannotDecode
@@ -105,6 +105,34 @@ class SignalReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildAsked:
+    """A child run is to be started, and its end to be waited for."""
+
+    call: Call
+    at_ms: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted:
+    """The child run exists."""
+
+    call: Call
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """The child run has ended: how, why if from outside, and with which output or failure (as stored)."""
+
+    call: Call
+    at_ms: int
+    status: str
+    cause: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowAttemptFailed:
     """The workflow failed under a retry policy of its own; another attempt is due at `due_at_ms`.
 
@@ -118,7 +146,7 @@ class WorkflowAttemptFailed:
     archived_from: int | None
 
 
-Record: TypeAlias = (
+StepRecord: TypeAlias = (
     StepSucceeded
     | StepFailed
     | AttemptFailed
@@ -126,10 +154,29 @@ Record: TypeAlias = (
     | TimerFired
     | SignalAsked
     | SignalReceived
-    | WorkflowAttemptFailed
+    | ChildAsked
+    | ChildStarted
+    | ChildEnded
 )
+Record: TypeAlias = StepRecord | WorkflowAttemptFailed
+CallKind: TypeAlias = Literal["run", "sleep", "signal", "child"]
+
+
+def kind_of(record: StepRecord) -> CallKind:
+    """What kind of call a record tells of, if it is the first of its call: a timer may be that of another wait, too."""
+    match record:
+        case TimerAsked() | TimerFired():
+            return "sleep"
+        case SignalAsked() | SignalReceived():
+            return "signal"
+        case ChildAsked() | ChildStarted() | ChildEnded():
+            return "child"
+        case StepSucceeded() | StepFailed() | AttemptFailed():
+            return "run"
+
 
 _SUCCEEDED, _FAILED, _ATTEMPT, _ASKED, _FIRED, _WORKFLOW, _SIGNAL_ASKED, _SIGNAL_RECEIVED = range(8)
+_CHILD_ASKED, _CHILD_STARTED, _CHILD_ENDED = range(8, 11)
 
 
 def encode_record(record: Record, base_ms: int) -> bytes:
@@ -148,31 +195,35 @@ def encode_record(record: Record, base_ms: int) -> bytes:
             ]
         )
         return bytes((len(header),)) + header + record.payload
-    return b"\0" + codec.encode(_fields_of(record, base_ms))
-
-
-def _fields_of(record: Record, base_ms: int) -> list[object]:
-    at = record.at_ms - base_ms
     if isinstance(record, WorkflowAttemptFailed):
-        return [_WORKFLOW, at, record.due_at_ms - base_ms, record.archived_from, record.failure.to_wire()]
+        at, due = record.at_ms - base_ms, record.due_at_ms - base_ms
+        return b"\0" + codec.encode([_WORKFLOW, at, due, record.archived_from, record.failure.to_wire()])
+    kind, rest = _WRITERS[type(record)]
     call = record.call
-    head: list[object] = [call.key, call.ordinal, call.mark, at]
-    if isinstance(record, TimerAsked):
-        return [_ASKED, *head, record.due_at_ms - base_ms]
-    if isinstance(record, TimerFired):
-        return [_FIRED, *head]
-    if isinstance(record, SignalAsked):
-        return [_SIGNAL_ASKED, *head, None if record.due_at_ms is None else record.due_at_ms - base_ms]
-    if isinstance(record, SignalReceived):
-        return [_SIGNAL_RECEIVED, *head, record.payload]
-    if isinstance(record, AttemptFailed):
-        took = record.at_ms - record.started_at_ms
-        return [_ATTEMPT, *head, took, record.attempt, record.due_at_ms - base_ms, record.failure.to_wire()]
-    if isinstance(record, StepFailed):
-        took = record.at_ms - record.started_at_ms
-        return [_FAILED, *head, took, record.attempt, record.timed_out, record.failure.to_wire()]
-    msg = f"not a record: {type(record).__name__}"
-    raise TypeError(msg)
+    fields = [kind, call.key, call.ordinal, call.mark, record.at_ms - base_ms, *rest(record, base_ms)]
+    return b"\0" + codec.encode(fields)
+
+
+def _since(instant_ms: int | None, base_ms: int) -> int | None:
+    return None if instant_ms is None else instant_ms - base_ms
+
+
+def _took(record: AttemptFailed | StepFailed) -> int:
+    return record.at_ms - record.started_at_ms
+
+
+_WRITERS: dict[type, tuple[int, Callable[[Any, int], list[object]]]] = {
+    StepFailed: (_FAILED, lambda r, _: [_took(r), r.attempt, r.timed_out, r.failure.to_wire()]),
+    AttemptFailed: (_ATTEMPT, lambda r, base: [_took(r), r.attempt, r.due_at_ms - base, r.failure.to_wire()]),
+    TimerAsked: (_ASKED, lambda r, base: [r.due_at_ms - base]),
+    TimerFired: (_FIRED, lambda _r, _: []),
+    SignalAsked: (_SIGNAL_ASKED, lambda r, base: [_since(r.due_at_ms, base)]),
+    SignalReceived: (_SIGNAL_RECEIVED, lambda r, _: [r.payload]),
+    ChildAsked: (_CHILD_ASKED, lambda r, _: [r.run_id]),
+    ChildStarted: (_CHILD_STARTED, lambda _r, _: []),
+    ChildEnded: (_CHILD_ENDED, lambda r, _: [r.status, r.cause, r.payload]),
+}
+"""Of each kind of record, its number and what follows the call and the time that all have."""
 
 
 def decode_record(data: bytes, base_ms: int) -> Record:
@@ -226,6 +277,21 @@ def _read_signal_received(fields: list[Any], base_ms: int) -> Record:
     return SignalReceived(Call(key, ordinal, mark), base_ms + at, payload)
 
 
+def _read_child_asked(fields: list[Any], base_ms: int) -> Record:
+    key, ordinal, mark, at, run_id = fields
+    return ChildAsked(Call(key, ordinal, mark), base_ms + at, run_id)
+
+
+def _read_child_started(fields: list[Any], base_ms: int) -> Record:
+    key, ordinal, mark, at = fields
+    return ChildStarted(Call(key, ordinal, mark), base_ms + at)
+
+
+def _read_child_ended(fields: list[Any], base_ms: int) -> Record:
+    key, ordinal, mark, at, status, cause, payload = fields
+    return ChildEnded(Call(key, ordinal, mark), base_ms + at, status, cause, payload)
+
+
 def _read_workflow(fields: list[Any], base_ms: int) -> Record:
     at, due, archived_from, failure = fields
     return WorkflowAttemptFailed(base_ms + at, base_ms + due, Failure.from_wire(failure), archived_from)
@@ -239,4 +305,7 @@ _READERS: dict[int, Callable[[list[Any], int], Record]] = {
     _WORKFLOW: _read_workflow,
     _SIGNAL_ASKED: _read_signal_asked,
     _SIGNAL_RECEIVED: _read_signal_received,
+    _CHILD_ASKED: _read_child_asked,
+    _CHILD_STARTED: _read_child_started,
+    _CHILD_ENDED: _read_child_ended,
 }

@@ -6,6 +6,7 @@ advance, 256 ids at a time, and a forked child throws away what its parent had l
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import struct
@@ -36,11 +37,20 @@ def new_run_id(partition: int) -> str:
     if not 0 <= partition < MAX_PARTITIONS:
         message = f"a partition is a number from 0 to {MAX_PARTITIONS - 1}, not {partition}"
         raise InvalidName(message)
-    random = _random_64_bits()
+    return _put_together(time.time_ns() // _NS_PER_MS, _random_64_bits(), partition)
+
+
+def _put_together(at_ms: int, random: int, partition: int) -> str:
     # 48 bits of time, the version, 12 random bits; then the variant, 46 random bits, and the partition.
-    high = time.time_ns() // _NS_PER_MS << 16 | 0x7000 | random & 0xFFF
+    high = at_ms << 16 | 0x7000 | random & 0xFFF
     low = 0x8000_0000_0000_0000 | random >> 18 << 16 | partition
     return f"{high << 64 | low:032x}"
+
+
+def derived_run_id(seed: str, near: str, partition: int) -> str:
+    """Return the id of a run that follows from another: the same for the same seed, and sorted beside `near`."""
+    bits = int.from_bytes(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+    return _put_together(int(near[:12], 16), bits, partition)
 
 
 def partition_of(run_id: str) -> int:

@@ -7,8 +7,8 @@ has none yet, so the progress that its holder notes is laid over them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -17,35 +17,42 @@ from redisflow.durations import from_ms
 from redisflow.failure import Failure
 from redisflow.records import (
     AttemptFailed,
+    ChildAsked,
+    ChildEnded,
+    ChildStarted,
     Record,
     SignalAsked,
     SignalReceived,
     StepFailed,
+    StepRecord,
     StepSucceeded,
     TimerAsked,
     TimerFired,
     WorkflowAttemptFailed,
     decode_record,
+    kind_of,
 )
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
-WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "stranded", "suspended"]
+WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended"]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRun:
-    """One step (or durable sleep, or wait for a signal) of a run. Times are aware UTC datetimes."""
+    """One step (or durable sleep, wait for a signal, child run) of a run. Times are aware UTC datetimes."""
 
     key: str
-    kind: Literal["run", "sleep", "signal"]
+    kind: Literal["run", "sleep", "signal", "child"]
     status: StepStatus
     attempt: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     next_attempt_at: datetime | None = None
     """When the next attempt of a failed step, or the end of a sleep or of a wait, is (or was) due."""
+    child_id: str | None = None
+    """The run id of a child."""
     output: Any = field(default=None, repr=False)
     error: Failure | None = field(default=None, repr=False)
     progress: Any = field(default=None, repr=False)
@@ -83,6 +90,8 @@ class WorkflowRun:
     started_at: datetime | None
     finished_at: datetime | None
     deadline_at: datetime | None
+    parent: str | None = None
+    """The run that waits for this one's end."""
     steps: tuple[StepRun, ...]
 
     def __str__(self) -> str:
@@ -121,6 +130,13 @@ def failure_of(error: bytes | None, cause: str | None) -> Failure | None:
     return Failure.from_wire(codec.decode(error)) if error is not None else None
 
 
+def child_failure(record: ChildEnded) -> Failure:
+    """Why a child run did not succeed."""
+    if record.status == "canceled":
+        return Failure("Canceled", "the child run was canceled", "")
+    return failure_of(record.payload or None, record.cause) or Failure("Unknown", "the failure was not recorded", "")
+
+
 def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
     """The snapshot that a run's hash holds; `fields` is the whole hash."""
     text = {name: value.decode() for name, value in fields.items() if name in _TEXT}
@@ -152,11 +168,12 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         started_at=_instant(text.get(b"a")),
         finished_at=_instant(text.get(b"t")),
         deadline_at=_instant(text.get(b"dl")),
+        parent=text.get(b"pa"),
         steps=steps,
     )
 
 
-_TEXT = frozenset({b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"av", b"ca"})
+_TEXT = frozenset({b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"av", b"ca", b"pa"})
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -230,72 +247,51 @@ def _key_of(record: Record | None) -> str | None:
     return None if record is None or isinstance(record, WorkflowAttemptFailed) else record.call.key
 
 
-def _view_step(record: Record, before: StepRun | None) -> StepRun:
-    match record:
-        case StepSucceeded():
-            return StepRun(
-                key=record.call.key,
-                kind="run",
-                status="succeeded",
-                attempt=record.attempt,
-                started_at=from_ms(record.started_at_ms),
-                finished_at=from_ms(record.at_ms),
-                output=codec.decode(record.payload),
-            )
-        case StepFailed():
-            return StepRun(
-                key=record.call.key,
-                kind=before.kind if before else "run",
-                status="failed",
-                attempt=record.attempt,
-                started_at=from_ms(record.started_at_ms),
-                finished_at=from_ms(record.at_ms),
-                error=record.failure,
-            )
-        case AttemptFailed():
-            return StepRun(
-                key=record.call.key,
-                kind="run",
-                status="waiting",
-                attempt=record.attempt,
-                started_at=from_ms(record.started_at_ms),
-                next_attempt_at=from_ms(record.due_at_ms),
-                error=record.failure,
-            )
-        case TimerAsked():
-            return StepRun(
-                key=record.call.key,
-                kind="sleep",
-                status="waiting",
-                started_at=from_ms(record.at_ms),
-                next_attempt_at=from_ms(record.due_at_ms),
-            )
-        case SignalAsked():
-            return StepRun(
-                key=record.call.key,
-                kind="signal",
-                status="waiting",
-                started_at=from_ms(record.at_ms),
-                next_attempt_at=None if record.due_at_ms is None else from_ms(record.due_at_ms),
-            )
-        case SignalReceived():
-            return StepRun(
-                key=record.call.key,
-                kind="signal",
-                status="succeeded",
-                started_at=before.started_at if before else None,
-                finished_at=from_ms(record.at_ms),
-                output=codec.decode(record.payload),
-            )
-        case TimerFired():
-            return StepRun(
-                key=record.call.key,
-                kind=before.kind if before else "sleep",
-                status="succeeded",
-                started_at=before.started_at if before else None,
-                finished_at=from_ms(record.at_ms),
-                next_attempt_at=before.next_attempt_at if before else None,
-            )
-        case WorkflowAttemptFailed():
-            msg = "a workflow attempt is not a step"
-            raise TypeError(msg)
+def _view_step(record: StepRecord, before: StepRun | None) -> StepRun:
+    known = before or StepRun(key=record.call.key, kind=kind_of(record), status="waiting")
+    return replace(known, **_CHANGES[type(record)](record))
+
+
+def _ended(record: StepSucceeded | StepFailed) -> dict[str, Any]:
+    return {
+        "attempt": record.attempt,
+        "started_at": from_ms(record.started_at_ms),
+        "finished_at": from_ms(record.at_ms),
+        "next_attempt_at": None,
+    }
+
+
+def _child_ended(record: ChildEnded) -> dict[str, Any]:
+    changes: dict[str, Any] = {"finished_at": from_ms(record.at_ms), "next_attempt_at": None, "error": None}
+    if record.status == "succeeded":
+        return {**changes, "status": "succeeded", "output": codec.decode(record.payload)}
+    return {**changes, "status": "failed", "error": child_failure(record)}
+
+
+def _due(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else from_ms(at_ms)
+
+
+_CHANGES: dict[type, Callable[[Any], dict[str, Any]]] = {
+    StepSucceeded: lambda r: {**_ended(r), "status": "succeeded", "output": codec.decode(r.payload), "error": None},
+    StepFailed: lambda r: {**_ended(r), "status": "failed", "error": r.failure},
+    AttemptFailed: lambda r: {
+        "attempt": r.attempt,
+        "started_at": from_ms(r.started_at_ms),
+        "next_attempt_at": from_ms(r.due_at_ms),
+        "error": r.failure,
+    },
+    TimerAsked: lambda r: {"started_at": from_ms(r.at_ms), "next_attempt_at": _due(r.due_at_ms)},
+    SignalAsked: lambda r: {"started_at": from_ms(r.at_ms), "next_attempt_at": _due(r.due_at_ms)},
+    TimerFired: lambda r: {"status": "succeeded", "finished_at": from_ms(r.at_ms)},
+    SignalReceived: lambda r: {
+        "status": "succeeded",
+        "finished_at": from_ms(r.at_ms),
+        "next_attempt_at": None,
+        "output": codec.decode(r.payload),
+    },
+    ChildAsked: lambda r: {"started_at": from_ms(r.at_ms), "child_id": r.run_id},
+    ChildStarted: lambda _: {"next_attempt_at": None, "error": None},
+    ChildEnded: _child_ended,
+}
+"""What each kind of record says of its step that was not known before."""

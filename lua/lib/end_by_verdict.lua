@@ -1,6 +1,8 @@
 -- @include lib/end_run.lua
+-- @include lib/orphan_kids.lua
 -- @include lib/taken_fence.lua
 -- @include lib/tell_holder.lua
+-- @include lib/tell_parent.lua
 
 -- End a run from outside: by cancel, by its deadline, as poisoned. The holder is shut out in the same step.
 local function end_by_verdict(prefix, run_id, status, cause, now, run)
@@ -9,4 +11,6 @@ local function end_by_verdict(prefix, run_id, status, cause, now, run)
   redis.call('HSET', key, 's', status, 't', now, 'ca', cause, 'f', taken_fence(run.fence))
   redis.call('HDEL', key, 'e', 'd', 'p', 'z', 'er')
   end_run(prefix, run_id, status, now, run)
+  orphan_kids(prefix, run_id)
+  if run.parent then tell_parent(prefix, run.parent, run_id, status, cause, '', now) end
 end

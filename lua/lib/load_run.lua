@@ -1,11 +1,11 @@
 -- What the transitions from outside need to know of a run; nil where it is not stored.
 local function load_run(prefix, run_id)
-  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'e', 'f', 'w', 'q', 'd', 'dl', 'x', 't', 'p')
+  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'e', 'f', 'w', 'q', 'd', 'dl', 'x', 't', 'p', 'pa')
   if not r[1] then return nil end
   return {
     status = r[1], entry = r[2] or nil, fence = r[3] or nil, workflow = r[4], queue = r[5] or nil,
     due = r[6] and tonumber(r[6]) or nil, deadline = r[7] and tonumber(r[7]) or nil,
     crashes = tonumber(r[8] or '0'), ended_at = r[9],
-    has_begun = r[10] ~= ''
+    has_begun = r[10] ~= '', parent = r[11] or nil
   }
 end

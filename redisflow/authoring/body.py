@@ -12,25 +12,38 @@ import dataclasses
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
 from redisflow import codec
 
+if TYPE_CHECKING:
+    from redisflow.authoring.outside import Outside
+
 
 class BodyContext:
     """The attempt that runs here."""
 
-    __slots__ = ("attempt", "details", "idempotency_key", "key", "resources", "run_id")
+    __slots__ = ("attempt", "details", "idempotency_key", "key", "outside", "resources", "run_id")
 
-    def __init__(self, run_id: str, key: str, attempt: int, idempotency_key: str, resources: Any) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        key: str,
+        attempt: int,
+        idempotency_key: str,
+        resources: Any,
+        outside: Outside | None = None,
+    ) -> None:
         """`idempotency_key` is the same on every attempt of this step: with it the outside world acts once."""
         self.run_id = run_id
         self.key = key
         self.attempt = attempt
         self.idempotency_key = idempotency_key
         self.resources = resources
+        self.outside = outside
+        """What steps of redisflow's own act through."""
         self.details: Any = None
         """What it last said with `step.heartbeat`."""
 

@@ -13,18 +13,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.body import BodyContext, current_body
+from redisflow.authoring.definition import WorkflowSpec
+from redisflow.authoring.inputs import encode_signal_data
 from redisflow.authoring.options import StepOptions
+from redisflow.authoring.outside import ChildRun, send_signal
 from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow
-from redisflow.names import check_step_name
+from redisflow.names import check_name, check_step_name
+from redisflow.run_id import check_run_id
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+In = TypeVar("In")
+Out = TypeVar("Out")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
@@ -44,6 +50,30 @@ class RunInfo:
     """Which workflow attempt this is, from 1."""
     created_at: datetime
     deadline_at: datetime | None
+    parent: str | None = None
+    """The run that waits for this one's end, where it is a child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildTerms:
+    """What is said of a child run where it is asked for, resolved."""
+
+    spec: WorkflowSpec[Any, Any]
+    name: str
+    timeout_ms: int | None
+    version: str | None
+    queue: str | None
+    spread: bool
+    on_parent_end: Literal["cancel", "leave"]
+
+
+class Specified(Protocol[In, Out]):
+    """A workflow that can be run as a child: what `define_workflow` returns."""
+
+    @property
+    def spec(self) -> WorkflowSpec[In, Out]:
+        """How it is declared."""
+        ...
 
 
 class StepPort(Protocol):
@@ -83,9 +113,34 @@ class StepPort(Protocol):
         """Claim a durable sleep's key."""
         ...
 
+    def ask_child(self, terms: ChildTerms, value: Any) -> StepCall[Any]:
+        """Claim the key of a child run."""
+        ...
+
+    def ask_detached(self, terms: ChildTerms, value: Any) -> StepCall[ChildRun]:
+        """Claim the key of a step that starts a child."""
+        ...
+
     def ask_signal(self, name: str, annotation: Any, timeout_ms: int | None) -> StepCall[Any]:
         """Claim the key of a wait for a signal."""
         ...
+
+
+class ChildOptions(TypedDict, total=False):
+    """What may be said of a child run."""
+
+    name: str
+    """Of the step; by default the workflow's."""
+    timeout: Duration | None
+    """The child fails when it has not ended by then: its own deadline."""
+    version: str | None
+    """By default the one with which the workflow was declared."""
+    queue: str | None
+    """By default the one on which the workflow was declared."""
+    spread: bool
+    """Let it live in any partition, so that many children share the work of several servers; else beside its parent."""
+    on_parent_end: Literal["cancel", "leave"]
+    """What becomes of it when its parent ends, or gives it up, first: by default it is canceled."""
 
 
 class Step:
@@ -154,6 +209,47 @@ class Step:
         limit_ms = None if timeout is None else to_ms(timeout, what="timeout")
         return self._port.ask_signal(check_step_name(name), type_, limit_ms)
 
+    def signal(self, run_id: str, name: str, data: Any = None) -> StepCall[bool]:
+        """Send another run a signal, once: as a step. False where that run has ended, or is not stored."""
+        check_step_name(name)
+        payload = encode_signal_data(name, data)
+        return self._port.ask_step(f"signal {name}", send_signal, (check_run_id(run_id), name, payload), {})
+
+    # -- child workflows ------------------------------------------------------------------------------------------
+
+    @overload
+    def run_workflow(
+        self, child: WorkflowSpec[None, T] | Specified[None, T], /, **terms: Unpack[ChildOptions]
+    ) -> StepCall[T]: ...
+    @overload
+    def run_workflow(
+        self, child: WorkflowSpec[In, T] | Specified[In, T], value: In, /, **terms: Unpack[ChildOptions]
+    ) -> StepCall[T]: ...
+
+    def run_workflow(
+        self,
+        child: WorkflowSpec[Any, Any] | Specified[Any, Any],
+        value: Any = None,
+        /,
+        **terms: Unpack[ChildOptions],
+    ) -> StepCall[Any]:
+        """Run another workflow as a child and wait for its output, which has its type. The parent holds no worker.
+
+        Raises ChildFailed, ChildTimedOut or ChildCanceled (all of them StepErrors), and InvalidInput at the call.
+        A child that is not waited for any more is canceled, unless `on_parent_end="leave"`.
+        """
+        return self._port.ask_child(_terms_of(child, terms), value)
+
+    def start_workflow(
+        self,
+        child: WorkflowSpec[Any, Any] | Specified[Any, Any],
+        value: Any = None,
+        /,
+        **terms: Unpack[ChildOptions],
+    ) -> StepCall[ChildRun]:
+        """Start another workflow and do not wait for it: it lives on its own. Gives its id."""
+        return self._port.ask_detached(_terms_of(child, terms), value)
+
     # -- several at once ------------------------------------------------------------------------------------------
 
     @overload
@@ -200,20 +296,39 @@ class Step:
 
     @overload
     def map(
+        self, name: str, fn: Specified[T, R], items: Iterable[T], *, limit: int = 10
+    ) -> Coroutine[Any, Any, list[R]]: ...
+
+    @overload
+    def map(
         self, name: str | StepOptions, fn: Callable[[T], R], items: Iterable[T], *, limit: int = 10
     ) -> Coroutine[Any, Any, list[R]]: ...
 
     def map(
-        self, name: str | StepOptions, fn: Callable[[Any], Any], items: Iterable[Any], *, limit: int = 10
+        self,
+        name: str | StepOptions,
+        fn: Callable[[Any], Any] | Specified[Any, Any],
+        items: Iterable[Any],
+        *,
+        limit: int = 10,
     ) -> Coroutine[Any, Any, list[Any]]:
         """Run a step for each item, at most `limit` at once; results in the order of the items.
 
-        The first failure is raised, and what has not begun does not begin.
+        With a workflow instead of a function, each item is a child run, in any partition of the namespace. The first
+        failure is raised, and what has not begun does not begin.
         """
         if limit < 1:
             msg = f"limit is a whole number from 1, not {limit!r}"
             raise ValueError(msg)
-        return SeveralCalls([self.run(name, fn, item) for item in items], partial(_map, limit=limit))
+        return SeveralCalls([self._call_for(name, fn, item) for item in items], partial(_map, limit=limit))
+
+    def _call_for(
+        self, name: str | StepOptions, fn: Callable[[Any], Any] | Specified[Any, Any], item: Any
+    ) -> StepCall[Any]:
+        if isinstance(getattr(fn, "spec", None), WorkflowSpec):
+            key = name.name if isinstance(name, StepOptions) else name
+            return self.run_workflow(cast("Specified[Any, Any]", fn), item, name=key, spread=True)
+        return self.run(name, cast("Callable[[Any], Any]", fn), item)
 
     async def as_completed(self, calls: Iterable[Awaitable[T]]) -> AsyncIterator[asyncio.Task[T]]:
         """Finished tasks in the order in which they end, the same on every pass; ask each for its `result()`.
@@ -281,6 +396,28 @@ class Step:
     def resources(self) -> Any:
         """What the worker's `lifespan` yielded (connection pools, clients); inside bodies only."""
         return _body("step.resources").resources
+
+
+def _terms_of(child: WorkflowSpec[Any, Any] | Specified[Any, Any], options: ChildOptions) -> ChildTerms:
+    spec = child if isinstance(child, WorkflowSpec) else child.spec
+    version, queue, timeout = options.get("version"), options.get("queue"), options.get("timeout")
+    if version is not None:
+        check_name("version", version)
+    if queue is not None:
+        check_name("queue", queue)
+    policy = options.get("on_parent_end", "cancel")
+    if policy not in ("cancel", "leave"):
+        msg = f'on_parent_end is "cancel" or "leave", not {policy!r}'
+        raise ValueError(msg)
+    return ChildTerms(
+        spec=spec,
+        name=check_step_name(options.get("name", spec.name)),
+        timeout_ms=None if timeout is None else to_ms(timeout, what="timeout"),
+        version=version or spec.version,
+        queue=queue or spec.queue,
+        spread=options.get("spread", False),
+        on_parent_end=policy,
+    )
 
 
 def _body(what: str) -> BodyContext:

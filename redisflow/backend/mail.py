@@ -62,6 +62,6 @@ class Mailboxes:
 
 
 def _batch(reply: list[Any]) -> MailBatch:
-    _, count, more, *items = reply
+    _, last, more, *items = reply
     mail = [decode_mail(number, item) for number, item in zip(items[::2], items[1::2], strict=True)]
-    return MailBatch(mail, mail[-1].number if more else count, bool(more))
+    return MailBatch(mail, last, bool(more))

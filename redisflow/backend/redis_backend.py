@@ -19,6 +19,7 @@ from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.mail import Mailboxes
+from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.scripts import Clock, load_scripts
@@ -112,6 +113,12 @@ class RedisBackend:
         return self._mailboxes
 
     @property
+    def outbox(self) -> Outbox:
+        """What is to be done across its partitions; known once it is open."""
+        self._server()
+        return self._outbox
+
+    @property
     def partitions(self) -> int:
         """How many partitions the namespace has; known once it is open."""
         self._server()
@@ -153,6 +160,7 @@ class RedisBackend:
         self._histories = Histories(transport, self._scripts)
         self._batches = RowBatches(transport)
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
+        self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._transport = transport
 
@@ -200,6 +208,7 @@ class RedisBackend:
     async def create_run(self, new: NewRun) -> Created | Conflict:
         """Store a run and make it available; BackpressureError where the server is out of memory."""
         prefix, idem = self._prefix_of(new.run_id), new.idempotency
+        fields = new.fields if new.parent is None else {**new.fields, "pa": new.parent}
         row = (
             new.run_id,
             new.workflow,
@@ -209,8 +218,8 @@ class RedisBackend:
             _when(new.available),
             _when(new.deadline),
             *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else ("", "", "")),
-            2 * len(new.fields),
-            *chain.from_iterable(new.fields.items()),
+            2 * len(fields),
+            *chain.from_iterable(fields.items()),
         )
         self._server()
         made = await self._patience.give(self._batches.add(self._create, prefix, row, len(new.input), replies.created))

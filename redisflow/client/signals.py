@@ -6,15 +6,12 @@ import hashlib
 import secrets
 from typing import Any
 
-from redisflow import codec
+from redisflow.authoring.inputs import encode_signal_data
 from redisflow.contract import Backend, Delivery
 from redisflow.durations import Duration, to_ms
-from redisflow.errors import CannotRecord, InvalidInput, MailboxFull, RunEnded, RunNotFound
+from redisflow.errors import MailboxFull, RunEnded, RunNotFound
 from redisflow.names import check_step_name
-from redisflow.payload import PayloadType, check_size
 
-SIGNAL_LIMIT = 1 << 20
-"""Bytes of a signal's data."""
 KEY_LIMIT = 256
 """Bytes of an idempotency key before it is hashed."""
 KEPT_MS = 60_000
@@ -48,25 +45,9 @@ async def signal_run(
             return
 
 
-def encode_signal_data(name: str, data: Any) -> bytes:
-    """The data as stored; InvalidInput where it cannot be."""
-    try:
-        payload = PayloadType.of(type(data)).encode(data) if _is_typed(data) else codec.encode(data)
-    except CannotRecord as error:
-        msg = f"the data of signal {name!r} cannot be stored: {error}"
-        raise InvalidInput(msg) from error
-    check_size(payload, SIGNAL_LIMIT, f"the data of signal {name!r}")
-    return payload
-
-
 def hash_signal_key(scope: str, key: str) -> str:
     """The hash of an idempotency key; ValueError where it is none."""
     if not key or len(key.encode()) > KEY_LIMIT:
         msg = f"an idempotency key has 1 to {KEY_LIMIT} bytes, this one has {len(key.encode())}"
         raise ValueError(msg)
     return hashlib.sha256(f"signal\0{scope}\0{key}".encode()).hexdigest()[:32]
-
-
-def _is_typed(data: Any) -> bool:
-    """A model, a dataclass or an enum says by its class how it is stored."""
-    return type(data).__module__ != "builtins"

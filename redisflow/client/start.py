@@ -7,22 +7,18 @@ import random
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
-from pydantic import ValidationError
-
 from redisflow.authoring.definition import WorkflowSpec
+from redisflow.authoring.inputs import encode_input
 from redisflow.client.handle import StartedRun, WorkflowHandle
 from redisflow.contract import Backend, Conflict, Idempotency, NewRun
 from redisflow.durations import Duration, Instant, When, to_ms, to_when
-from redisflow.errors import CannotRecord, IdempotencyConflict, InvalidInput
+from redisflow.errors import IdempotencyConflict
 from redisflow.names import check_name
-from redisflow.payload import check_size
 from redisflow.run_id import new_run_id, partition_for_key
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-INPUT_LIMIT = 1 << 20
-"""Bytes. Larger values belong into a store of their own, with their address as the input."""
 KEY_LIMIT = 256
 """Bytes of an idempotency key before it is hashed."""
 
@@ -74,13 +70,19 @@ async def start_run(
 
 
 async def start_encoded(
-    backend: Backend, spec: WorkflowSpec[Any, Out], data: bytes, options: StartOptions
+    backend: Backend,
+    spec: WorkflowSpec[Any, Out],
+    data: bytes,
+    options: StartOptions,
+    *,
+    run_id: str | None = None,
+    parent: str | None = None,
 ) -> WorkflowHandle[Out]:
-    """The same with an input as `encode_input` made it."""
+    """The same with an input as `encode_input` made it. A child run has an id and a parent already."""
     version = options.version or spec.version
     key = options.idempotency_key
     new = NewRun(
-        run_id=new_run_id(_partition_of(spec, key, backend.partitions)),
+        run_id=run_id or new_run_id(_partition_of(spec, key, backend.partitions)),
         workflow=spec.name,
         version=version,
         queue=options.queue or spec.queue,
@@ -88,33 +90,13 @@ async def start_encoded(
         available=_when(options.available_at, "available_at"),
         deadline=_when(options.deadline_at, "deadline_at"),
         idempotency=None if key is None else _idempotency(spec, version, key, data, options.idempotency_ttl),
+        parent=parent,
     )
     created = await backend.create_run(new)
     if isinstance(created, Conflict):
         msg = f"idempotency key {key!r} already started run {created.run_id} of {spec.name!r} with another input"
         raise IdempotencyConflict(msg, created.run_id)
     return WorkflowHandle(backend, spec, StartedRun(created.run_id, spec.name, version, created.existing))
-
-
-def encode_input(spec: WorkflowSpec[In, Any], value: In) -> bytes:
-    """The input as stored; InvalidInput where it does not fit the workflow's type."""
-    try:
-        data = spec.input.encode(spec.input.validate(value))
-    except ValidationError as error:
-        msg = f"the input of workflow {spec} does not fit its type: {_explain(error)}"
-        raise InvalidInput(msg) from error
-    except CannotRecord as error:
-        msg = f"the input of workflow {spec} cannot be stored: {error}"
-        raise InvalidInput(msg) from error
-    check_size(data, INPUT_LIMIT, f"the input of workflow {spec}")
-    return data
-
-
-def _explain(error: ValidationError) -> str:
-    """What is wrong and where, without the values: they may be secrets."""
-    problems = error.errors(include_input=False, include_url=False)
-    shown = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'input'}: {p['msg']}" for p in problems[:5])
-    return shown + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
 
 
 def _partition_of(spec: WorkflowSpec[Any, Any], key: str | None, partitions: int) -> int:

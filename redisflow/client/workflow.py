@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
+from redisflow.authoring.inputs import encode_input
 from redisflow.client.handle import WorkflowHandle
-from redisflow.client.start import RunOptions, StartOptions, encode_input, start_encoded, start_run
+from redisflow.client.start import RunOptions, StartOptions, start_encoded, start_run
 from redisflow.contract import Backend
 from redisflow.durations import Instant
 

@@ -2,6 +2,7 @@
 
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
+from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.values import (
     Answer,
     Beat,
@@ -36,6 +37,7 @@ __all__ = [
     "MailCalls",
     "Mark",
     "NewRun",
+    "OutboxCalls",
     "RunEnd",
     "Upkeep",
     "Verdict",

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.mail import MailCalls
+from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.values import (
     Answer,
     Beat,
@@ -53,6 +54,11 @@ class Backend(Protocol):
     @property
     def mail(self) -> MailCalls:
         """The mailboxes of its runs."""
+        ...
+
+    @property
+    def outbox(self) -> OutboxCalls:
+        """What is to be done across its partitions."""
         ...
 
     @property

@@ -68,6 +68,8 @@ class NewRun:
     available: When | None = None
     deadline: When | None = None
     idempotency: Idempotency | None = None
+    parent: str | None = None
+    """The run that waits for this one's end."""
     fields: Mapping[str, bytes | str | int] = field(default_factory=dict[str, "bytes | str | int"])
     """Further fields of the run's hash, by their stored names."""
 
@@ -130,6 +132,8 @@ class Claim:
     records: Sequence[bytes]
     crashes: int
     """Claims in a row that ended in a crash, with nothing recorded since."""
+    parent: str | None = None
+    """The run that waits for this one's end."""
     mail: Sequence[Mail] = ()
     """What lies in its mailbox."""
     mail_count: int = 0

@@ -7,15 +7,15 @@ import heapq
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from redisflow.authoring.step_call import StepCall
 
 if TYPE_CHECKING:
     from redisflow.authoring.options import StepPlan
-    from redisflow.engine.history import CallKind, Recorded
+    from redisflow.engine.history import Recorded
     from redisflow.payload import PayloadType
-    from redisflow.records import Call
+    from redisflow.records import Call, CallKind
 
 CallState = Literal["asked", "ready", "running", "waiting", "recorded", "given up"]
 
@@ -35,6 +35,10 @@ class Desk(Protocol):
         ...
 
     def begin_signal(self, call: OpenSignal) -> CallFuture:
+        """It was awaited."""
+        ...
+
+    def begin_child(self, call: OpenChild) -> CallFuture:
         """It was awaited."""
         ...
 
@@ -86,7 +90,7 @@ class OpenStep(OpenCall):
 
     __slots__ = ("args", "attempt", "fn", "kwargs", "needs", "payload", "plan")
 
-    kind = "run"
+    kind: ClassVar[CallKind] = "run"
     attempt: int
     """The attempt that runs, or the next one."""
     needs: int
@@ -120,25 +124,39 @@ class OpenSleep(OpenCall):
         return self._desk.begin_sleep(self)
 
 
-class OpenMailCall(OpenCall):
-    """A call that mail ends."""
-
-    __slots__ = ("address",)
-
-    address: str
-
-
-class OpenSignal(OpenMailCall):
+class OpenSignal(OpenCall):
     """A wait for a signal."""
 
-    __slots__ = ("payload", "timeout_ms")
+    __slots__ = ("address", "payload", "timeout_ms")
 
     kind = "signal"
+    address: str
+    """Of the mail that ends it."""
     payload: PayloadType[Any]
     timeout_ms: int | None
 
     def _begin(self) -> CallFuture:
         return self._desk.begin_signal(self)
+
+
+class OpenChild(OpenStep):
+    """A child run: a step whose body starts it, and which ends with the child's own end."""
+
+    __slots__ = ("address", "child_id", "policy")
+
+    kind = "child"
+    address: str
+    """Of the mail that ends it."""
+    child_id: str
+    policy: Literal["cancel", "leave"]
+    """What becomes of the child if nobody waits for it any more."""
+
+    def _begin(self) -> CallFuture:
+        return self._desk.begin_child(self)
+
+
+OpenMailCall: TypeAlias = OpenSignal | OpenChild
+"""A call that mail ends."""
 
 
 class CallFuture(asyncio.Future[Any]):

@@ -42,7 +42,7 @@ class GoOn:
 class Park:
     """Nothing runs: let the run wait until it is due, or until mail comes that it wants."""
 
-    reason: Literal["timer", "retry", "signal"]
+    reason: Literal["timer", "retry", "signal", "child"]
     due_at_ms: int | None
     wants: str = ""
     """See `Mailbox.wants`."""

@@ -21,7 +21,7 @@ from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.authoring.step import Step
 from redisflow.contract import Claim
-from redisflow.engine.calls import Agenda, OpenStep
+from redisflow.engine.calls import Agenda, OpenCall, OpenChild, OpenStep
 from redisflow.engine.commands import (
     GO_ON,
     BodyOutcome,
@@ -35,10 +35,11 @@ from redisflow.engine.commands import (
     RunBody,
     Suspend,
 )
-from redisflow.engine.history import CallKind, Deliverable, never_asked
+from redisflow.engine.history import Deliverable, never_asked
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import RunawayError, WorkflowLoop
 from redisflow.engine.outcome import (
+    IN_RECORD,
     Retry,
     Surroundings,
     describe_failure,
@@ -49,12 +50,14 @@ from redisflow.engine.outcome import (
     summarize_problem,
 )
 from redisflow.engine.port import Port
-from redisflow.engine.reading import read_history, read_input, read_result
-from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError, StepTimeout
+from redisflow.engine.reading import read_error, read_history, read_input, read_result
+from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError
 from redisflow.failure import Failure, outline
 from redisflow.mail import Mail
 from redisflow.records import (
     AttemptFailed,
+    ChildEnded,
+    ChildStarted,
     StepFailed,
     TimerFired,
     WorkflowAttemptFailed,
@@ -63,7 +66,6 @@ from redisflow.records import (
 __all__ = ["Execution", "Surroundings"]
 
 _log = logging.getLogger("redisflow.workflow")
-_IN_RECORD = object()
 
 
 class Execution:
@@ -78,6 +80,7 @@ class Execution:
         "_definition",
         "_has_left",
         "_is_cautious",
+        "_is_told",
         "_ledger",
         "_loop",
         "_main",
@@ -104,6 +107,8 @@ class Execution:
         self._step_errors: list[tuple[StepError, int]] = []
         self._conclusion: Finish | Park | None = None
         self._has_left = False
+        self._is_told = False
+        """Whether its end was told to its family."""
 
     # -- what the shell tells -------------------------------------------------------------------------------------
 
@@ -111,13 +116,13 @@ class Execution:
         """Take the run up: replay its record, then say what to do."""
         claim, spec, port = self._claim, self._definition.spec, self._port
         port.at_ms = now_ms
-        port.default_version = spec.version
+        port.default_version, port.partitions = spec.version, self._around.partitions
         step = Step(port)
         port.mailbox.put(claim.mail, claim.mail_count)
         try:
             if claim.records:
                 port.history = history = read_history(claim)
-                self._undelivered.extend((number, record, _IN_RECORD) for number, record in history.deliverable)
+                self._undelivered.extend((number, record, IN_RECORD) for number, record in history.deliverable)
                 history.deliverable.clear()
             arguments = (read_input(spec, claim.input), step) if spec.takes_input else (step,)
         except CannotDecode as error:
@@ -142,6 +147,8 @@ class Execution:
         if isinstance(record, AttemptFailed):
             call.attempt = attempt + 1
             self._agenda.wait(call, record.due_at_ms)
+        elif isinstance(record, ChildStarted):
+            port.await_child(cast("OpenChild", call))
         else:
             call.state = "recorded"
             self._undelivered.append((number, record, value))
@@ -255,16 +262,16 @@ class Execution:
         future = call.end()
         if future is None:
             return
-        if isinstance(record, StepFailed):
-            kind = StepTimeout if record.timed_out else StepError
-            error = kind(record.call.key, record.attempt, record.failure)
+        # Kinds match, since the history did.
+        asked = cast("OpenStep", call)
+        if isinstance(record, StepFailed) or (isinstance(record, ChildEnded) and record.status != "succeeded"):
+            error = read_error(asked, record)
             self._step_errors.append((error, number))
             self._loop.run(future.set_exception, error)
             return
-        if value is _IN_RECORD:
+        if value is IN_RECORD:
             try:
-                # Kinds match, since the history did.
-                value = None if isinstance(record, TimerFired) else read_result(cast("OpenStep", call), record)
+                value = None if isinstance(record, TimerFired) else read_result(asked, record)
             except CannotDecode as error:
                 port.problem = error
                 return
@@ -327,29 +334,33 @@ class Execution:
         return commands
 
     def _run_body(self, call: OpenStep) -> RunBody:
-        key = call.key
-        name = f"{self._claim.hold.run_id}:{key}"
-        if restarts := self._port.history.restarts:
-            epoch = sum(key == failed or call.place.mark >= first for first, failed in restarts)
-            # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
-            name = f"{name}#0{epoch}" if epoch else name
         args, kwargs = detached_arguments(call.args, call.kwargs)
         return RunBody(
-            key,
+            call.key,
             call.ordinal,
             call.attempt,
             call.fn,
             args,
             kwargs,
             call.plan.timeout_ms,
-            name,
+            self._port.idempotency_key(call),
         )
 
     def _commit(self, then: Move) -> Commit:
+        if isinstance(then, Finish) and not self._is_told:
+            self._is_told = True
+            self._tell_family()
         commit = self._ledger.commit(then)
         commit.seen = self.mail_seen
         self._has_left = not isinstance(commit.then, GoOn)
         return commit
+
+    def _tell_family(self) -> None:
+        """The run ends: its parent is told so, and children that it leaves behind are looked after."""
+        if self._port.has_children:
+            self._ledger.do("orphan")
+        if self._claim.parent is not None:
+            self._ledger.do("tell", self._claim.parent)
 
     def _next_move(self) -> Move:
         """Hold on while anything runs or is about to; else park until the first due time."""
@@ -357,9 +368,9 @@ class Execution:
             return GO_ON
         call, wants = self._agenda.next_waiting(), self._port.mailbox.wants()
         if call is not None:
-            return Park(_REASONS[call.kind], call.due_at_ms, wants)
+            return Park(_reason(call), call.due_at_ms, wants)
         if wants:
-            return Park("signal", None, wants)
+            return Park("child" if self._port.mailbox.waits_for() == "child" else "signal", None, wants)
         stuck = NotAllowedInWorkflow(
             "workflow code waits for something that is not a step, so nothing can ever wake it "
             f"({self._loop.waiting_at()}). Wait for a step (`step.run`, `step.sleep`, ...) or a task that does"
@@ -397,8 +408,21 @@ class Execution:
             return Finish("failed", describe_failure(ended))
         due_at_ms = port.at_ms + port.slack_ms + ended.wait_ms
         first = origin_of(ended.error, self._step_errors)
+        self._drop_children(first)
         self._ledger.append(WorkflowAttemptFailed(port.monotonic_ms(), due_at_ms, Failure.of(ended.error), first))
         return Park("retry", due_at_ms)
+
+    def _drop_children(self, first: int | None) -> None:
+        """Children that the next workflow attempt starts anew are not waited for any more."""
+        if first is None or not self._port.has_children:
+            return
+        for call in self._port.calls.values():
+            if (
+                isinstance(call, OpenChild)
+                and call.place.mark >= first
+                and call.state in {"ready", "running", "waiting"}
+            ):
+                self._port.give_up(call)
 
     # -- for people -----------------------------------------------------------------------------------------------
 
@@ -422,7 +446,9 @@ class Execution:
         return {"run_id": self._claim.hold.run_id, "workflow": self._claim.workflow}
 
 
-_REASONS: dict[CallKind, Literal["timer", "retry", "signal"]] = {"run": "retry", "sleep": "timer", "signal": "signal"}
+def _reason(call: OpenCall) -> Literal["timer", "retry", "signal"]:
+    """Why a run waits that goes on with this call when it is due; a child is due to be started again."""
+    return "timer" if call.kind == "sleep" else "signal" if call.kind == "signal" else "retry"
 
 
 async def _wait_for(awaitable: Any) -> Any:

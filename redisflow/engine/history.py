@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from redisflow.engine.refusals import calling_line
 from redisflow.errors import NonDeterminismError
 from redisflow.records import (
     AttemptFailed,
     Call,
+    CallKind,
+    ChildAsked,
+    ChildEnded,
+    ChildStarted,
     Record,
     SignalAsked,
     SignalReceived,
@@ -23,11 +26,11 @@ from redisflow.records import (
     TimerAsked,
     TimerFired,
     WorkflowAttemptFailed,
+    kind_of,
 )
 from redisflow.runs import numbered_live_records
 
-CallKind = Literal["run", "sleep", "signal"]
-Deliverable = StepSucceeded | StepFailed | TimerFired | SignalReceived
+Deliverable = StepSucceeded | StepFailed | TimerFired | SignalReceived | ChildEnded
 
 
 @dataclass(slots=True)
@@ -40,6 +43,8 @@ class Recorded:
     """Attempts that failed."""
     due_at_ms: int | None = None
     """When it goes on; None once it has ended, and where only mail ends it."""
+    has_started: bool = False
+    """Of a child run: it exists."""
     has_ended: bool = False
 
 
@@ -77,14 +82,18 @@ class History:
         known = self.by_key.get(record.call.key)
         if known is None:
             # The first record of a call says what it is: a timer that fires may be that of a sleep or of another wait.
-            known = self.by_key[record.call.key] = Recorded(_kind_of(record), record.call)
+            known = self.by_key[record.call.key] = Recorded(kind_of(record), record.call)
             self.by_ordinal[record.call.ordinal] = known
         match record:
-            case StepSucceeded() | StepFailed() | TimerFired() | SignalReceived():
+            case StepSucceeded() | StepFailed() | TimerFired() | SignalReceived() | ChildEnded():
                 self.deliverable.append((number, record))
                 known.has_ended, known.due_at_ms = True, None
             case AttemptFailed():
                 known.attempts, known.due_at_ms = record.attempt, record.due_at_ms
+            case ChildStarted():
+                known.has_started, known.due_at_ms = True, None
+            case ChildAsked():
+                pass
             case TimerAsked() | SignalAsked():
                 known.due_at_ms = record.due_at_ms
 
@@ -101,21 +110,11 @@ class History:
         return known
 
 
-def _kind_of(record: Record) -> CallKind:
-    match record:
-        case TimerAsked() | TimerFired():
-            return "sleep"
-        case SignalAsked() | SignalReceived():
-            return "signal"
-        case _:
-            return "run"
-
-
 NO_HISTORY = History()
 """Of a run that begins; nobody adds to it."""
 
 
-_CALLS = {"signal": "wait_for_signal"}
+_CALLS = {"signal": "wait_for_signal", "child": "run_workflow"}
 """How the calls of a kind are written, where it is not as their kind."""
 
 

@@ -20,7 +20,7 @@ BYTES_PER_COMMIT = 1 << 20
 class Ledger:
     """The record of one run, in the hands of its holder."""
 
-    __slots__ = ("_base_ms", "_effects", "_new", "_sent", "acknowledged", "count")
+    __slots__ = ("_base_ms", "_effects", "_loose", "_new", "_sent", "acknowledged", "count")
 
     def __init__(self, mark: Mark, base_ms: int) -> None:
         """`mark` is where the stored record ends, `base_ms` what its times are counted from."""
@@ -31,6 +31,8 @@ class Ledger:
         self._new: deque[bytes] = deque()
         self._effects: dict[int, tuple[Effect, ...]] = {}
         """By the number of a new record, what is done in the same step."""
+        self._loose: list[Effect] = []
+        """What is to be done besides, with the next commit."""
         self._sent: Mark | None = None
 
     def append(self, record: Record, *effects: Effect) -> int:
@@ -42,11 +44,16 @@ class Ledger:
             self._effects[number] = effects
         return number
 
+    def do(self, *effect: Effect) -> None:
+        """Let something be done with the next commit that carries no later record before it."""
+        self._loose += effect
+
     def withdraw(self) -> None:
         """Forget what is new: it was asked for by code that must not be believed."""
         self.count -= len(self._new)
         self._new.clear()
         self._effects.clear()
+        self._loose.clear()
 
     @property
     def in_flight(self) -> bool:
@@ -56,7 +63,7 @@ class Ledger:
     @property
     def has_new(self) -> bool:
         """Whether there is something to commit."""
-        return bool(self._new)
+        return bool(self._new or self._loose)
 
     def commit(self, then: Move) -> Commit:
         """The next commit. Where not all fits into it, the run goes on, whatever `then` says."""
@@ -72,6 +79,9 @@ class Ledger:
         extension = Extension(before, after, records)
         if self._effects:
             extension.effects = self._effects_of(range(before.records, after.records))
+        if self._loose and not new:
+            extension.effects = [*extension.effects, *self._loose]
+            self._loose.clear()
         return Commit(extension, GO_ON if new else then)
 
     def _effects_of(self, numbers: range) -> list[Effect]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from redisflow.mail import Mail, signal_address
+from redisflow.mail import ANY_CHILD, Mail, child_address, signal_address
 
 if TYPE_CHECKING:
     from redisflow.engine.calls import OpenMailCall
@@ -73,11 +73,11 @@ class Mailbox:
 
     def wants(self) -> str:
         """What wakes the run once it is parked: addresses, each between line breaks; empty where nothing does."""
-        wanted = {address for address, _ in self._open_calls()}
+        wanted = {ANY_CHILD if call.kind == "child" else address for address, call in self._open_calls()}
         return "\n" + "\n".join(sorted(wanted)) + "\n" if wanted else ""
 
     def waits_for(self) -> str | None:
-        """The kind of what has been waited for longest; None where nothing is."""
+        """The kind of the call that was made first among those that wait; None where none does."""
         first = min((call for _, call in self._open_calls()), key=lambda call: call.ordinal, default=None)
         return None if first is None else first.kind
 
@@ -110,4 +110,4 @@ class Mailbox:
 
 def address_of(mail: Mail) -> str:
     """By which a call finds it."""
-    return signal_address(mail.name) if mail.kind == "signal" else f"c:{mail.name}"
+    return signal_address(mail.name) if mail.kind == "signal" else child_address(mail.name)

@@ -9,14 +9,17 @@ from typing import Any, cast
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
-from redisflow.engine.calls import OpenMailCall, OpenSignal, OpenStep
+from redisflow.engine.calls import OpenChild, OpenMailCall, OpenStep
 from redisflow.engine.commands import BodyOutcome, Returned
 from redisflow.errors import CannotDecode, InvalidSignal, StepError
 from redisflow.failure import Failure
 from redisflow.mail import Mail
 from redisflow.payload import check_size
-from redisflow.records import AttemptFailed, SignalReceived, StepFailed, StepSucceeded
+from redisflow.records import AttemptFailed, ChildEnded, ChildStarted, SignalReceived, StepFailed, StepSucceeded
 from redisflow.retry import delay_ms
+
+IN_RECORD = object()
+"""Instead of a value: it is still to be read from the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +32,21 @@ class Surroundings:
     """The thread's CPU clock, for the bound on code that never waits."""
     payload_limit: int = 1 << 20
     """Bytes of a step's result or of an output."""
+    partitions: int = 1
+    """Of the namespace: where child runs may be spread."""
 
 
 def judge_attempt(
     step: OpenStep, outcome: BodyOutcome, around: Surroundings, started_at_ms: int, at_ms: int, due_from_ms: int
-) -> tuple[StepSucceeded | StepFailed | AttemptFailed, Any]:
+) -> tuple[StepSucceeded | StepFailed | AttemptFailed | ChildStarted, Any]:
     """The record of an attempt, and the value that it gives to workflow code: what the record decodes to.
 
     The next attempt is due a delay after `due_from_ms`.
     """
     call, attempt = step.place, step.attempt
     if isinstance(outcome, Returned):
+        if isinstance(step, OpenChild):
+            return ChildStarted(call, at_ms), None
         try:
             data, value = step.payload.record(outcome.value)
             if len(data) > around.payload_limit:
@@ -55,9 +62,10 @@ def judge_attempt(
     return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, due_from_ms + wait_ms), None
 
 
-def judge_mail(call: OpenMailCall, mail: Mail, at_ms: int) -> tuple[SignalReceived | StepFailed, Any]:
-    """The record of mail that a call takes, and the value that it gives to workflow code."""
-    assert isinstance(call, OpenSignal)  # noqa: S101  # nothing else waits for mail
+def judge_mail(call: OpenMailCall, mail: Mail, at_ms: int) -> tuple[SignalReceived | StepFailed | ChildEnded, Any]:
+    """The record of mail that a call takes, and the value that it gives to workflow code, where it is known here."""
+    if isinstance(call, OpenChild):
+        return ChildEnded(call.place, at_ms, mail.status, mail.cause, mail.payload), IN_RECORD
     try:
         value = call.payload.decode(mail.payload)
     except CannotDecode as error:

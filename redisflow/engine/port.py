@@ -15,19 +15,23 @@ from types import FunctionType
 from typing import Any
 
 from redisflow.authoring.body import detached_arguments
+from redisflow.authoring.inputs import encode_input
 from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
-from redisflow.authoring.step import RunInfo
+from redisflow.authoring.outside import ChildOrder, start_child, start_detached
+from redisflow.authoring.step import ChildTerms, RunInfo
 from redisflow.contract import Claim
 from redisflow.durations import from_ms
-from redisflow.engine.calls import Agenda, CallFuture, OpenCall, OpenSignal, OpenSleep, OpenStep
-from redisflow.engine.history import NO_HISTORY, CallKind, History, Recorded
+from redisflow.engine.calls import Agenda, CallFuture, OpenCall, OpenChild, OpenSignal, OpenSleep, OpenStep
+from redisflow.engine.history import NO_HISTORY, History, Recorded
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import WorkflowLoop
 from redisflow.engine.mailbox import Mailbox
 from redisflow.errors import InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
-from redisflow.mail import signal_address
+from redisflow.mail import child_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
-from redisflow.records import NOTHING_DELIVERED, Call, SignalAsked, TimerAsked
+from redisflow.records import NOTHING_DELIVERED, Call, CallKind, ChildAsked, SignalAsked, TimerAsked
+from redisflow.retry import RetryPolicy
+from redisflow.run_id import derived_run_id, partition_for_key, partition_of
 
 PATIENCE = 1_000
 """How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
@@ -56,11 +60,13 @@ class Port:
         "calls",
         "default_version",
         "delivered",
+        "has_children",
         "history",
         "is_evicted",
         "is_replaying",
         "mailbox",
         "matched",
+        "partitions",
         "problem",
         "slack_ms",
         "time_ms",
@@ -71,6 +77,10 @@ class Port:
         self.calls: dict[str, OpenCall] = {}
         self.history: History = NO_HISTORY
         self.mailbox = Mailbox()
+        self.has_children = False
+        """Whether the code has ever asked for a child run on this pass."""
+        self.partitions = 1
+        """Of the namespace: where children may be spread."""
         self.matched = 0
         """How many of the calls that the record holds have been made."""
         self.begun = 0
@@ -110,6 +120,7 @@ class Port:
                 attempt=1 + self.history.workflow_attempts,
                 created_at=from_ms(claim.created_at_ms),
                 deadline_at=None if claim.deadline_at_ms is None else from_ms(claim.deadline_at_ms),
+                parent=claim.parent,
             )
         return self._info
 
@@ -169,6 +180,46 @@ class Port:
         self.calls[place.key] = call
         call.address, call.payload, call.timeout_ms = signal_address(name), payload, timeout_ms
         return call
+
+    def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
+        """Claim the key of a child run. Its input is validated and encoded as it is now."""
+        spec = terms.spec
+        data = encode_input(spec, value)
+        place, recorded = self._claim_place("child", terms.name)
+        call = OpenChild(place, recorded, self)
+        self.calls[place.key] = call
+        order = self._order_child(terms, data, call)
+        call.child_id, order.parent = order.run_id, self._claim.hold.run_id
+        call.address, call.policy = child_address(call.child_id), terms.on_parent_end
+        call.plan, call.fn, call.payload = StepPlan(terms.name, _UNTIL_STARTED, None), start_child, spec.output
+        call.args, call.kwargs = (order,), {}
+        self.has_children = True
+        return call
+
+    def ask_detached(self, terms: ChildTerms, value: Any) -> OpenStep:
+        """Claim the key of a step that starts a child and is done."""
+        data = encode_input(terms.spec, value)
+        call = self.ask_step(terms.name, start_detached, (), {})
+        call.args = (self._order_child(terms, data, call),)
+        call.plan = StepPlan(terms.name, _UNTIL_STARTED, None)
+        return call
+
+    def _order_child(self, terms: ChildTerms, data: bytes, call: OpenCall) -> ChildOrder:
+        order = ChildOrder(terms.spec, data, version=terms.version, queue=terms.queue, deadline_ms=terms.timeout_ms)
+        # The same on every attempt, so that a child is created once.
+        seed, parent = self.idempotency_key(call), self._claim.hold.run_id
+        where = partition_for_key(seed, self.partitions) if terms.spread else partition_of(parent)
+        order.run_id = derived_run_id(seed, parent, where)
+        return order
+
+    def idempotency_key(self, call: OpenCall) -> str:
+        """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""
+        key = f"{self._claim.hold.run_id}:{call.key}"
+        if restarts := self.history.restarts:
+            epoch = sum(call.key == failed or call.place.mark >= first for first, failed in restarts)
+            # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
+            key = f"{key}#0{epoch}" if epoch else key
+        return key
 
     def _claim_place(self, kind: CallKind, name: str) -> tuple[Call, Recorded | None]:
         if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented
@@ -257,6 +308,36 @@ class Port:
         self.mailbox.listen(call)
         return future
 
+    def begin_child(self, call: OpenChild) -> CallFuture:
+        """The child is started once it is recorded that it will be: then whoever ends this run early finds it."""
+        future = self._begin(call)
+        recorded = call.recorded
+        call.attempt = 1
+        if self.is_evicted or self.problem is not None:
+            return future
+        if recorded is None:
+            self._ledger.append(
+                ChildAsked(call.place, self.monotonic_ms(), call.child_id), "kid", call.child_id, call.policy
+            )
+            self._agenda.make_ready(call, self._ledger.count)
+            return future
+        call.attempt = recorded.attempts + 1
+        if recorded.has_ended:
+            self.mailbox.is_used = True
+            call.state = "recorded"
+        elif recorded.has_started or self.mailbox.has(call.address):
+            self.await_child(call)
+        elif recorded.due_at_ms is not None:
+            self._agenda.wait(call, recorded.due_at_ms)
+        else:
+            self._agenda.make_ready(call, self._ledger.count)
+        return future
+
+    def await_child(self, call: OpenChild) -> None:
+        """It exists: its end is to come."""
+        call.state = "waiting"
+        self.mailbox.listen(call)
+
     def _begin(self, call: OpenCall) -> CallFuture:
         if self.is_evicted or self.problem is not None:
             self._refuse(call.key)
@@ -271,7 +352,9 @@ class Port:
         call.state = "given up"
 
     def give_up(self, call: OpenCall) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for it any more. A run that only leaves memory gives up nothing."""
+        if isinstance(call, OpenChild) and not self.is_evicted and self.problem is None:
+            self._ledger.do("drop", call.child_id)
         self._agenda.give_up(call)
 
     # -- what the other side needs --------------------------------------------------------------------------------
@@ -315,6 +398,9 @@ def _terms(name: str | StepOptions, fn: Callable[..., Any]) -> tuple[StepPlan, P
         raise InvalidWorkflow(msg)
     return plan, PayloadType.of(return_annotation(fn))
 
+
+_UNTIL_STARTED = RetryPolicy(maximum_attempts=0, initial_interval="100ms", maximum_interval="30s")
+"""A child is started as soon as the server takes it: nothing but the server can refuse it."""
 
 _remembered_terms = lru_cache(maxsize=4096)(_terms)
 

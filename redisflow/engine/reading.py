@@ -6,10 +6,11 @@ from typing import Any
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.contract import Claim
-from redisflow.engine.calls import OpenSignal, OpenStep
+from redisflow.engine.calls import OpenChild, OpenSignal, OpenStep
 from redisflow.engine.history import History
-from redisflow.errors import CannotDecode
-from redisflow.records import SignalReceived, StepSucceeded, decode_record
+from redisflow.errors import CannotDecode, ChildCanceled, ChildFailed, ChildTimedOut, StepError, StepTimeout
+from redisflow.records import ChildEnded, SignalReceived, StepFailed, StepSucceeded, decode_record
+from redisflow.runs import child_failure
 
 
 def read_input(spec: WorkflowSpec[Any, Any], data: bytes) -> Any:
@@ -30,11 +31,23 @@ def read_history(claim: Claim) -> History:
         raise CannotDecode(msg) from error
 
 
-def read_result(call: OpenStep | OpenSignal, record: StepSucceeded | SignalReceived) -> Any:
-    """The value that a step gave, or that a signal brought."""
+def read_error(call: OpenStep | OpenSignal, record: StepFailed | ChildEnded) -> StepError:
+    """The error that a step, or a child run, ended with."""
+    if isinstance(record, StepFailed):
+        kind = StepTimeout if record.timed_out else StepError
+        return kind(call.key, record.attempt, record.failure)
+    failure = child_failure(record)
+    child_id = call.child_id if isinstance(call, OpenChild) else ""
+    if record.status == "canceled":
+        return ChildCanceled(call.key, child_id, failure)
+    return (ChildTimedOut if record.cause == "deadline" else ChildFailed)(call.key, child_id, failure)
+
+
+def read_result(call: OpenStep | OpenSignal, record: StepSucceeded | SignalReceived | ChildEnded) -> Any:
+    """The value that a step or a child run gave, or that a signal brought."""
     try:
         return call.payload.decode(record.payload)
     except CannotDecode as error:
-        what = "result of step" if isinstance(record, StepSucceeded) else "data of signal"
+        what = "data of signal" if isinstance(record, SignalReceived) else "result of step"
         msg = f"the recorded {what} {call.key!r} does not fit its type any more: {error}"
         raise CannotDecode(msg) from error

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from redisflow.authoring.body import BodyContext, current_body
+from redisflow.authoring.outside import Outside
 from redisflow.durations import describe_ms
 from redisflow.engine.commands import BodyOutcome, Raised, Returned, RunBody
 
@@ -57,9 +58,11 @@ class Body(BodyContext):
         "timer",
     )
 
-    def __init__(self, command: RunBody, run_id: str, owner: Owner, resources: Any) -> None:
+    def __init__(self, command: RunBody, run_id: str, owner: Owner, around: Bodies) -> None:
         """It is started by `Bodies`."""
-        super().__init__(run_id, command.key, command.attempt, command.idempotency_key, resources)
+        super().__init__(
+            run_id, command.key, command.attempt, command.idempotency_key, around.resources, around.outside
+        )
         self.command = command
         self.owner = owner
         self.started_s = 0.0
@@ -82,6 +85,7 @@ class Bodies:
     threads: int
     executor: ThreadPoolExecutor
     resources: Any = None
+    outside: Outside | None = None
     running: set[Body] = field(default_factory=set[Body])
     _in_threads: int = 0
     _asked: int = 0

@@ -163,7 +163,7 @@ class HeldRun:
             # The attempt before was a sync body that outlived its timeout: two at a time would be one too many.
             self._held_back[command.key] = command
             return
-        body = Body(command, self.claim.hold.run_id, self, self._host.bodies.resources)
+        body = Body(command, self.claim.hold.run_id, self, self._host.bodies)
         self._bodies[command.key] = self._living[command.key] = body
         self._host.bodies.start(body)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import random
@@ -21,6 +22,7 @@ from functools import partial
 from typing import Self
 
 from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
+from redisflow.authoring.outside import Outside
 from redisflow.contract import Answer, Backend, Claim, Hold, Verdict
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
@@ -44,7 +46,6 @@ GOOD_BYE_S = 2.0
 """For each of the last things that a worker waits for: its calls are answered, its bodies have cleaned up."""
 
 _log = logging.getLogger("redisflow.worker")
-_AROUND = Surroundings(entropy=random.random, cpu_seconds=time.thread_time)
 
 
 class Worker:
@@ -53,8 +54,14 @@ class Worker:
     backend: Backend
     """Known once it has started."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Backend]], registry: Registry, options: WorkerOptions) -> None:
-        """Made by `RedisFlow.new_worker`; `connect` opens the backend in the running loop."""
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Backend]],
+        registry: Registry,
+        options: WorkerOptions,
+        outside: Outside | None = None,
+    ) -> None:
+        """Made by `RedisFlow.new_worker`; `connect` opens the backend in the running loop, `outside` is its client."""
         self._connect = connect
         self.options = options
         self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -73,7 +80,10 @@ class Worker:
         self._finishing: asyncio.Task[None] | None = None
         self._exit = AsyncExitStack()
         self._executor = ThreadPoolExecutor(max_workers=options.concurrency, thread_name_prefix="redisflow-step")
-        self.bodies = Bodies(limit=options.max_bodies, threads=options.concurrency, executor=self._executor)
+        self.bodies = Bodies(
+            limit=options.max_bodies, threads=options.concurrency, executor=self._executor, outside=outside
+        )
+        self._around = Surroundings(entropy=random.random, cpu_seconds=time.thread_time)
         # list() of a dict's values is one step under the interpreter's lock: the heartbeat's thread asks, too.
         self._leases = LeaseWatch(options, lambda: list(self._held.values()))
         self._suspects = Suspects(options.lease_ms / 1000)
@@ -124,6 +134,7 @@ class Worker:
 
     async def _start(self) -> None:
         self.backend = await self._connect()
+        self._around = dataclasses.replace(self._around, partitions=self.backend.partitions)
         for warning in await self.backend.check_server():
             _log.warning(warning)
         if self.options.lifespan is not None:
@@ -233,7 +244,7 @@ class Worker:
         if earlier is not None:
             # Taken from us (a lease that ran out) and claimed again by us before we knew.
             earlier.drop()
-        execution = Execution(definition, claim, _AROUND, slack_ms=clock.slack_ms)
+        execution = Execution(definition, claim, self._around, slack_ms=clock.slack_ms)
         held = HeldRun(self, claim, clock, execution)
         self._held[claim.hold.run_id] = held
         held.since_s = time.monotonic()

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from redisflow.authoring.body import current_body
 from redisflow.authoring.definition import Registry, WorkflowDefinition
 from redisflow.backend.redis_backend import RedisBackend
+from redisflow.client.outside import ClientOutside
 from redisflow.contract import Answer, Backend, Beat, Extension, Heartbeat, Hold, Verdict
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
@@ -263,7 +264,8 @@ class Crew:
             await backend.open()
             return backend
 
-        worker = Worker(connect, self.registry, WorkerOptions(**{"concurrency": 8, "lease": "30s", **options}))
+        given = WorkerOptions(**{"concurrency": 8, "lease": "30s", **options})
+        worker = Worker(connect, self.registry, given, ClientOutside(connect))
         self.workers.append(worker)
         try:
             await worker.start()

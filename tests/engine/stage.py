@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowDefinition, spec_of
+from redisflow.authoring.outside import ChildOrder
 from redisflow.contract import Claim, Hold, Mark, Verdict
 from redisflow.engine.commands import (
     BodyOutcome,
@@ -34,7 +35,7 @@ from redisflow.engine.commands import (
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.failure import Failure
 from redisflow.mail import Mail, signal_address
-from redisflow.records import AttemptFailed, Record, StepFailed, StepSucceeded, decode_record
+from redisflow.records import AttemptFailed, ChildStarted, Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import live_records
 from tests.engine.director import Director
 
@@ -85,6 +86,13 @@ class Store:
     """What lies in the mailbox."""
     mail_count: int = 0
     wants: str = ""
+    kids: dict[str, str] = field(default_factory=dict)
+    """Children whose end is to be told, with what becomes of them if nobody waits."""
+    canceled: list[str] = field(default_factory=list)
+    """Children that were canceled because nobody waits for them."""
+    told: list[str] = field(default_factory=list)
+    """The parents that were told of this run's end."""
+    parent: str | None = None
 
     def __post_init__(self) -> None:
         self.mark = Mark(0, len(self.input))
@@ -108,6 +116,7 @@ class Store:
             mark=Mark(len(kept), len(self.input) + sum(map(len, kept))),
             records=list(kept),
             crashes=self.crashes,
+            parent=self.parent,
             mail=list(self.mail),
             mail_count=self.mail_count,
         )
@@ -146,11 +155,34 @@ class Store:
 
     def _do_effects(self, effects: list[Any]) -> None:
         while effects:
-            verb = effects.pop(0)
-            assert verb == "take", verb
-            number = effects.pop(0)
-            assert [mail.number for mail in self.mail].count(number) == 1, "mail is taken once"
-            self.mail = [mail for mail in self.mail if mail.number != number]
+            match effects.pop(0):
+                case "take":
+                    number = effects.pop(0)
+                    assert [mail.number for mail in self.mail].count(number) == 1, "mail is taken once"
+                    self.mail = [mail for mail in self.mail if mail.number != number]
+                case "kid":
+                    child, self.kids[child] = effects.pop(0), effects.pop(0)
+                case "drop":
+                    child = effects.pop(0)
+                    if self.kids.pop(child, None) == "cancel":
+                        self.canceled.append(child)
+                case "orphan":
+                    self.canceled += [child for child, policy in self.kids.items() if policy == "cancel"]
+                    self.kids.clear()
+                case "tell":
+                    self.told.append(effects.pop(0))
+                case verb:
+                    raise AssertionError(verb)
+
+    def end_child(self, child: str, status: str = "succeeded", payload: Any = None, cause: str = "") -> None:
+        """A child ends: its parent is told, once."""
+        if self.kids.pop(child, None) is None:
+            return
+        self.mail_count += 1
+        data = payload if isinstance(payload, bytes) else codec.encode(payload)
+        self.mail.append(Mail(self.mail_count, "child", child, status, cause, data))
+        if self.status == "waiting" and "\nc\n" in self.wants:
+            self.status, self.due_at_ms = "pending", 0
 
 
 @dataclass
@@ -379,7 +411,8 @@ class Stage:
         key = command.key
         assert key not in self._bodies, "a body runs once at a time"
         stored = [record for record in live_records(self.store.history()) if _key_of(record) == key]
-        assert not any(isinstance(record, StepSucceeded | StepFailed) for record in stored), "its result is recorded"
+        over = StepSucceeded | StepFailed | ChildStarted
+        assert not any(isinstance(record, over) for record in stored), "its result is recorded"
         failed = sum(isinstance(record, AttemptFailed) for record in stored)
         assert command.attempt == failed + 1, "attempts are numbered without a gap, and each is stored before the next"
         self.starts.append(Start(key, command.attempt, command.idempotency_key, command.args, dict(command.kwargs)))
@@ -389,7 +422,7 @@ class Stage:
 def run_body(command: RunBody, run_id: str) -> BodyOutcome:
     """Run a body to its end, as a worker does; it may wait for nothing."""
     context = contextvars.copy_context()
-    body = BodyContext(run_id, command.key, command.attempt, command.idempotency_key, None)
+    body = BodyContext(run_id, command.key, command.attempt, command.idempotency_key, None, _Outside())
     context.run(current_body.set, body)
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
@@ -409,6 +442,20 @@ def run_body(command: RunBody, run_id: str) -> BodyOutcome:
     finally:
         asyncio._set_running_loop(loop)
     return Returned(value)
+
+
+class _Outside:
+    """What steps of redisflow's own act through: here it only notes what was ordered."""
+
+    async def start_child(self, order: ChildOrder) -> None:
+        ordered.append(order)
+
+    async def send_signal(self, run_id: str, name: str, payload: bytes, once: str) -> bool:
+        raise AssertionError("no signals are sent on this stage")
+
+
+ordered: list[ChildOrder] = []
+"""Children that were ordered, on any stage; a test looks at its own."""
 
 
 def _key_of(record: Record) -> str | None:

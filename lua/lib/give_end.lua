@@ -1,0 +1,8 @@
+-- @include lib/put_mail.lua
+
+-- A child's end becomes mail for its parent, once: the parent's `kids` hold those whose end it has not been told.
+local function give_end(prefix, parent, child, item, now)
+  if redis.call('HDEL', prefix .. 'kids:' .. parent, child) == 0 then return false end
+  put_mail(prefix, parent, 'c', item, now)
+  return true
+end

@@ -1,0 +1,58 @@
+"""Inputs of runs and data of signals, validated and encoded where they enter: before anything is stored."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from redisflow import codec
+from redisflow.authoring.definition import WorkflowSpec
+from redisflow.errors import CannotRecord, InvalidInput
+from redisflow.payload import PayloadType, check_size
+
+In = TypeVar("In")
+
+INPUT_LIMIT: Final = 1 << 20
+"""Bytes. Larger values belong into a store of their own, with their address as the input."""
+
+
+SIGNAL_LIMIT: Final = 1 << 20
+"""Bytes of a signal's data."""
+
+
+def encode_input(spec: WorkflowSpec[In, Any], value: In) -> bytes:
+    """The input as stored; InvalidInput where it does not fit the workflow's type."""
+    try:
+        data = spec.input.encode(spec.input.validate(value))
+    except ValidationError as error:
+        msg = f"the input of workflow {spec} does not fit its type: {_explain(error)}"
+        raise InvalidInput(msg) from error
+    except CannotRecord as error:
+        msg = f"the input of workflow {spec} cannot be stored: {error}"
+        raise InvalidInput(msg) from error
+    check_size(data, INPUT_LIMIT, f"the input of workflow {spec}")
+    return data
+
+
+def encode_signal_data(name: str, data: Any) -> bytes:
+    """The data as stored; InvalidInput where it cannot be."""
+    try:
+        payload = PayloadType.of(type(data)).encode(data) if _is_typed(data) else codec.encode(data)
+    except CannotRecord as error:
+        msg = f"the data of signal {name!r} cannot be stored: {error}"
+        raise InvalidInput(msg) from error
+    check_size(payload, SIGNAL_LIMIT, f"the data of signal {name!r}")
+    return payload
+
+
+def _explain(error: ValidationError) -> str:
+    """What is wrong and where, without the values: they may be secrets."""
+    problems = error.errors(include_input=False, include_url=False)
+    shown = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'input'}: {p['msg']}" for p in problems[:5])
+    return shown + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+
+
+def _is_typed(data: Any) -> bool:
+    """A model, a dataclass or an enum says by its class how it is stored."""
+    return type(data).__module__ != "builtins"

@@ -1,0 +1,75 @@
+"""Carries out what was posted to an outbox: the ends of children, and what becomes of those that nobody waits for.
+
+Every entry is done before it is removed, and may be done twice: by two workers, or again after a crash between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from redisflow.backend import replies
+
+if TYPE_CHECKING:
+    from redisflow.backend.scripts import Scripts
+    from redisflow.backend.transport import Transport
+
+AT_ONCE = 100
+_LARGE_BYTES = 64 * 1024
+
+
+class Outbox:
+    """Of one namespace, all partitions."""
+
+    def __init__(
+        self, transport: Transport, scripts: Scripts, prefixes: Sequence[str], prefix_of: Callable[[str], str]
+    ) -> None:
+        """`prefix_of` gives the partition of a run."""
+        self._transport = transport
+        self._scripts = scripts
+        self._prefixes = prefixes
+        self._prefix_of = prefix_of
+
+    async def deliver(self, partition: int) -> bool:
+        """Carry out up to a hundred entries; whether there may be more."""
+        prefix = self._prefixes[partition]
+        outbox = f"{prefix}outbox"
+        entries = await self._transport.send(prefix, ("XRANGE", outbox, "-", "+", "COUNT", AT_ONCE), bulk=True)
+        if not entries:
+            return False
+        done = await asyncio.gather(*(self._carry_out(prefix, replies.named(fields)) for _, fields in entries))
+        finished = [entry for (entry, _), is_done in zip(entries, done, strict=True) if is_done]
+        if finished:
+            await self._transport.send(prefix, self._scripts.clear_outbox.call(prefix, finished))
+        return len(entries) == AT_ONCE or len(finished) < len(entries)
+
+    async def _carry_out(self, prefix: str, entry: dict[bytes, bytes]) -> bool:
+        """Do what an entry says; whether that was all of it."""
+        run_id = entry[b"run"].decode()
+        match entry[b"do"]:
+            case b"give_end":
+                to = self._prefix_of(run_id)
+                command = self._scripts.give_end.call(to, run_id=run_id, child=entry[b"child"], item=entry[b"item"])
+                await self._transport.send(to, command, bulk=len(entry[b"item"]) > _LARGE_BYTES)
+            case b"cancel":
+                await self._cancel(run_id)
+            case b"end_kids":
+                return await self._end_kids(prefix, run_id)
+            case _:  # of a later version: it is left for a worker that knows it
+                return False
+        return True
+
+    async def _end_kids(self, prefix: str, run_id: str) -> bool:
+        """Cancel the children that a run has left behind, some at a time."""
+        kids = f"{prefix}kids:{run_id}"
+        _, found = await self._transport.send(prefix, ("HSCAN", kids, 0, "COUNT", AT_ONCE), bulk=True)
+        policies = replies.named(found)
+        await asyncio.gather(*(self._cancel(kid.decode()) for kid, policy in policies.items() if policy == b"cancel"))
+        if policies:
+            await self._transport.send(prefix, ("HDEL", kids, *policies))
+        return not await self._transport.send(prefix, ("EXISTS", kids))
+
+    async def _cancel(self, run_id: str) -> None:
+        to = self._prefix_of(run_id)
+        await self._transport.send(to, self._scripts.cancel_child.call(to, run_id=run_id))

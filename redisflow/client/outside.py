@@ -1,0 +1,41 @@
+"""What steps of redisflow's own do through a client: start child runs, send signals. See authoring/outside.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from redisflow.authoring.outside import ChildOrder
+from redisflow.client.signals import hash_signal_key
+from redisflow.client.start import StartOptions, start_encoded
+from redisflow.contract import Backend, Delivery
+from redisflow.errors import MailboxFull
+
+DAY_MS = 86_400_000
+"""A step that has not been recorded a day after it sent its signal may send it again."""
+
+
+class ClientOutside:
+    """Of one RedisFlow: its workers' steps act through it."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Backend]]) -> None:
+        """`connect` opens the backend."""
+        self._connect = connect
+
+    async def start_child(self, order: ChildOrder) -> None:
+        """Create the child run; one that exists is left as it is."""
+        deadline = None if order.deadline_ms is None else timedelta(milliseconds=order.deadline_ms)
+        options = StartOptions(version=order.version, queue=order.queue, deadline_at=deadline)
+        await start_encoded(
+            await self._connect(), order.spec, order.data, options, run_id=order.run_id, parent=order.parent
+        )
+
+    async def send_signal(self, run_id: str, name: str, payload: bytes, once: str) -> bool:
+        """Put a signal into a run's mailbox, once for each `once`; False where the run has ended or is not stored."""
+        backend = await self._connect()
+        key = hash_signal_key(run_id, once)
+        delivery = await backend.mail.signal_run(run_id, name, payload, once=key, keep_ms=DAY_MS)
+        if delivery is Delivery.FULL:
+            msg = f"the mailbox of run {run_id} is full: signal {name!r} is sent again later"
+            raise MailboxFull(msg)
+        return delivery is Delivery.OK
