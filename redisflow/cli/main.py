@@ -14,8 +14,8 @@ from typing import Any
 import redisflow
 from redisflow.cli.target import BadTarget, import_target, load_flow
 from redisflow.errors import BackendUnavailable, RedisflowError, WorkerProcessFailed
-from redisflow.flow import Lifespan, RedisFlow
-from redisflow.worker.options import WorkerOptions
+from redisflow.flow import RedisFlow
+from redisflow.worker.options import Resources, WorkerOptions
 from redisflow.worker.process import run_worker_process
 from redisflow.worker.processes import WorkerProcesses
 from redisflow.worker.supervisor import Supervisor
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def worker_options(read: argparse.Namespace) -> WorkerOptions:
-    """What the words say of a worker; the flow has the lifespan."""
+    """What the words say of a worker; the flow has the resources."""
     return WorkerOptions(
         concurrency=read.concurrency,
         queues=read.queues,
@@ -90,7 +90,7 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
 
     async def work() -> None:
         async with flow:
-            lifespan = None if supervisor is None else _reporting(flow, supervisor)
+            resources = None if supervisor is None else _reporting(flow, supervisor)
             await flow.new_worker(
                 concurrency=options.concurrency,
                 queues=options.queues,
@@ -98,7 +98,7 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
                 lease=options.lease,
                 grace=options.grace,
                 crash_limit=options.crash_limit,
-                lifespan=lifespan,
+                resources=resources,
             ).run()
 
     with _strict() if read.debug else contextlib.nullcontext():
@@ -111,16 +111,16 @@ def _strict() -> contextlib.AbstractContextManager[None]:
     return refuse_side_effects()
 
 
-def _reporting(flow: RedisFlow, supervisor: Supervisor) -> Lifespan:
-    """The flow's own lifespan: it is the last that a worker opens before it claims, so now it works."""
+def _reporting(flow: RedisFlow, supervisor: Supervisor) -> Resources:
+    """The flow's own resources: they are the last that a worker opens before it claims, so now it works."""
 
     @contextlib.asynccontextmanager
-    async def lifespan() -> AsyncGenerator[Any]:
-        async with flow.lifespan() if flow.lifespan is not None else contextlib.nullcontext() as resources:
+    async def reporting() -> AsyncGenerator[Any]:
+        async with flow.resources() if flow.resources is not None else contextlib.nullcontext() as resources:
             supervisor.say(flow.served())
             yield resources
 
-    return lifespan
+    return reporting
 
 
 def make_parser() -> argparse.ArgumentParser:
