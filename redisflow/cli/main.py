@@ -28,7 +28,11 @@ EXIT_UNREACHABLE = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code."""
-    read = make_parser().parse_args(arguments)
+    return start_worker(make_parser().parse_args(arguments))
+
+
+def start_worker(read: argparse.Namespace) -> int:
+    """Work as the words say (see `add_worker_options`, and `flow`); returns the process's exit code."""
     logging.basicConfig(
         level=logging.DEBUG if read.debug else logging.INFO,
         format="%(asctime)s %(levelname)-7s %(name)s  %(message)s",
@@ -79,7 +83,8 @@ async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -
 
 def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
     WorkerProcesses.may_start = False
-    supervisor = None if read.supervisor is None else Supervisor(read.supervisor, options)
+    descriptor: int | None = getattr(read, "supervisor", None)
+    supervisor = None if descriptor is None else Supervisor(descriptor, options)
     if supervisor is not None:
         supervisor.follow()
     # Where this interpreter finds something by itself, it is not found elsewhere.
@@ -125,7 +130,6 @@ def _reporting(flow: RedisFlow, supervisor: Supervisor) -> Resources:
 
 def make_parser() -> argparse.ArgumentParser:
     """The words that there are."""
-    defaults = WorkerOptions()
     parser = argparse.ArgumentParser(prog="redisflow", description="Durable workflows on Redis.")
     parser.add_argument("--version", action="version", version=f"redisflow {redisflow.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -137,8 +141,18 @@ def make_parser() -> argparse.ArgumentParser:
             "the grace period; what is left is handed to other workers. A second signal hands everything back at once."
         ),
     )
-    add = worker.add_argument
-    add("flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow")
+    worker.add_argument(
+        "flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow"
+    )
+    worker.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: from `--processes`
+    add_worker_options(worker)
+    return parser
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `redisflow worker`, for commands that know their flow by themselves as well."""
+    defaults = WorkerOptions()
+    add = parser.add_argument
     add("--import", dest="imports", type=_names, default=(), metavar="A,B", help="modules to import besides")
     add("--path", type=_folders, default=(), metavar="DIR", help="folders to import from, besides the current one")
     add("--concurrency", type=int, default=defaults.concurrency, help="runs held at once (%(default)s)")
@@ -153,8 +167,6 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="log each transition; refuse sockets, subprocesses and file writes in workflow code",
     )
-    add("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: what --processes gives to each of them
-    return parser
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -128,9 +128,13 @@ class Portal:
                     if isinstance(items, AsyncGenerator):
                         await items.aclose()
 
+        owner = os.getpid()
         pumping = _Call(pump)
         with self._under_way(pumping):
             while True:
+                if os.getpid() != owner:
+                    msg = "this iterator belongs to the process from which this one was forked: make another one here"
+                    raise BackendUnavailable(msg)
                 try:
                     item = self.call(receiver.receive)
                 except (anyio.EndOfStream, anyio.ClosedResourceError):
@@ -150,8 +154,14 @@ class Portal:
 
         with self._lock:
             context = self._get().portal.wrap_async_context_manager(inside())
-        with context as value:
-            yield value
+        owner = os.getpid()
+        with contextlib.ExitStack() as stack:
+            value = stack.enter_context(context)
+            try:
+                yield value
+            finally:
+                if os.getpid() != owner:  # a child that was forked inside; to leave it is the parent's
+                    _inherited.append(stack.pop_all())
 
     def close(self) -> None:
         """End the loop: calls under way raise BackendUnavailable. A later call starts another one. Safe to repeat."""
@@ -208,7 +218,7 @@ class Portal:
 
 
 _portals: weakref.WeakSet[Portal] = weakref.WeakSet()
-_inherited: list[_Running] = []
+_inherited: list[object] = []
 
 
 def _forget_all() -> None:

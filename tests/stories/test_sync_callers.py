@@ -76,6 +76,10 @@ def test_whatever_is_async_can_be_called_and_iterated_over(sync_flow):
     async def double(number: int, step: Step) -> int:
         return 2 * number
 
+    @sync_flow.define_workflow("ask")
+    async def ask(step: Step) -> int | None:
+        return await step.wait_for_signal("answer", int)
+
     closed: list[asyncio.Task[object] | None] = []
 
     async def results(handles):
@@ -96,6 +100,10 @@ def test_whatever_is_async_can_be_called_and_iterated_over(sync_flow):
         handles = sync.call(double.run_many, [1, 2, 3])
         assert [handle.result(timeout="1m") for handle in handles] == [2, 4, 6]
         assert handles[0].call(WorkflowHandle.cancel) is False
+        asking = [sync.run_workflow(ask), sync.run_workflow(ask)]
+        asking[0].call(lambda run: run.signal("answer", 1))
+        sync.call(sync_flow.signal, asking[1].id, "answer", 2, idempotency_key="once")
+        assert [run.result(timeout="1m") for run in asking] == [1, 2]
     assert [run.output for run in sync.iterate(results, handles)] == [2, 4, 6]
     iterator = sync.iterate(results, handles)
     assert next(iterator).output == 2
@@ -226,7 +234,7 @@ def test_an_interrupted_caller_leaves_no_call_behind(sync_flow):
 
 
 def test_a_forked_child_has_a_connection_of_its_own(valkey_url, namespace):
-    """gunicorn with --preload: the parent has used the flow, and forks while another thread is using it."""
+    """Like gunicorn with --preload: the parent has used the flow, and forks while another thread is using it."""
     flow = RedisFlow(valkey_url, namespace=namespace)
 
     @flow.define_workflow("echo")
@@ -276,6 +284,51 @@ def _fork(work) -> int:
         work()
         code = 0
     os._exit(code)
+
+
+FORKING = """
+import os, sys
+from redisflow import BackendUnavailable, RedisFlow, Step
+
+flow = RedisFlow(sys.argv[1], namespace=sys.argv[2])
+
+@flow.define_workflow("echo")
+async def echo(text: str, step: Step) -> str:
+    return text
+
+async def numbers():
+    yield 1
+    yield 2
+
+with flow.sync.worker(lease="30s"):
+    flow.sync.run_workflow(echo, "parent").result("1m")
+    items = flow.sync.iterate(numbers)
+    next(items)
+    child = os.fork()
+    if child == 0:
+        try:
+            next(items)
+        except BackendUnavailable as error:
+            print(error, flush=True)
+        print(flow.sync.run_workflow(echo, "child").result("1m"), flush=True)
+        sys.exit(0)  # through the `with`, the exit handlers, and the end of the interpreter
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), next(items), flush=True)
+    print(flow.sync.run_workflow(echo, "parent again").result("1m"), flush=True)
+"""
+
+
+def test_a_child_that_was_forked_inside_of_something_leaves_it_to_the_parent(valkey_url, namespace):
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, valkey_url, namespace],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    first, *others = ended.stdout.splitlines()
+    assert "make another one here" in first
+    assert others == ["child", "0 2", "parent again"]
+    assert ended.stderr == ""
 
 
 @pytest.mark.parametrize("ending", ["flow.sync.get_run", "handle.result"])
