@@ -159,15 +159,20 @@ print(json.dumps({
 
 
 @pytest.fixture
-def project(valkey_url, namespace, tmp_path):
-    """Return the environment of the example's project, with tables."""
-    environment = {
+def environment(valkey_url, namespace, tmp_path):
+    """Return the environment of the example's project."""
+    return {
         **os.environ,
         "REDISFLOW_URL": valkey_url,
         "SHOP_NAMESPACE": namespace,
         "SHOP_DATABASE": str(tmp_path / "shop.sqlite3"),
         "DJANGO_SETTINGS_MODULE": "project.settings",
     }
+
+
+@pytest.fixture
+def project(environment):
+    """Return the same, with tables in its database."""
     manage(environment, "migrate", "--run-syncdb", "--verbosity=0")
     return environment
 
@@ -229,12 +234,12 @@ def test_a_django_project_starts_runs_on_commit_and_its_command_works_on_them(pr
     }
 
 
-def test_the_django_command_has_the_options_of_the_command_line(project):
+def test_the_django_command_has_the_options_of_the_command_line(environment):
     def options(text: str) -> set[str]:
         return set(re.findall(r"--[a-z-]+", text))
 
-    ours = options(manage(project, "redisflow_worker", "--help"))
-    assert options(python(project, "-m", "redisflow", "worker", "--help")) <= ours
+    ours = options(manage(environment, "redisflow_worker", "--help"))
+    assert options(python(environment, "-m", "redisflow", "worker", "--help")) <= ours
 
 
 WRONG_SETTINGS = """
@@ -257,8 +262,8 @@ with override_settings(REDISFLOW={"url": "memory://", "namespace": "one"}):
 """
 
 
-def test_wrong_settings_are_explained(project):
-    lines = python(project, "-c", WRONG_SETTINGS).splitlines()
+def test_wrong_settings_are_explained(environment):
+    lines = python(environment, "-c", WRONG_SETTINGS).splitlines()
     patterns = [
         r"REDISFLOW is the dotted path of a RedisFlow .* or a dict .*",
         r"REDISFLOW = 'no\.such\.flow' cannot be imported: No module named 'no'",
