@@ -25,7 +25,7 @@ class Pool:
 
 
 @contextlib.asynccontextmanager
-async def lifespan() -> AsyncIterator[Pool]:
+async def resources() -> AsyncIterator[Pool]:
     """Open what all steps of a worker share, and close it when the worker stops."""
     pool = Pool()
     print("pool opened")
@@ -34,7 +34,7 @@ async def lifespan() -> AsyncIterator[Pool]:
     print(f"pool closed after {pool.queries} queries")
 
 
-flow = RedisFlow(os.environ.get("REDISFLOW_URL", "memory://"), namespace="workers", lifespan=lifespan)
+flow = RedisFlow(os.environ.get("REDISFLOW_URL", "memory://"), namespace="workers", resources=resources)
 
 
 async def ask_database(text: str, step: Step) -> str:

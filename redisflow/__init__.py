@@ -10,6 +10,7 @@ from redisflow.errors import (
     BackendError,
     BackendUnavailable,
     BackpressureError,
+    CalledInEventLoop,
     CannotDecode,
     CannotRecord,
     DeadlineExceeded,
@@ -41,6 +42,8 @@ from redisflow.failure import Failure
 from redisflow.flow import RedisFlow
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.sync.facade import SyncFlow
+from redisflow.sync.handle import SyncWorkflowHandle
 from redisflow.worker.processes import WorkerProcesses
 from redisflow.worker.worker import Worker
 
@@ -50,6 +53,7 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "BackpressureError",
+    "CalledInEventLoop",
     "CannotDecode",
     "CannotRecord",
     "DeadlineExceeded",
@@ -79,6 +83,8 @@ __all__ = [
     "StepOptions",
     "StepRun",
     "StepTimeout",
+    "SyncFlow",
+    "SyncWorkflowHandle",
     "UnknownWorkflow",
     "UnsuitableServer",
     "Worker",

@@ -20,6 +20,7 @@ A message says what happened, to which run, and what to do next.
     │       ├── ChildTimedOut       ... because it did not end within its timeout
     │       └── ChildCanceled       ... because it was canceled
     ├── NotAllowedInWorkflow        workflow code waited for something that is not a step
+    ├── CalledInEventLoop           flow.sync was called where it would stop an event loop
     ├── NonDeterminismError         replay does not match the record
     ├── RunNotFound
     ├── RunEnded                    the run has ended, so it cannot be told anything any more
@@ -147,6 +148,10 @@ class ChildCanceled(ChildFailed):
 
 class NotAllowedInWorkflow(RedisflowError, RuntimeError):
     """Workflow code did something that only a step may do; the message names the line and what to use."""
+
+
+class CalledInEventLoop(RedisflowError, RuntimeError):
+    """A call of `flow.sync` in a thread that runs an event loop; the message says what to await instead."""
 
 
 class NonDeterminismError(RedisflowError):

@@ -1,16 +1,16 @@
 """`RedisFlow`: what users hold. The registry, the client and the worker of one namespace, behind one connection.
 
 Making one connects to nothing, so that it can stand at the top of a module. It connects at its first use, inside the
-event loop that uses it; a process that runs one loop after another (tests, scripts) gets a fresh connection in each.
+event loop that uses it; each event loop of a process, one after another or several at once, has connections of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, cast, overload
+from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.definition import (
     DEFAULT_QUEUE,
@@ -20,6 +20,7 @@ from redisflow.authoring.definition import (
     spec_of,
 )
 from redisflow.authoring.step import Step
+from redisflow.backend.per_loop import BackendPerLoop
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
 from redisflow.client.outside import ClientOutside
@@ -32,16 +33,15 @@ from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
-from redisflow.worker.options import WorkerOptions
+from redisflow.sync.facade import SyncFlow
+from redisflow.worker.beside import work_beside
+from redisflow.worker.options import OwnWorkerKeywords, Resources, WorkerKeywords, WorkerOptions
 from redisflow.worker.processes import WorkerProcesses
 from redisflow.worker.target import Served, find_target
 from redisflow.worker.worker import Worker
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class DefineWorkflow(Protocol):
@@ -59,8 +59,8 @@ class RedisFlow:
     `url` is `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`, `redis+cluster://`, or `memory://` for this
     process alone; by default $REDISFLOW_URL, else `redis://localhost:6379/0`. `partitions` counts when the namespace
     is opened for the first time: 1 for a single server, 16 or more for a Cluster. `call_timeout` is how long a call of
-    a client waits for a server that does not answer before it raises BackendUnavailable. `lifespan` is an async context
-    around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
+    a client waits for a server that does not answer before it raises BackendUnavailable. `resources` is an async
+    context around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
     """
 
     def __init__(
@@ -70,18 +70,17 @@ class RedisFlow:
         namespace: str = "default",
         partitions: int = 1,
         call_timeout: Duration = 10,
-        lifespan: Lifespan | None = None,
+        resources: Resources | None = None,
     ) -> None:
         """Connect later."""
         self._url = url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0"
         self._namespace = namespace
         self._partitions = partitions
         self._call_timeout_s = to_ms(call_timeout, what="call_timeout") / 1000
-        self._lifespan = lifespan
+        self._resources = resources
         self._registry = Registry()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening: asyncio.Lock | None = None
-        self._backend = self._make_backend()
+        self._backends = BackendPerLoop(self._make_backend)
+        self._sync = SyncFlow(self)
 
     def _make_backend(self) -> RedisBackend:
         return RedisBackend(
@@ -93,7 +92,7 @@ class RedisFlow:
 
     def __repr__(self) -> str:
         """Without credentials."""
-        return f"RedisFlow({self._backend!r})"
+        return f"RedisFlow({self._backends!r})"
 
     @property
     def namespace(self) -> str:
@@ -101,41 +100,54 @@ class RedisFlow:
         return self._namespace
 
     @property
-    def lifespan(self) -> Lifespan | None:
+    def resources(self) -> Resources | None:
         """What each of its workers opens first and closes last."""
-        return self._lifespan
+        return self._resources
 
     @property
     def backend(self) -> Backend:
-        """The backend, for what has no shorter way: `await flow.backend.get_workflow_run(run_id)`."""
-        return self._backend
+        """That of this event loop, for what has no shorter way: `await flow.backend.get_workflow_run(run_id)`."""
+        return self._backends.current
+
+    @property
+    def sync(self) -> SyncFlow:
+        """The same for code without an event loop: `flow.sync.run_workflow(workflow, value).result()`."""
+        return self._sync
 
     # -- life -----------------------------------------------------------------------------------------------------
 
     async def open(self) -> Backend:
         """Connect in this event loop. Every call does it when needed; call it at start-up to fail early."""
-        loop = asyncio.get_running_loop()
-        if self._loop is loop and self._opening is None:
-            return self._backend
-        if self._loop is not loop:
-            # Another loop was here before: its connections went with it.
-            if self._loop is not None:
-                self._backend = self._make_backend()
-            self._loop = loop
-            self._opening = asyncio.Lock()
-        opening = self._opening
-        if opening is not None:
-            async with opening:
-                await self._backend.open()
-            self._opening = None
-        return self._backend
+        return await self._backends.open()
 
     async def close(self) -> None:
-        """Close the connections; a later use opens them again."""
-        if self._loop is asyncio.get_running_loop():
-            await self._backend.close()
-        self._loop = None
-        self._backend = self._make_backend()
+        """Close the connections of this event loop; a later use opens them again."""
+        await self._backends.close()
+
+    async def __call__(self) -> Self:
+        """This flow, connected: a dependency for FastAPI, `Annotated[RedisFlow, Depends(flow)]`."""
+        await self.open()
+        return self
+
+    def lifespan(
+        self, *, worker: bool = False, **options: Unpack[OwnWorkerKeywords]
+    ) -> Callable[..., AbstractAsyncContextManager[None]]:
+        """A lifespan for ASGI applications: `FastAPI(lifespan=flow.lifespan(worker=True))`.
+
+        It connects, and with `worker` it works in the application's own process and event loop, with the options of
+        `new_worker`; at shutdown, runs may go on for `grace`. What keeps the worker from starting keeps the application
+        from starting; what makes it fail later is logged at once, and raised at shutdown.
+        """
+        if options and not worker:
+            msg = f"{', '.join(options)}: options of a worker, which needs lifespan(worker=True)"
+            raise TypeError(msg)
+
+        @contextlib.asynccontextmanager
+        async def live(_application: object = None) -> AsyncGenerator[None]:
+            async with self, work_beside(self.new_worker(**options)) if worker else contextlib.nullcontext():
+                yield
+
+        return live
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -295,33 +307,12 @@ class RedisFlow:
     # -- workers --------------------------------------------------------------------------------------------------
 
     @overload
-    def new_worker(
-        self,
-        *,
-        processes: Literal[1] = 1,
-        concurrency: int = 100,
-        queues: tuple[str, ...] | list[str] = (),
-        max_bodies: int = 1000,
-        lease: Duration = 30,
-        grace: Duration = 25,
-        crash_limit: int = 3,
-        lifespan: Lifespan | None = None,
-    ) -> Worker: ...
+    def new_worker(self, *, processes: Literal[1] = 1, **options: Unpack[OwnWorkerKeywords]) -> Worker: ...
     @overload
-    def new_worker(
-        self,
-        *,
-        processes: int,
-        concurrency: int = 100,
-        queues: tuple[str, ...] | list[str] = (),
-        max_bodies: int = 1000,
-        lease: Duration = 30,
-        grace: Duration = 25,
-        crash_limit: int = 3,
-    ) -> Worker | WorkerProcesses: ...
+    def new_worker(self, *, processes: int, **options: Unpack[WorkerKeywords]) -> Worker | WorkerProcesses: ...
 
     def new_worker(
-        self, *, processes: int = 1, lifespan: Lifespan | None = None, **options: Any
+        self, *, processes: int = 1, resources: Resources | None = None, **options: Any
     ) -> Worker | WorkerProcesses:
         """A worker for the workflows that are registered here: `await flow.new_worker().run()`.
 
@@ -331,19 +322,17 @@ class RedisFlow:
         `processes` from 2 makes as many worker processes, each with these options. Each imports this object by the name
         of its module, so both it and its workflows stand at the top level of modules, and a script that starts them
         does so under `if __name__ == "__main__":`. InvalidWorkflow where it cannot be found, where it is `memory://`
-        (which processes do not share), or where a lifespan is given here and not to `RedisFlow(lifespan=...)`.
+        (which processes do not share), or where resources are given here and not to `RedisFlow(resources=...)`.
         """
         if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
             msg = f"processes is a whole number from 1, not {processes!r}"
             raise ValueError(msg)
         options["queues"] = tuple(options.get("queues", ()))
         if processes == 1:
-            given = WorkerOptions(**options, lifespan=lifespan or self._lifespan)
+            given = WorkerOptions(**options, resources=resources or self._resources)
             return Worker(self.open, self._registry, given, ClientOutside(self.open))
-        if lifespan is not None:
-            msg = (
-                "a lifespan cannot be handed to worker processes: give it to RedisFlow(lifespan=...), which they import"
-            )
+        if resources is not None:
+            msg = "resources cannot be handed to worker processes: they import those of RedisFlow(resources=...)"
             raise InvalidWorkflow(msg)
         if self._url.startswith("memory:"):
             msg = f"{self!r} lives in this process alone: worker processes need a Redis of their own, redis://..."

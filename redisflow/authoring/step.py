@@ -96,7 +96,7 @@ class StepPort(Protocol):
 
     @property
     def resources(self) -> Any:
-        """What the worker's lifespan made."""
+        """What the worker's `resources` opened."""
         ...
 
     def now_ms(self) -> int:
@@ -394,7 +394,7 @@ class Step:
 
     @property
     def resources(self) -> Any:
-        """What the worker's `lifespan` yielded (connection pools, clients); inside bodies only."""
+        """What the worker's `resources` yielded (connection pools, clients); inside bodies only."""
         return _body("step.resources").resources
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import redisflow
 from redisflow.cli.target import BadTarget, import_target, load_flow
 from redisflow.errors import BackendUnavailable, RedisflowError, WorkerProcessFailed
-from redisflow.flow import Lifespan, RedisFlow
-from redisflow.worker.options import WorkerOptions
+from redisflow.flow import RedisFlow
+from redisflow.worker.options import Resources, WorkerOptions
 from redisflow.worker.process import run_worker_process
 from redisflow.worker.processes import WorkerProcesses
 from redisflow.worker.supervisor import Supervisor
@@ -28,7 +28,11 @@ EXIT_UNREACHABLE = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code."""
-    read = make_parser().parse_args(arguments)
+    return start_worker(make_parser().parse_args(arguments))
+
+
+def start_worker(read: argparse.Namespace) -> int:
+    """Work as the words say (see `add_worker_options`, and `flow`); returns the process's exit code."""
     logging.basicConfig(
         level=logging.DEBUG if read.debug else logging.INFO,
         format="%(asctime)s %(levelname)-7s %(name)s  %(message)s",
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def worker_options(read: argparse.Namespace) -> WorkerOptions:
-    """What the words say of a worker; the flow has the lifespan."""
+    """What the words say of a worker; the flow has the resources."""
     return WorkerOptions(
         concurrency=read.concurrency,
         queues=read.queues,
@@ -79,7 +83,8 @@ async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -
 
 def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
     WorkerProcesses.may_start = False
-    supervisor = None if read.supervisor is None else Supervisor(read.supervisor, options)
+    descriptor: int | None = getattr(read, "supervisor", None)
+    supervisor = None if descriptor is None else Supervisor(descriptor, options)
     if supervisor is not None:
         supervisor.follow()
     # Where this interpreter finds something by itself, it is not found elsewhere.
@@ -90,7 +95,7 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
 
     async def work() -> None:
         async with flow:
-            lifespan = None if supervisor is None else _reporting(flow, supervisor)
+            resources = None if supervisor is None else _reporting(flow, supervisor)
             await flow.new_worker(
                 concurrency=options.concurrency,
                 queues=options.queues,
@@ -98,7 +103,7 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
                 lease=options.lease,
                 grace=options.grace,
                 crash_limit=options.crash_limit,
-                lifespan=lifespan,
+                resources=resources,
             ).run()
 
     with _strict() if read.debug else contextlib.nullcontext():
@@ -111,21 +116,20 @@ def _strict() -> contextlib.AbstractContextManager[None]:
     return refuse_side_effects()
 
 
-def _reporting(flow: RedisFlow, supervisor: Supervisor) -> Lifespan:
-    """The flow's own lifespan: it is the last that a worker opens before it claims, so now it works."""
+def _reporting(flow: RedisFlow, supervisor: Supervisor) -> Resources:
+    """The flow's own resources: they are the last that a worker opens before it claims, so now it works."""
 
     @contextlib.asynccontextmanager
-    async def lifespan() -> AsyncGenerator[Any]:
-        async with flow.lifespan() if flow.lifespan is not None else contextlib.nullcontext() as resources:
+    async def reporting() -> AsyncGenerator[Any]:
+        async with flow.resources() if flow.resources is not None else contextlib.nullcontext() as resources:
             supervisor.say(flow.served())
             yield resources
 
-    return lifespan
+    return reporting
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The words that there are."""
-    defaults = WorkerOptions()
     parser = argparse.ArgumentParser(prog="redisflow", description="Durable workflows on Redis.")
     parser.add_argument("--version", action="version", version=f"redisflow {redisflow.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -137,8 +141,18 @@ def make_parser() -> argparse.ArgumentParser:
             "the grace period; what is left is handed to other workers. A second signal hands everything back at once."
         ),
     )
-    add = worker.add_argument
-    add("flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow")
+    worker.add_argument(
+        "flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow"
+    )
+    worker.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: from `--processes`
+    add_worker_options(worker)
+    return parser
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `redisflow worker`, for commands that know their flow by themselves as well."""
+    defaults = WorkerOptions()
+    add = parser.add_argument
     add("--import", dest="imports", type=_names, default=(), metavar="A,B", help="modules to import besides")
     add("--path", type=_folders, default=(), metavar="DIR", help="folders to import from, besides the current one")
     add("--concurrency", type=int, default=defaults.concurrency, help="runs held at once (%(default)s)")
@@ -153,8 +167,6 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="log each transition; refuse sockets, subprocesses and file writes in workflow code",
     )
-    add("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: what --processes gives to each of them
-    return parser
 
 
 def _names(text: str) -> tuple[str, ...]:

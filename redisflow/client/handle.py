@@ -59,6 +59,10 @@ class WorkflowHandle(Generic[Out]):
         """The run's id."""
         return self.workflow_run.id
 
+    def on(self, backend: Backend) -> WorkflowHandle[Out]:
+        """The same run, reached through another connection: that of another event loop."""
+        return WorkflowHandle(backend, self._spec, self.workflow_run)
+
     async def get(self) -> WorkflowRun:
         """The run as it is now. RunNotFound where it is no longer stored."""
         run = await self._backend.get_workflow_run(self.id)

@@ -6,13 +6,34 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 from redisflow.durations import Duration, to_ms
 from redisflow.names import check_name
 
 CLAIM_AT_ONCE = 50
 """Runs in one claim: enough to share its cost, few enough for a script of a millisecond."""
+
+
+Resources: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
+"""An async context around the life of a worker; what it yields is `step.resources` in bodies."""
+
+
+class WorkerKeywords(TypedDict, total=False):
+    """The keywords of `new_worker`, for workers here or in processes of their own; see `WorkerOptions`."""
+
+    concurrency: int
+    queues: tuple[str, ...] | list[str]
+    max_bodies: int
+    lease: Duration
+    grace: Duration
+    crash_limit: int
+
+
+class OwnWorkerKeywords(WorkerKeywords, total=False):
+    """And of one that works in this process, to which an object can be handed."""
+
+    resources: Resources | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +52,7 @@ class WorkerOptions:
     """On SIGTERM, how long runs may go on before they are handed back; shorter than an orchestrator's 30 s."""
     crash_limit: int = 3
     """Crashes in a row, with nothing recorded between them, that make a run poisoned."""
-    lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+    resources: Resources | None = None
     """An async context around the worker's life; what it yields is `step.resources` in bodies."""
 
     def __post_init__(self) -> None:

@@ -252,7 +252,7 @@ def _describe(code: int) -> str:
 
 
 def words_of(options: WorkerOptions) -> list[str]:
-    """The options as `redisflow worker` reads them; a lifespan has no words."""
+    """The options as `redisflow worker` reads them; resources have no words."""
     words = [
         f"--concurrency={options.concurrency}",
         f"--max-bodies={options.max_bodies}",

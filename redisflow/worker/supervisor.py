@@ -17,7 +17,7 @@ from redisflow.worker.options import WorkerOptions
 from redisflow.worker.target import Served
 
 GOOD_BYE_S = 10.0
-"""After the grace period, before a process is killed: it hands its runs back, closes what its lifespan opened."""
+"""After the grace period, before a process is killed: it hands its runs back, closes its resources."""
 
 
 class Supervisor:

@@ -97,12 +97,10 @@ class Worker:
         with on_signals(self._ask_to_stop):
             try:
                 await self.start()
-                await self._stopping.wait()
+                await self.wait()
             finally:
                 self._stopping.set()
                 await self._finished()
-        if self._failure is not None:
-            raise self._failure
 
     async def start(self) -> None:
         """Begin to work. UnsuitableServer where this server would lose runs."""
@@ -123,6 +121,13 @@ class Worker:
         self._ask_to_stop()
         await self._finished()
 
+    async def wait(self) -> None:
+        """Wait until it has stopped, whoever asks for it; raises what made it stop by itself."""
+        await self._stopping.wait()
+        await self._finished()
+        if self._failure is not None:
+            raise self._failure
+
     async def __aenter__(self) -> Self:
         """Start."""
         await self.start()
@@ -137,8 +142,8 @@ class Worker:
         self._around = dataclasses.replace(self._around, partitions=self.backend.partitions)
         for warning in await self.backend.check_server():
             _log.warning(warning)
-        if self.options.lifespan is not None:
-            self.bodies.resources = await self._exit.enter_async_context(self.options.lifespan())
+        if self.options.resources is not None:
+            self.bodies.resources = await self._exit.enter_async_context(self.options.resources())
         await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss, self._told_of_mail))
         self._leases.begin(self.backend, self.name, describe_worker(self._registry, self.queues, self.options))
         self._serve("watch", self._leases.run_forever)
@@ -175,7 +180,7 @@ class Worker:
             await asyncio.wait([asyncio.ensure_future(answer) for answer in answers], timeout=GOOD_BYE_S)
         await _cancel(self._services)
         await self._say_good_bye()
-        # Before what the lifespan gave them is closed.
+        # Before what `resources` gave them is closed.
         await self.bodies.wait_for_tasks(GOOD_BYE_S)
         await self._exit.aclose()
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -213,7 +213,7 @@ async def test_bodies_clean_up_before_what_they_use_is_closed(flow: RedisFlow, c
     started = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def lifespan() -> AsyncIterator[str]:
+    async def resources() -> AsyncIterator[str]:
         yield "pool"
         events.append("closed")
 
@@ -230,7 +230,7 @@ async def test_bodies_clean_up_before_what_they_use_is_closed(flow: RedisFlow, c
         await step.run("work", work)
 
     crew.know(cleans_up.definition)
-    worker, _ = await crew.hire(lifespan=lifespan)
+    worker, _ = await crew.hire(resources=resources)
     handle = await cleans_up.run()
     await seen(started)
     await worker.stop(grace=0)

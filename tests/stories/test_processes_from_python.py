@@ -228,7 +228,7 @@ async def test_processes_serve_the_queues_that_they_are_given(valkey_flow, start
 )
 def test_every_option_of_a_worker_has_a_word_on_the_command_line(options):
     read = worker_options(make_parser().parse_args(["worker", "shop:flow", *words_of(options)]))
-    for name in ("concurrency", "queues", "max_bodies", "lease_ms", "grace_ms", "crash_limit", "lifespan"):
+    for name in ("concurrency", "queues", "max_bodies", "lease_ms", "grace_ms", "crash_limit", "resources"):
         assert getattr(read, name) == getattr(options, name)
 
 
@@ -326,9 +326,9 @@ async def test_memory_is_not_shared_between_processes():
         RedisFlow("memory://").new_worker(processes=2)
 
 
-async def test_a_lifespan_belongs_to_the_flow_that_the_processes_import(shop):
-    with pytest.raises(InvalidWorkflow, match=r"RedisFlow\(lifespan=\.\.\.\)"):
-        shop.flow.new_worker(processes=2, lifespan=contextlib.nullcontext)
+async def test_resources_belong_to_the_flow_that_the_processes_import(shop):
+    with pytest.raises(InvalidWorkflow, match=r"RedisFlow\(resources=\.\.\.\)"):
+        shop.flow.new_worker(processes=2, resources=contextlib.nullcontext)
 
 
 @pytest.mark.parametrize("processes", [0, -1, 1.5, True, "2"])

@@ -42,32 +42,32 @@ async def test_a_worker_serves_the_queues_that_it_is_given(flow):
         assert await elsewhere.result(timeout="1m") == "done"
 
 
-async def test_steps_share_what_the_lifespan_of_their_worker_opened(flow, capsys):
+async def test_steps_share_what_the_resources_of_their_worker_opened(flow, capsys):
     workflow = adopt(flow, workers.ask)
     pools: list[workers.Pool] = []
 
     @contextlib.asynccontextmanager
-    async def lifespan():
-        async with workers.lifespan() as pool:
+    async def resources():
+        async with workers.resources() as pool:
             pools.append(pool)
             yield pool
 
-    async with flow.new_worker(lease="30s", lifespan=lifespan):
+    async with flow.new_worker(lease="30s", resources=resources):
         for _ in range(3):
             assert await (await workflow.run("how many?")).result(timeout="1m") == "answer to 'how many?'"
         assert pools[0].is_open
     assert [(pool.queries, pool.is_open) for pool in pools] == [(3, False)]
 
 
-async def test_a_flow_gives_all_its_workers_a_lifespan_those_of_the_command_line_too(server_url, namespace):
+async def test_a_flow_gives_all_its_workers_resources_those_of_the_command_line_too(server_url, namespace):
     @contextlib.asynccontextmanager
-    async def lifespan():
+    async def resources():
         yield "the pool"
 
     async def look(step: Step) -> str:
         return str(step.resources)
 
-    async with RedisFlow(server_url, namespace=namespace, lifespan=lifespan) as flow:
+    async with RedisFlow(server_url, namespace=namespace, resources=resources) as flow:
 
         @flow.define_workflow("look")
         async def looking(step: Step) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_type
 
@@ -14,10 +14,12 @@ from redisflow import (
     Step,
     StepCall,
     StepOptions,
+    SyncWorkflowHandle,
     Worker,
     WorkerProcesses,
     Workflow,
     WorkflowHandle,
+    WorkflowRun,
     WorkflowSpec,
     define_step,
     define_workflow_spec,
@@ -165,7 +167,7 @@ async def callers() -> None:
 
 async def workers(processes: int) -> None:
     assert_type(flow.new_worker(lease="1m"), Worker)
-    assert_type(flow.new_worker(processes=1, lifespan=contextlib.nullcontext), Worker)
+    assert_type(flow.new_worker(processes=1, resources=contextlib.nullcontext), Worker)
     # One of several has the same life as one alone.
     several = flow.new_worker(processes=processes, queues=["batch"])
     assert_type(several, Worker | WorkerProcesses)
@@ -173,7 +175,42 @@ async def workers(processes: int) -> None:
         await several.stop(grace="5s")
 
 
-_ = callers, workers
+async def numbers(most: int, *, step: int = 1) -> AsyncIterator[float]:
+    for number in range(0, most, step):
+        yield float(number)
+
+
+def without_a_loop() -> None:
+    order = Order(id="1", items=[])
+    handle = flow.sync.run_workflow(process_order, order, deadline_at="1h", idempotency_key="1")
+    assert_type(handle, SyncWorkflowHandle[Receipt])
+    assert_type(handle.result(timeout="1m"), Receipt)
+    assert_type(handle.get(), WorkflowRun)
+    assert_type(handle.cancel(), bool)
+    assert_type(handle.call(lambda run: run.result()), Receipt)
+    assert_type(flow.sync.run_workflow(spec, order), SyncWorkflowHandle[Receipt])
+    assert_type(flow.sync.run_workflow(no_input), SyncWorkflowHandle[list[int]])
+    assert_type(flow.sync.run_workflow("by-name", 5), SyncWorkflowHandle[Any])
+    assert_type(flow.sync.get_handle(handle.id, spec), SyncWorkflowHandle[Receipt])
+    assert_type(flow.sync.get_run(handle.id), WorkflowRun)
+    # Whatever is async comes back as what it returns, and handles as handles that wait here.
+    assert_type(flow.sync.call(process_order.run_many, [order]), list[SyncWorkflowHandle[Receipt]])
+    assert_type(flow.sync.call(flow.get_handle, handle.id, spec), SyncWorkflowHandle[Receipt])
+    assert_type(flow.sync.call(flow.cancel_workflow_run, handle.id), bool)
+    assert_type(list(flow.sync.iterate(numbers, 3, step=2)), list[float])
+    with flow.sync.worker(concurrency=2):
+        pass
+
+
+class Application:
+    def __init__(self, lifespan: Callable[["Application"], contextlib.AbstractAsyncContextManager[None]]) -> None:
+        self.lifespan = lifespan
+
+
+Application(flow.lifespan())
+Application(lifespan=flow.lifespan(worker=True, concurrency=10, grace="5s"))
+
+_ = callers, workers, without_a_loop
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared

@@ -98,8 +98,17 @@ async def wrong_callers() -> None:
     print((await handle.result()).total)  # type: ignore[attr-defined]  # error: no such field of the result
     print(handle.result().order_id)  # type: ignore[attr-defined]  # error: it was not awaited
     flow.new_worker(processes="2")  # type: ignore[call-overload]  # error: a number of processes is an int
-    flow.new_worker(processes=2, lifespan=contextlib.nullcontext)  # type: ignore[call-overload]  # error: no process gets it
+    flow.new_worker(processes=2, resources=contextlib.nullcontext)  # type: ignore[call-overload]  # error: no process gets it
     print(number)
 
 
-_ = wrong_callers
+def wrong_callers_without_a_loop() -> None:
+    flow.sync.run_workflow(spec, 5)  # type: ignore[misc]  # error: the wrong type of input
+    handle = flow.sync.run_workflow(wrong_steps, Order(id="1", items=[]))
+    number: int = handle.result()  # type: ignore[assignment]  # error: the result is a Receipt
+    flow.sync.call(flow.get_run, 5)  # type: ignore[call-overload]  # error: a run's id is text
+    flow.lifespan(worker=True, processes=2)  # type: ignore[call-arg]  # error: an application has one worker
+    print(number)
+
+
+_ = wrong_callers, wrong_callers_without_a_loop

@@ -1,0 +1,1 @@
+"""What fits redisflow into frameworks; each needs the extra of its name."""

@@ -1,0 +1,1 @@
+"""One command a module, as Django looks for them."""

@@ -1,0 +1,1 @@
+"""The flow for callers without an event loop: scripts, Django, Flask, sync step bodies."""
