@@ -2,6 +2,7 @@
 
 from redisflow.authoring.definition import WorkflowSpec, define_workflow_spec
 from redisflow.authoring.options import StepOptions, define_step
+from redisflow.authoring.starting import Debounce, StartRules, Throttle
 from redisflow.authoring.step import RunInfo, Step
 from redisflow.authoring.step_call import StepCall
 from redisflow.client.handle import WorkflowHandle
@@ -18,6 +19,7 @@ from redisflow.errors import (
     InvalidInput,
     InvalidName,
     InvalidSignal,
+    InvalidStart,
     InvalidWorkflow,
     MailboxFull,
     NonDeterminismError,
@@ -27,14 +29,17 @@ from redisflow.errors import (
     RedisflowError,
     ResultTimeout,
     RetryAfter,
+    RunAlreadyActive,
     RunEnded,
     RunNotFound,
+    StartThrottled,
     StepError,
     StepTimeout,
     UnknownWorkflow,
     UnsuitableServer,
     WorkerProcessFailed,
     WorkflowCanceled,
+    WorkflowExpired,
     WorkflowFailed,
 )
 from redisflow.failure import Failure
@@ -53,12 +58,14 @@ __all__ = [
     "CannotDecode",
     "CannotRecord",
     "DeadlineExceeded",
+    "Debounce",
     "Failure",
     "IdempotencyConflict",
     "InvalidDuration",
     "InvalidInput",
     "InvalidName",
     "InvalidSignal",
+    "InvalidStart",
     "InvalidWorkflow",
     "MailboxFull",
     "NonDeterminismError",
@@ -70,15 +77,19 @@ __all__ = [
     "ResultTimeout",
     "RetryAfter",
     "RetryPolicy",
+    "RunAlreadyActive",
     "RunEnded",
     "RunInfo",
     "RunNotFound",
+    "StartRules",
+    "StartThrottled",
     "Step",
     "StepCall",
     "StepError",
     "StepOptions",
     "StepRun",
     "StepTimeout",
+    "Throttle",
     "UnknownWorkflow",
     "UnsuitableServer",
     "Worker",
@@ -86,6 +97,7 @@ __all__ = [
     "WorkerProcesses",
     "Workflow",
     "WorkflowCanceled",
+    "WorkflowExpired",
     "WorkflowFailed",
     "WorkflowHandle",
     "WorkflowRun",

@@ -1,3 +1,4 @@
+-- @include lib/effect_release.lua
 -- @include lib/effect_take.lua
 
 -- What a commit does besides its records. It comes before them: where one fails, nothing is recorded, and the next

@@ -129,6 +129,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         records=[fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
         crashes=int(fields.get(b"x", 0)),
         mail_count=int(fields.get(b"m", 0)),
+        end_effects=(b"release", fields[b"uq"]) if b"uq" in fields else (),
     )
 
 

@@ -2,6 +2,16 @@
 
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
+from redisflow.contract.starts import (
+    Active,
+    DebounceRule,
+    Started,
+    StartRule,
+    Starts,
+    Throttled,
+    ThrottleRule,
+    UniqueRule,
+)
 from redisflow.contract.values import (
     Answer,
     Beat,
@@ -20,6 +30,7 @@ from redisflow.contract.values import (
 )
 
 __all__ = [
+    "Active",
     "Answer",
     "Backend",
     "Beat",
@@ -27,6 +38,7 @@ __all__ = [
     "ClaimBatch",
     "Conflict",
     "Created",
+    "DebounceRule",
     "Delivery",
     "Extension",
     "Heartbeat",
@@ -37,6 +49,12 @@ __all__ = [
     "Mark",
     "NewRun",
     "RunEnd",
+    "StartRule",
+    "Started",
+    "Starts",
+    "ThrottleRule",
+    "Throttled",
+    "UniqueRule",
     "Upkeep",
     "Verdict",
 ]

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.mail import MailCalls
+from redisflow.contract.starts import Starts
 from redisflow.contract.values import (
     Answer,
     Beat,
@@ -58,6 +59,11 @@ class Backend(Protocol):
     @property
     def partitions(self) -> int:
         """How many partitions the namespace has; known once it is open."""
+        ...
+
+    @property
+    def starts(self) -> Starts:
+        """Starting runs under rules; once it is open."""
         ...
 
     async def open(self) -> None:
