@@ -13,7 +13,8 @@ local function push_start(prefix, run_id, run, at, due)
 end
 
 -- debounce <hash> <delay_ms> <at_most_ms | empty>: the first start waits; those that come before it has begun change
--- its input and put it off, up to `at_most_ms` after the first. The key is a hint, and ends when the wait does.
+-- its input and put it off, up to `at_most_ms` after the first. The key is a hint: the hash says whether the run still
+-- waits. It is kept for a minute longer than that can be.
 rules.debounce = function(prefix, new, place, now)
   local key, delay, at_most = prefix .. 'debounce:' .. ARGV[place], tonumber(ARGV[place + 1]), ARGV[place + 2]
   local run_id, last = string.match(redis.call('GET', key) or '', '^(%S+) (%d*)$')
@@ -21,7 +22,7 @@ rules.debounce = function(prefix, new, place, now)
   if run and run[1] == 'waiting:start' and tonumber(run[2]) > now then
     local due = earlier(now + delay, tonumber(last))
     push_start(prefix, run_id, run, new.at, due)
-    redis.call('SET', key, run_id .. ' ' .. last, 'PX', due - now)
+    redis.call('SET', key, run_id .. ' ' .. last, 'PX', due - now + 60000)
     -- Asked again later, this start must not push anew: the id that its client made for it is remembered.
     local answer = string.format('%s %d', run_id, due)
     redis.call('SET', prefix .. 'joined:' .. new.run_id, answer, 'PX', 600000)
@@ -31,6 +32,6 @@ rules.debounce = function(prefix, new, place, now)
   new.available = earlier(now + delay, last)
   return 3, nil, function()
     local value = new.run_id .. ' ' .. (last and string.format('%d', last) or '')
-    redis.call('SET', key, value, 'PX', new.available - now)
+    redis.call('SET', key, value, 'PX', new.available - now + 60000)
   end
 end

@@ -2,7 +2,7 @@
 
 -- throttle <hash> <limit> <per_ms> <delay | existing | reject>: of the key's starts, so many in any window. The list
 -- holds the last `limit` of them, each "<start_ms> <run_id>" in their order: the first one's place is free again a
--- window after it.
+-- window after it. The list is kept for a minute longer than it says anything.
 rules.throttle = function(prefix, new, place, now)
   local key, limit = prefix .. 'throttle:' .. ARGV[place], -ARGV[place + 1]
   local per, on_excess = ARGV[place + 2], ARGV[place + 3]
@@ -18,6 +18,6 @@ rules.throttle = function(prefix, new, place, now)
     local starts = new.available or now
     redis.call('RPUSH', key, string.format('%d %s', starts, new.run_id))
     redis.call('LTRIM', key, limit, -1)
-    redis.call('PEXPIRE', key, starts - now + per)
+    redis.call('PEXPIRE', key, starts - now + per + 60000)
   end
 end

@@ -360,8 +360,11 @@ def held_of(worker: str, row: Sequence[Any], operation: str, now_ms: int) -> Hel
 
 
 def _held(reply: list[Any], operation: str) -> list[Any]:
-    """What a claim's reply means."""
-    return [*reply[:4], *(held_of("", row, operation, reply[1]) for row in reply[4:])]
+    """What a claim's reply means. A holder does not ask when its run is looked at next: a first claim may change it."""
+    claims = [held_of("", row, operation, reply[1]) for row in reply[4:]]
+    for held in claims:
+        held.fields.pop("d", None)
+    return [*reply[:4], *claims]
 
 
 # -- the audit --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""start_runs: one run at a time of a key, one for many starts in a row, so many starts in a window; and start-by times."""
+"""start_runs: one run at a time of a key, one for many starts in a row, so many in a window; and start-by times."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_starts_beyond_the_limit_are_delayed_to_the_next_free_places_in_their_or
         lua.later(100)
     waits = [str(T0 + at) for at in (1_000, 1_100, 2_000, 2_100)]
     assert replies == [["created", at] for at in ("", "", *waits)]
-    assert 0 < lua.redis.pttl(f"{PREFIX}throttle:k") <= 2_600
+    assert 0 < lua.redis.pttl(f"{PREFIX}throttle:k") <= 62_600
     assert lua.length("throttle:k") == 2
 
 
