@@ -30,7 +30,7 @@ from redisflow.backend.servers import (
     read_info,
     report_on,
 )
-from redisflow.backend.starts import StartCalls
+from redisflow.backend.starts import RuledStarts
 from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (
@@ -44,7 +44,7 @@ from redisflow.contract import (
     Hold,
     NewRun,
     RunEnd,
-    Starts,
+    StartCalls,
     Upkeep,
     Verdict,
 )
@@ -117,7 +117,7 @@ class RedisBackend:
         return len(self._prefixes)
 
     @property
-    def starts(self) -> Starts:
+    def starts(self) -> StartCalls:
         """Starting runs under rules; once it is open."""
         self._server()
         return self._starts
@@ -159,7 +159,7 @@ class RedisBackend:
         self._batches = RowBatches(transport)
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
-        self._starts = StartCalls(self._batches, self._patience, self._scripts, self._prefix_of)
+        self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         self._transport = transport
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:

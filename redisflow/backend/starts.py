@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redisflow.contract import NewRun, StartRule
 
 
-class StartCalls:
+class RuledStarts:
     """One object per open backend."""
 
     def __init__(
@@ -31,7 +31,7 @@ class StartCalls:
         self._head = scripts.start_runs.head(*COLUMNS)
 
     async def start_run(self, new: NewRun, rules: Sequence[StartRule]) -> Started | Conflict | Active | Throttled:
-        """See `Starts`."""
+        """See `StartCalls`."""
         unique = next((rule.key_hash for rule in rules if isinstance(rule, UniqueRule)), None)
         if unique is not None:
             new = replace(new, fields={**new.fields, "uq": unique})

@@ -49,10 +49,16 @@ class Plan:
         return partition_for_key(f"{workflow}\0{texts.pop()}", partitions) if texts else random.randrange(partitions)  # noqa: S311
 
 
+_PLAIN = Plan((), {})
+
+
 def plan_start(spec: WorkflowSpec[Any, Any], value: Any, options: StartOptions) -> Plan:
     """The rules of this start; `value` is the validated input, for the keys that are functions of it."""
+    has_rules = spec.start is not None or options.has_rules
+    if not has_rules and options.idempotency_key is None:
+        return _PLAIN
     keys = {} if options.idempotency_key is None else {"idempotency_key": options.idempotency_key}
-    if spec.start is None and not options.has_rules:
+    if not has_rules:
         return Plan((), keys)
     declared = spec.start or _NONE
     unique_key = options.unique_key if options.unique_key is not None else declared.unique_key

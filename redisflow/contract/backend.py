@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.mail import MailCalls
-from redisflow.contract.starts import Starts
+from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
     Beat,
@@ -62,7 +62,7 @@ class Backend(Protocol):
         ...
 
     @property
-    def starts(self) -> Starts:
+    def starts(self) -> StartCalls:
         """Starting runs under rules; once it is open."""
         ...
 

@@ -67,7 +67,7 @@ class Throttled:
     free_at_ms: int
 
 
-class Starts(Protocol):
+class StartCalls(Protocol):
     """The calls of clients that start runs under rules."""
 
     async def start_run(self, new: NewRun, rules: Sequence[StartRule]) -> Started | Conflict | Active | Throttled:

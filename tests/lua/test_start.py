@@ -266,6 +266,21 @@ def test_a_start_beyond_the_limit_may_be_answered_at_once(lua: Lua, on_excess: s
     assert twice(lua, "run-5", rule)[0] == rest[0]
 
 
+def test_no_window_wherever_it_begins_has_more_starts_than_the_limit(lua: Lua) -> None:
+    limit, per_ms = 3, 1_000
+    begins: list[int] = []
+    for number, gap in enumerate([0, 10, 700, 5, 5, 400, 0, 0, 900, 2_500, 1, 1, 1, 999, 1, 3_000] * 4):
+        lua.later(gap)
+        word, available = lua.start(f"run-{number}", throttle(limit, per_ms))
+        assert word == "created"
+        # No later than it must be, either.
+        free_ms = begins[-limit] + per_ms if number >= limit else 0
+        assert int(available or lua.now) == max(lua.now, free_ms)
+        begins.append(int(available or lua.now))
+    assert begins == sorted(begins)
+    assert all(later - first >= per_ms for first, later in zip(begins, begins[limit:], strict=False))
+
+
 def test_a_limit_may_change_while_its_window_is_full(lua: Lua) -> None:
     lua.start("run-1", throttle(2))
     lua.start("run-2", throttle(2))

@@ -4,16 +4,20 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, assert_type
 
 from pydantic import BaseModel
 
 from redisflow import (
+    Debounce,
     RedisFlow,
     RetryPolicy,
+    StartRules,
     Step,
     StepCall,
     StepOptions,
+    Throttle,
     Worker,
     WorkerProcesses,
     Workflow,
@@ -163,6 +167,17 @@ async def callers() -> None:
     assert_type(await (await flow.declare_workflow(spec).run(Order(id="1", items=[]))).result(), Receipt)
 
 
+@flow.define_workflow("ruled", start=StartRules(unique_key=lambda order: order.id, throttle=Throttle(5, per="1m")))
+async def ruled(order: Order, step: Step) -> Receipt:
+    return Receipt(order.id)
+
+
+async def starts() -> None:
+    handle = await ruled.run(Order(id="1", items=[]), on_conflict="reject", debounce=Debounce("5s", at_most="1m"))
+    assert_type(handle, WorkflowHandle[Receipt])
+    assert_type(handle.workflow_run.available_at, datetime | None)
+
+
 async def workers(processes: int) -> None:
     assert_type(flow.new_worker(lease="1m"), Worker)
     assert_type(flow.new_worker(processes=1, lifespan=contextlib.nullcontext), Worker)
@@ -173,7 +188,7 @@ async def workers(processes: int) -> None:
         await several.stop(grace="5s")
 
 
-_ = callers, workers
+_ = callers, starts, workers
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared
