@@ -3,7 +3,7 @@
 -- window (throttle). Each rule is judged first, in the order in which it stands in the row; then the run is created.
 --
 -- Moves    (nothing) -> pending | waiting:start; an older run of the key: pending | running | waiting -> canceled
--- Replies  of each run: created <available_ms | empty> | existing <run_id> | conflict <run_id> | active <run_id>
+-- Replies  of each run: created <run_id> <available_ms | empty> | existing <run_id> | conflict <run_id> | active <run_id>
 --          | debounced <run_id> <available_ms> | throttled <run_id> <free_ms> | broken
 --
 -- Sent twice, it answers what it has done: a run id is made once, by its client.
@@ -46,7 +46,7 @@ local function start(at, first, last)
   redis.call('ZADD', prefix .. 'runs:' .. workflow, stamp, run_id)
   redis.call('SADD', prefix .. 'workflows', workflow)
   local starts_at_ms = store_run(prefix, at, now, stamp, new.available)
-  return { 'created', starts_at_ms and string.format('%d', starts_at_ms) or '' }
+  return { 'created', run_id, starts_at_ms and string.format('%d', starts_at_ms) or '' }
 end
 
 local replies, at = {}, runs

@@ -37,15 +37,9 @@ class RuledStarts:
             new = replace(new, fields={**new.fields, "uq": unique})
         demands = [part for rule in rules for part in _demand(rule)]
         row = (*row_of(new), len(demands), *demands)
-        prefix = self._prefix_of(new.run_id)
-
-        def parse(reply: Any) -> Started | Conflict | Active | Throttled:
-            return _answer(new.run_id, reply)
-
-        answer: Started | Conflict | Active | Throttled = await self._patience.give(
-            self._batches.add(self._head, prefix, row, len(new.input), parse)
-        )
-        return answer
+        answer = self._batches.add(self._head, self._prefix_of(new.run_id), row, len(new.input), _answer)
+        made: Started | Conflict | Active | Throttled = await self._patience.give(answer)
+        return made
 
 
 def _demand(rule: StartRule) -> tuple[str | int, ...]:
@@ -59,10 +53,12 @@ def _demand(rule: StartRule) -> tuple[str | int, ...]:
             return ("throttle", rule.key_hash, rule.limit, rule.per_ms, rule.on_excess)
 
 
-def _answer(run_id: str, reply: Any) -> Started | Conflict | Active | Throttled:
+def _answer(reply: Any) -> Started | Conflict | Active | Throttled:
     match reply:
-        case [b"created", available]:
-            return Started(run_id=run_id, existing=False, available_at_ms=int(available) if available else None)
+        case [b"created", run_id, available]:
+            return Started(
+                run_id=run_id.decode(), existing=False, available_at_ms=int(available) if available else None
+            )
         case [b"debounced", first, available]:
             return Started(run_id=first.decode(), existing=True, available_at_ms=int(available))
         case [b"existing", known]:

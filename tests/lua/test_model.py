@@ -199,7 +199,7 @@ class Model(RuleBasedStateMachine):
         elif active is not None and on_conflict != "cancel_older":
             assert reply == ["existing" if on_conflict == "existing" else "active", active]
         else:
-            assert reply == ["created", ""]
+            assert reply == ["created", name, ""]
             if active is not None:
                 self.end(active, "canceled", "replaced")
             self.make(name, 0, deadline, None).unique = True
@@ -220,7 +220,7 @@ class Model(RuleBasedStateMachine):
             run.available, run.input = due, b"x" * size
             run.due = min(at for at in (due, run.limit) if at is not None)
         else:
-            assert reply == ["created", str(self.lua.now + 500)]
+            assert reply == ["created", name, str(self.lua.now + 500)]
             self.make(name, 500, None, None).input = b"x" * size
             self.debounced = (name, self.lua.now + 800)
         self.check()
@@ -233,7 +233,7 @@ class Model(RuleBasedStateMachine):
         """What a start was answered that was made before."""
         if name in self.runs:
             available = self.runs[name].available
-            return ["created", "" if available is None else str(available)]
+            return ["created", name, "" if available is None else str(available)]
         return self.joined.get(name)
 
     def make(self, name: str, wait: int, deadline: int | None, expires: int | None) -> Run:

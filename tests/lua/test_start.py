@@ -34,7 +34,7 @@ ALL_RULES = [(), (EXISTING,), (REJECT,), (CANCEL_OLDER,), (debounce(),), (thrott
 def test_the_first_start_makes_a_run_like_any_other(lua: Lua, rules: tuple[Any, ...]) -> None:
     waits = rules == (debounce(),)
     available = str(T0 + 1_000) if waits else ""
-    assert twice(lua, "run-1", *rules, version="v2", queue="mail", **IDEM) == ["created", available]
+    assert twice(lua, "run-1", *rules, version="v2", queue="mail", **IDEM) == ["created", "run-1", available]
     assert lua.status() == ("waiting:start" if waits else "pending")
     fields = lua.fields()
     assert (fields["v"], fields["q"], fields["k"], fields["c"]) == (b"v2", b"mail", b"i", b"%d" % T0)
@@ -85,13 +85,13 @@ def test_however_a_run_ends_its_key_is_free(lua: Lua, end: str) -> None:
         lua.later(400)
         lua.wake()
     assert lua.redis.exists(f"{PREFIX}unique:k") == 0
-    assert lua.start("run-2", REJECT) == ["created", ""]
+    assert lua.start("run-2", REJECT) == ["created", "run-2", ""]
 
 
 def test_the_key_of_a_run_that_was_replaced_is_not_taken_from_its_successor(lua: Lua) -> None:
     lua.start("run-1", CANCEL_OLDER)
     held = lua.claim_only()
-    assert twice(lua, "run-2", CANCEL_OLDER) == ["created", ""]
+    assert twice(lua, "run-2", CANCEL_OLDER) == ["created", "run-2", ""]
     fields = lua.fields("run-1")
     assert (fields["s"], fields["ca"]) == (b"canceled", b"replaced")
     assert set(lua.holder_calls(held).values()) <= {"ended", "fenced"}
@@ -102,7 +102,7 @@ def test_the_key_of_a_run_that_was_replaced_is_not_taken_from_its_successor(lua:
 def test_a_start_that_made_its_run_says_so_though_that_run_was_replaced_since(lua: Lua) -> None:
     lua.start("run-1", CANCEL_OLDER)
     lua.start("run-2", CANCEL_OLDER)
-    assert twice(lua, "run-1", CANCEL_OLDER) == ["created", ""]
+    assert twice(lua, "run-1", CANCEL_OLDER) == ["created", "run-1", ""]
     assert (lua.status("run-1"), lua.status("run-2")) == ("canceled", "pending")
 
 
@@ -112,7 +112,7 @@ def test_a_key_is_not_believed_alone(lua: Lua) -> None:
     lua.create("keyless")
     for stale in ("missing", "ended", "keyless"):
         lua.redis.set(f"{PREFIX}unique:k", stale)
-        assert twice(lua, f"for-{stale}", REJECT) == ["created", ""]
+        assert twice(lua, f"for-{stale}", REJECT) == ["created", f"for-{stale}", ""]
         lua.cancel(f"for-{stale}")
 
 
@@ -147,14 +147,14 @@ def test_a_start_that_was_rejected_may_be_tried_again_with_its_idempotency_key(l
     lua.start("run-1", REJECT)
     assert twice(lua, "run-2", REJECT, **IDEM) == ["active", "run-1"]
     lua.cancel("run-1")
-    assert twice(lua, "run-2", REJECT, **IDEM) == ["created", ""]
+    assert twice(lua, "run-2", REJECT, **IDEM) == ["created", "run-2", ""]
 
 
 def test_starts_of_one_call_see_each_other(lua: Lua) -> None:
     rows = [lua.scripts.start_runs.call(PREFIX, *started(REJECT), **new_run(f"run-{n}"))[4:] for n in range(3)]
     head = lua.scripts.start_runs.call(PREFIX, *started(REJECT), **new_run())[:4]
     reply = lua.redis.execute_command(*head, *(part for row in rows for part in row))
-    assert reply == [[b"created", b""], [b"active", b"run-0"], [b"active", b"run-0"]]
+    assert reply == [[b"created", b"run-0", b""], [b"active", b"run-0"], [b"active", b"run-0"]]
 
 
 # -- debounce ---------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_starts_in_a_row_make_one_run_with_the_last_input(lua: Lua) -> None:
     lua.later(1_000)
     held = lua.claim_only()
     assert (held.run_id, held.fields["i"], held.fields["v"], held.mark) == ("run-1", b"3", b"v3", "0:1")
-    assert lua.start("run-4", debounce()) == ["created", str(lua.now + 1_000)]
+    assert lua.start("run-4", debounce()) == ["created", "run-4", str(lua.now + 1_000)]
 
 
 def test_a_run_is_put_off_no_longer_than_at_most(lua: Lua) -> None:
@@ -179,7 +179,7 @@ def test_a_run_is_put_off_no_longer_than_at_most(lua: Lua) -> None:
     assert twice(lua, "run-2", debounce(1_000, 1_500)) == ["debounced", "run-1", str(T0 + 1_500)]
     assert lua.due() == T0 + 1_500
     lua.later(700)
-    assert lua.start("run-3", debounce(1_000, 1_500)) == ["created", str(T0 + 2_500)]  # nobody has looked yet
+    assert lua.start("run-3", debounce(1_000, 1_500)) == ["created", "run-3", str(T0 + 2_500)]  # nobody has looked yet
 
 
 def test_a_start_that_is_sent_again_later_pushes_nothing(lua: Lua) -> None:
@@ -191,7 +191,7 @@ def test_a_start_that_is_sent_again_later_pushes_nothing(lua: Lua) -> None:
     lua.later(100)
     before = lua.dump()
     assert lua.start("run-2", debounce(), input=b"two") == ["debounced", "run-1", str(T0 + 1_100)]
-    assert lua.start("run-1", debounce()) == ["created", str(T0 + 1_200)]
+    assert lua.start("run-1", debounce()) == ["created", "run-1", str(T0 + 1_200)]
     assert lua.dump() == before
     lua.later(1_000)
     lua.wake()
@@ -209,7 +209,7 @@ def test_a_run_that_waits_no_more_is_not_joined(lua: Lua, gone: str) -> None:
     else:
         lua.later(1_000)
         lua.claim_only()
-    assert twice(lua, "run-2", debounce()) == ["created", str(lua.now + 1_000)]
+    assert twice(lua, "run-2", debounce()) == ["created", "run-2", str(lua.now + 1_000)]
 
 
 def test_a_deadline_and_a_start_by_time_stay_as_the_first_start_said(lua: Lua) -> None:
@@ -244,7 +244,7 @@ def test_starts_beyond_the_limit_are_delayed_to_the_next_free_places_in_their_or
         replies.append(twice(lua, f"run-{number}", throttle()))
         lua.later(100)
     waits = [str(T0 + at) for at in (1_000, 1_100, 2_000, 2_100)]
-    assert replies == [["created", at] for at in ("", "", *waits)]
+    assert replies == [["created", f"run-{number}", at] for number, at in enumerate(("", "", *waits))]
     assert 0 < lua.redis.pttl(f"{PREFIX}throttle:k") <= 62_600
     assert lua.length("throttle:k") == 2
 
@@ -262,7 +262,7 @@ def test_a_start_beyond_the_limit_may_be_answered_at_once(lua: Lua, on_excess: s
     assert twice(lua, "run-3", rule) == [*rest, *free]
     assert lua.fields("run-3") == {}
     lua.later(400)
-    assert twice(lua, "run-4", rule) == ["created", ""]
+    assert twice(lua, "run-4", rule) == ["created", "run-4", ""]
     assert twice(lua, "run-5", rule)[0] == rest[0]
 
 
@@ -271,7 +271,7 @@ def test_no_window_wherever_it_begins_has_more_starts_than_the_limit(lua: Lua) -
     begins: list[int] = []
     for number, gap in enumerate([0, 10, 700, 5, 5, 400, 0, 0, 900, 2_500, 1, 1, 1, 999, 1, 3_000] * 4):
         lua.later(gap)
-        word, available = lua.start(f"run-{number}", throttle(limit, per_ms))
+        word, _, available = lua.start(f"run-{number}", throttle(limit, per_ms))
         assert word == "created"
         # No later than it must be, either.
         free_ms = begins[-limit] + per_ms if number >= limit else 0
@@ -284,8 +284,8 @@ def test_no_window_wherever_it_begins_has_more_starts_than_the_limit(lua: Lua) -
 def test_a_limit_may_change_while_its_window_is_full(lua: Lua) -> None:
     lua.start("run-1", throttle(2))
     lua.start("run-2", throttle(2))
-    assert lua.start("run-3", throttle(3)) == ["created", ""]
-    assert lua.start("run-4", throttle(1)) == ["created", str(T0 + 1_000)]
+    assert lua.start("run-3", throttle(3)) == ["created", "run-3", ""]
+    assert lua.start("run-4", throttle(1)) == ["created", "run-4", str(T0 + 1_000)]
 
 
 def test_a_start_that_another_rule_answers_takes_no_place(lua: Lua) -> None:
