@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Upkeep of one workflow's unfinished runs: the run hash is the truth; its entry, its timer and its place in the
--- listings are hints that are rebuilt from it where they are lost. A bounded step at a time.
+-- Upkeep of one workflow's unfinished runs: the run hash is the truth; its entry, its timer, its unique key and its
+-- place in the listings are hints that are rebuilt from it where they are lost. A bounded step at a time.
 --
 -- Moves    running -> pending, where nothing holds the run any more
 -- Replies  ok <looked at> <repaired>
@@ -8,6 +8,7 @@
 -- @include lib/clock.lua
 -- @include lib/end_run.lua
 -- @include lib/has_entry.lua
+-- @include lib/holds_unique.lua
 -- @include lib/is_terminal.lua
 -- @include lib/load_run.lua
 -- @include lib/requeue.lua
@@ -42,10 +43,12 @@ local function reconcile(run_id)
   local timer_lost = run.due and not has_timer(run, run_id)
   local place_lost = is_stuck(run.status) and not redis.call('ZSCORE', prefix .. 'stuck:' .. workflow, run_id)
   local entry_lost = (run.status == 'pending' or run.status == 'running') and not has_entry(prefix, run, run_id)
+  local key_lost = run.unique and not holds_unique(prefix, run.unique, run_id)
   if timer_lost then set_due(prefix, run_id, run.due) end
   if place_lost then redis.call('ZADD', prefix .. 'stuck:' .. workflow, now, run_id) end
   if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end
-  return timer_lost or place_lost or entry_lost
+  if key_lost then redis.call('SET', prefix .. 'unique:' .. run.unique, run_id) end
+  return timer_lost or place_lost or entry_lost or key_lost
 end
 
 local runs = redis.call('ZRANGE', listing, first, first + step - 1)

@@ -2,6 +2,7 @@
 
 from redisflow.authoring.definition import WorkflowSpec, define_workflow_spec
 from redisflow.authoring.options import StepOptions, define_step
+from redisflow.authoring.starting import Debounce, StartRules, Throttle
 from redisflow.authoring.step import RunInfo, Step
 from redisflow.authoring.step_call import StepCall
 from redisflow.client.handle import WorkflowHandle
@@ -19,6 +20,7 @@ from redisflow.errors import (
     InvalidInput,
     InvalidName,
     InvalidSignal,
+    InvalidStart,
     InvalidWorkflow,
     MailboxFull,
     NonDeterminismError,
@@ -28,14 +30,17 @@ from redisflow.errors import (
     RedisflowError,
     ResultTimeout,
     RetryAfter,
+    RunAlreadyActive,
     RunEnded,
     RunNotFound,
+    StartThrottled,
     StepError,
     StepTimeout,
     UnknownWorkflow,
     UnsuitableServer,
     WorkerProcessFailed,
     WorkflowCanceled,
+    WorkflowExpired,
     WorkflowFailed,
 )
 from redisflow.failure import Failure
@@ -57,12 +62,14 @@ __all__ = [
     "CannotDecode",
     "CannotRecord",
     "DeadlineExceeded",
+    "Debounce",
     "Failure",
     "IdempotencyConflict",
     "InvalidDuration",
     "InvalidInput",
     "InvalidName",
     "InvalidSignal",
+    "InvalidStart",
     "InvalidWorkflow",
     "MailboxFull",
     "NonDeterminismError",
@@ -74,9 +81,12 @@ __all__ = [
     "ResultTimeout",
     "RetryAfter",
     "RetryPolicy",
+    "RunAlreadyActive",
     "RunEnded",
     "RunInfo",
     "RunNotFound",
+    "StartRules",
+    "StartThrottled",
     "Step",
     "StepCall",
     "StepError",
@@ -85,6 +95,7 @@ __all__ = [
     "StepTimeout",
     "SyncFlow",
     "SyncWorkflowHandle",
+    "Throttle",
     "UnknownWorkflow",
     "UnsuitableServer",
     "Worker",
@@ -92,6 +103,7 @@ __all__ = [
     "WorkerProcesses",
     "Workflow",
     "WorkflowCanceled",
+    "WorkflowExpired",
     "WorkflowFailed",
     "WorkflowHandle",
     "WorkflowRun",

@@ -6,6 +6,7 @@ A message says what happened, to which run, and what to do next.
     ├── InvalidName                 a namespace, queue, workflow, version, step or run id
     ├── InvalidDuration             a duration or an instant
     ├── InvalidInput                an input that does not fit the workflow's type
+    ├── InvalidStart                options of a start that contradict each other
     ├── InvalidWorkflow             a workflow, step or flow that cannot be registered, called or served so
     ├── UnknownWorkflow             no such workflow is declared here
     ├── CannotRecord                a value that could not be read back as what it is
@@ -26,9 +27,12 @@ A message says what happened, to which run, and what to do next.
     ├── RunEnded                    the run has ended, so it cannot be told anything any more
     ├── MailboxFull                 a run that does not read its signals: this one was refused
     ├── IdempotencyConflict         the key was used with another input
+    ├── RunAlreadyActive            the unique key's run has not ended, and the start was to be rejected then
+    ├── StartThrottled              too many starts, and this one was to be rejected then
     ├── WorkflowFailed              result() of a run that failed
     │   └── DeadlineExceeded
     ├── WorkflowCanceled            result() of a run that was canceled
+    │   └── WorkflowExpired         ... because no worker took it up in time
     ├── ResultTimeout               result(timeout=...) ran out; the run goes on
     ├── WorkerProcessFailed         a worker process ended before it worked
     └── BackendError                Redis said no, or nothing
@@ -42,6 +46,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from redisflow.failure import Failure
 
 
@@ -59,6 +65,10 @@ class InvalidDuration(RedisflowError, ValueError):
 
 class InvalidInput(RedisflowError, ValueError):
     """A workflow's input that does not fit its declared type; nothing was stored."""
+
+
+class InvalidStart(RedisflowError, ValueError):
+    """Options of a start that cannot be meant, or contradict each other; nothing was stored."""
 
 
 class InvalidWorkflow(RedisflowError, TypeError):
@@ -179,6 +189,25 @@ class IdempotencyConflict(RedisflowError):
         super().__init__(message)
 
 
+class RunAlreadyActive(RedisflowError):
+    """A run with this unique key has not ended, and `on_conflict="reject"`."""
+
+    def __init__(self, message: str, run_id: str) -> None:
+        """`run_id` is the run that has the key."""
+        self.run_id = run_id
+        super().__init__(message)
+
+
+class StartThrottled(RedisflowError):
+    """The window of this key's starts is full, and `on_excess="reject"`."""
+
+    def __init__(self, message: str, run_id: str, free_at: datetime) -> None:
+        """`run_id` is the last run in the window, `free_at` when there is room again."""
+        self.run_id = run_id
+        self.free_at = free_at
+        super().__init__(message)
+
+
 class WorkflowFailed(RedisflowError):
     """The run failed; `failure` says with which error."""
 
@@ -197,11 +226,22 @@ class DeadlineExceeded(WorkflowFailed):
 class WorkflowCanceled(RedisflowError):
     """The run was canceled."""
 
-    def __init__(self, run_id: str, workflow: str) -> None:
-        """Name the run."""
+    def __init__(self, run_id: str, workflow: str, cause: str = "canceled") -> None:
+        """`cause` is `canceled`, `replaced` (by a newer run with its unique key) or `expired`."""
         self.run_id = run_id
         self.workflow = workflow
-        super().__init__(f"run {run_id} of {workflow!r} was canceled")
+        self.cause = cause
+        super().__init__(f"run {run_id} of {workflow!r} {_HOW_CANCELED.get(cause, 'was canceled')}")
+
+
+class WorkflowExpired(WorkflowCanceled):
+    """No worker had taken the run up by its `expires_at`."""
+
+
+_HOW_CANCELED = {
+    "expired": "was canceled: no worker had taken it up by its expires_at",
+    "replaced": "was canceled: a newer run with its unique key took its place",
+}
 
 
 class ResultTimeout(RedisflowError, TimeoutError):

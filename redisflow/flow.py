@@ -19,6 +19,7 @@ from redisflow.authoring.definition import (
     WorkflowSpec,
     spec_of,
 )
+from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
 from redisflow.backend.per_loop import BackendPerLoop
 from redisflow.backend.redis_backend import RedisBackend
@@ -167,15 +168,17 @@ class RedisFlow:
         version: str | None = None,
         queue: str = DEFAULT_QUEUE,
         retry: RetryPolicy | None = None,
+        start: StartRules | None = None,
     ) -> DefineWorkflow:
         """Declare and implement a workflow: `@flow.define_workflow("name")`, or `flow.define_workflow("name")(fn)`.
 
         `fn` is `async def fn(input, step)` or `async def fn(step)`. `retry` is the workflow's own policy: none unless
-        given, and not a default for its steps.
+        given, and not a default for its steps. `start` are the rules under which it is started, unless a start says
+        otherwise.
         """
 
         def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
-            return self._register(spec_of(name, fn, version=version, queue=queue), fn, retry)
+            return self._register(spec_of(name, fn, version=version, queue=queue, start=start), fn, retry)
 
         return cast("DefineWorkflow", define)
 

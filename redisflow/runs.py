@@ -92,6 +92,8 @@ class WorkflowRun:
     deadline_at: datetime | None
     parent: str | None = None
     """The run that waits for this one's end."""
+    expires_at: datetime | None = None
+    """Canceled if no worker had taken it up by then."""
     steps: tuple[StepRun, ...]
 
     def __str__(self) -> str:
@@ -122,9 +124,13 @@ def _time(instant: datetime) -> str:
 
 
 def failure_of(error: bytes | None, cause: str | None) -> Failure | None:
-    """Why a run failed: the recorded failure, or the verdict that ended it from outside."""
+    """Why a run ended without a result: the recorded failure, or the verdict that ended it from outside."""
     if cause == "deadline":
         return Failure("DeadlineExceeded", "the run did not end before its deadline", "")
+    if cause == "expired":
+        return Failure("WorkflowExpired", "no worker had taken the run up by its start-by time (expires_at)", "")
+    if cause == "replaced":
+        return Failure("WorkflowReplaced", "a newer run with its unique key took its place", "")
     if cause == "poisoned":
         return Failure("Poisoned", "its workers crashed several times in a row without recording anything", "")
     return Failure.from_wire(codec.decode(error)) if error is not None else None
@@ -169,11 +175,12 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         finished_at=_instant(text.get(b"t")),
         deadline_at=_instant(text.get(b"dl")),
         parent=text.get(b"pa"),
+        expires_at=_instant(text.get(b"xp")),
         steps=steps,
     )
 
 
-_TEXT = frozenset({b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"av", b"ca", b"pa"})
+_TEXT = frozenset({b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"xp", b"av", b"ca", b"pa"})
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -1,3 +1,4 @@
+-- @include lib/effect_release.lua
 -- @include lib/effect_take.lua
 -- @include lib/effect_kid.lua
 -- @include lib/effect_drop.lua

@@ -1,13 +1,17 @@
+-- @include lib/end_if_expired.lua
 -- @include lib/end_if_late.lua
 -- @include lib/leave_stream.lua
+-- @include lib/load_run.lua
 -- @include lib/next_fence.lua
+-- @include lib/stop_expiry.lua
 
 -- Claim the run that an entry names, and return its row: what its worker cannot tell by itself. An entry that is not
--- the run's current one is dropped, a run whose deadline has passed ends: then there is nothing to claim.
+-- the run's current one is dropped, a run whose deadline (or start-by time, at its first claim) has passed ends: then
+-- there is nothing to claim.
 local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   local key = prefix .. 'run:' .. run_id
   local fields, row, size = read(key), { run_id, entry }, 2
-  local status, current, mark, fence, claimed, deadline
+  local status, current, mark, fence, claimed, deadline, expires
   for at = 1, #fields, 2 do
     local name, value = fields[at], fields[at + 1]
     if name == 's' then
@@ -19,14 +23,24 @@ local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
     elseif name == 'f' then
       fence = value
     else
-      if name == 'a' then claimed = true elseif name == 'dl' then deadline = value end
+      if name == 'a' then
+        claimed = true
+      elseif name == 'dl' then
+        deadline = value
+      elseif name == 'xp' then
+        expires = value
+      end
       row[size + 1], row[size + 2] = name, value
       size = size + 2
     end
   end
   if status ~= 'pending' or current ~= entry then return leave_stream(prefix, queue, entry) end
-  if end_if_late(prefix, run_id, deadline, tonumber(stamp)) then return nil end
+  local now = tonumber(stamp)
+  if claimed then expires = nil end
+  if expires and end_if_expired(prefix, run_id, load_run(prefix, run_id), now) then return nil end
+  if end_if_late(prefix, run_id, deadline, now) then return nil end
   assert(string.find(mark, '^%d+:%d+$'))
+  if expires then stop_expiry(prefix, run_id, deadline) end
 
   if not fence and not claimed then
     redis.call('HSET', key, 's', 'running', 'f', next_fence(nil, nonce), 'a', stamp)

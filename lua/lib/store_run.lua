@@ -2,10 +2,12 @@
 -- @include lib/instant.lua
 -- @include lib/is_large.lua
 -- @include lib/enter_stream.lua
+-- @include lib/keep_key.lua
 -- @include lib/set_due.lua
 
--- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key.
-local function store_run(prefix, at, now, stamp)
+-- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key. It begins when
+-- the row says, unless `starts_at_ms` does. Returns when that is, nil for now.
+local function store_run(prefix, at, now, stamp, starts_at_ms)
   local run_id, workflow, version, queue, input = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local idem = ARGV[at + 7]
   local fields = { 'w', workflow, 'i', input, 'c', stamp, 'h', '0:' .. #input }
@@ -13,14 +15,21 @@ local function store_run(prefix, at, now, stamp)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  local available_at_ms, deadline_at_ms = instant(ARGV[at + 5], now), instant(ARGV[at + 6], now)
+  local available_at_ms, deadline_at_ms = starts_at_ms or instant(ARGV[at + 5], now), instant(ARGV[at + 6], now)
   if available_at_ms and available_at_ms <= now then available_at_ms = nil end
   local due_ms = earlier(available_at_ms, deadline_at_ms)
   if version ~= '' then field('v', version) end
   if queue ~= '' then field('q', queue) end
   if idem ~= '' then field('k', idem) end
   if deadline_at_ms then field('dl', deadline_at_ms) end
-  for place = at + 11, at + 10 + ARGV[at + 10], 2 do field(ARGV[place], ARGV[place + 1]) end
+  for place = at + 11, at + 10 + ARGV[at + 10], 2 do
+    local name, value = ARGV[place], ARGV[place + 1]
+    if name == 'xp' then
+      value = instant(value, now)
+      due_ms = earlier(due_ms, value)
+    end
+    field(name, value)
+  end
   if due_ms then
     field('d', due_ms)
     set_due(prefix, run_id, due_ms)
@@ -33,5 +42,6 @@ local function store_run(prefix, at, now, stamp)
     field('e', enter_stream(prefix, queue ~= '' and queue or nil, '0', run_id, is_large(#input)))
   end
   redis.call('HSET', prefix .. 'run:' .. run_id, unpack(fields))
-  if idem ~= '' then redis.call('SET', prefix .. 'idem:' .. idem, run_id .. ' ' .. ARGV[at + 9], 'PX', ARGV[at + 8]) end
+  if idem ~= '' then keep_key(prefix, at, run_id) end
+  return available_at_ms
 end

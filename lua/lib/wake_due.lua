@@ -1,4 +1,5 @@
 -- @include lib/end_by_verdict.lua
+-- @include lib/end_if_expired.lua
 -- @include lib/is_terminal.lua
 -- @include lib/load_run.lua
 -- @include lib/wake_run.lua
@@ -6,6 +7,7 @@
 -- The hash says when a run is due; its member of `delayed` only says when to look.
 local function wake_one(prefix, run_id, now)
   local run = load_run(prefix, run_id)
+  if run and not is_terminal(run.status) and end_if_expired(prefix, run_id, run, now) then return end
   if not run or is_terminal(run.status) then
     redis.call('ZREM', prefix .. 'delayed', run_id)
   elseif run.deadline and run.deadline <= now then

@@ -1,3 +1,4 @@
+-- @include lib/earlier.lua
 -- @include lib/enter_stream.lua
 -- @include lib/is_large.lua
 -- @include lib/is_stuck.lua
@@ -10,9 +11,10 @@ local function wake_run(prefix, run_id, run)
   local large = lane == '0' and is_large(redis.call('HSTRLEN', key, 'i'))
   redis.call('HSET', key, 's', 'pending', 'e', enter_stream(prefix, run.queue, lane, run_id, large))
   if is_stuck(run.status) then redis.call('ZREM', prefix .. 'stuck:' .. run.workflow, run_id) end
-  if run.deadline then
-    redis.call('HSET', key, 'd', run.deadline)
-    set_due(prefix, run_id, run.deadline)
+  local due_ms = earlier(run.deadline, run.expires)
+  if due_ms then
+    redis.call('HSET', key, 'd', due_ms)
+    set_due(prefix, run_id, due_ms)
   elseif run.due then
     redis.call('HDEL', key, 'd')
     redis.call('ZREM', prefix .. 'delayed', run_id)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, overload
 
+from redisflow.authoring.starting import StartRules
 from redisflow.errors import InvalidWorkflow
 from redisflow.names import check_name
 from redisflow.payload import PayloadType, input_annotation, return_annotation
@@ -31,6 +32,8 @@ class WorkflowSpec(Generic[In, Out]):
     input: PayloadType[In]
     output: PayloadType[Out]
     takes_input: bool = True
+    start: StartRules | None = None
+    """What each of its starts says unless it says otherwise."""
 
     def __post_init__(self) -> None:
         """Refuse bad names where they are written."""
@@ -46,19 +49,43 @@ class WorkflowSpec(Generic[In, Out]):
 
 @overload
 def define_workflow_spec(
-    name: str, *, input: type[In], output: type[Out], version: str | None = None, queue: str = DEFAULT_QUEUE
+    name: str,
+    *,
+    input: type[In],
+    output: type[Out],
+    version: str | None = None,
+    queue: str = DEFAULT_QUEUE,
+    start: StartRules | None = None,
 ) -> WorkflowSpec[In, Out]: ...
 @overload
 def define_workflow_spec(
-    name: str, *, input: type[In], output: None = None, version: str | None = None, queue: str = DEFAULT_QUEUE
+    name: str,
+    *,
+    input: type[In],
+    output: None = None,
+    version: str | None = None,
+    queue: str = DEFAULT_QUEUE,
+    start: StartRules | None = None,
 ) -> WorkflowSpec[In, None]: ...
 @overload
 def define_workflow_spec(
-    name: str, *, input: None = None, output: type[Out], version: str | None = None, queue: str = DEFAULT_QUEUE
+    name: str,
+    *,
+    input: None = None,
+    output: type[Out],
+    version: str | None = None,
+    queue: str = DEFAULT_QUEUE,
+    start: StartRules | None = None,
 ) -> WorkflowSpec[None, Out]: ...
 @overload
 def define_workflow_spec(
-    name: str, *, input: None = None, output: None = None, version: str | None = None, queue: str = DEFAULT_QUEUE
+    name: str,
+    *,
+    input: None = None,
+    output: None = None,
+    version: str | None = None,
+    queue: str = DEFAULT_QUEUE,
+    start: StartRules | None = None,
 ) -> WorkflowSpec[None, None]: ...
 
 
@@ -69,8 +96,12 @@ def define_workflow_spec(
     output: type[Any] | None = None,
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
+    start: StartRules | None = None,
 ) -> WorkflowSpec[Any, Any]:
-    """Declare a workflow apart from its code. Without `input` it takes none, without `output` it gives None."""
+    """Declare a workflow apart from its code. Without `input` it takes none, without `output` it gives None.
+
+    `start` are the rules under which it is started, unless a start says otherwise.
+    """
     return WorkflowSpec(
         name=name,
         version=version,
@@ -78,6 +109,7 @@ def define_workflow_spec(
         input=PayloadType.of(type(None) if input is None else input),
         output=PayloadType.of(output),
         takes_input=input is not None,
+        start=start,
     )
 
 
@@ -90,7 +122,9 @@ class WorkflowDefinition(Generic[In, Out]):
     retry: RetryPolicy | None = None
 
 
-def spec_of(name: str, fn: Callable[..., Any], *, version: str | None, queue: str) -> WorkflowSpec[Any, Any]:
+def spec_of(
+    name: str, fn: Callable[..., Any], *, version: str | None, queue: str, start: StartRules | None = None
+) -> WorkflowSpec[Any, Any]:
     """The spec that a workflow function's own annotations declare."""
     annotation = input_annotation(fn)
     takes_input = annotation is not type(None)
@@ -101,6 +135,7 @@ def spec_of(name: str, fn: Callable[..., Any], *, version: str | None, queue: st
         input=PayloadType.of(annotation),
         output=PayloadType.of(return_annotation(fn)),
         takes_input=takes_input,
+        start=start,
     )
 
 

@@ -21,10 +21,11 @@ SIGNAL_LIMIT: Final = 1 << 20
 """Bytes of a signal's data."""
 
 
-def encode_input(spec: WorkflowSpec[In, Any], value: In) -> bytes:
-    """The input as stored; InvalidInput where it does not fit the workflow's type."""
+def encode_input(spec: WorkflowSpec[In, Any], value: In) -> tuple[bytes, In]:
+    """The input as stored, and as the workflow's type says; InvalidInput where it does not fit that type."""
     try:
-        data = spec.input.encode(spec.input.validate(value))
+        validated = spec.input.validate(value)
+        data = spec.input.encode(validated)
     except ValidationError as error:
         msg = f"the input of workflow {spec} does not fit its type: {_explain(error)}"
         raise InvalidInput(msg) from error
@@ -32,7 +33,7 @@ def encode_input(spec: WorkflowSpec[In, Any], value: In) -> bytes:
         msg = f"the input of workflow {spec} cannot be stored: {error}"
         raise InvalidInput(msg) from error
     check_size(data, INPUT_LIMIT, f"the input of workflow {spec}")
-    return data
+    return data, validated
 
 
 def encode_signal_data(name: str, data: Any) -> bytes:

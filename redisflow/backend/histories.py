@@ -18,7 +18,32 @@ if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
 
 PIECE_BYTES = 256 * 1024
-_FIELDS = ("w", "v", "q", "c", "a", "t", "s", "e", "f", "h", "x", "d", "dl", "av", "k", "ca", "er", "o", "p", "i", "pa")
+_FIELDS = (
+    *(
+        "w",
+        "v",
+        "q",
+        "c",
+        "a",
+        "t",
+        "s",
+        "e",
+        "f",
+        "h",
+        "x",
+        "d",
+        "dl",
+        "xp",
+        "av",
+        "k",
+        "ca",
+        "er",
+        "o",
+        "p",
+        "i",
+        "pa",
+    ),
+)
 
 
 class Histories:

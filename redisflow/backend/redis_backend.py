@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
@@ -22,6 +21,7 @@ from redisflow.backend.mail import Mailboxes
 from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import RowBatches
+from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.backend.scripts import Clock, load_scripts
 from redisflow.backend.servers import (
     MEMORY_PRODUCT,
@@ -31,6 +31,7 @@ from redisflow.backend.servers import (
     read_info,
     report_on,
 )
+from redisflow.backend.starts import RuledStarts
 from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (
@@ -44,6 +45,7 @@ from redisflow.contract import (
     Hold,
     NewRun,
     RunEnd,
+    StartCalls,
     Upkeep,
     Verdict,
 )
@@ -54,7 +56,6 @@ from redisflow.runs import WorkflowRun, view_run
 
 if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
-    from redisflow.durations import When
 
 LAYOUT = 1
 # What a claim brings of each run's history, and of all together; the rest is read after it, in pieces.
@@ -88,9 +89,7 @@ class RedisBackend:
         self._prefixes: tuple[str, ...] = ()
         self._transport: Transport | None = None
         scripts = self._scripts = load_scripts(clock, shebang=self._target.kind != "memory")
-        self._create = scripts.create_run.head(
-            "run_id", "workflow", "version", "queue", "input", "available", "deadline", "idem", "idem_ms", "fingerprint"
-        )
+        self._create = scripts.create_run.head(*COLUMNS)
         self._commit = scripts.commit_run.head("run_id", "fence", "entry", "before", "after", "renew", "forget", "seen")
         self._park = scripts.park_run.head(
             "run_id", "fence", "entry", "before", "after", "reason", "due", "seen", "wants"
@@ -123,6 +122,12 @@ class RedisBackend:
         """How many partitions the namespace has; known once it is open."""
         self._server()
         return len(self._prefixes)
+
+    @property
+    def starts(self) -> StartCalls:
+        """Starting runs under rules; once it is open."""
+        self._server()
+        return self._starts
 
     def _server(self) -> Transport:
         if self._transport is None:
@@ -162,6 +167,7 @@ class RedisBackend:
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
+        self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         self._transport = transport
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:
@@ -207,22 +213,10 @@ class RedisBackend:
 
     async def create_run(self, new: NewRun) -> Created | Conflict:
         """Store a run and make it available; BackpressureError where the server is out of memory."""
-        prefix, idem = self._prefix_of(new.run_id), new.idempotency
-        fields = new.fields if new.parent is None else {**new.fields, "pa": new.parent}
-        row = (
-            new.run_id,
-            new.workflow,
-            new.version or "",
-            "" if new.queue == "default" else new.queue,
-            new.input,
-            _when(new.available),
-            _when(new.deadline),
-            *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else ("", "", "")),
-            2 * len(fields),
-            *chain.from_iterable(fields.items()),
-        )
+        prefix = self._prefix_of(new.run_id)
         self._server()
-        made = await self._patience.give(self._batches.add(self._create, prefix, row, len(new.input), replies.created))
+        answer = self._batches.add(self._create, prefix, row_of(new), len(new.input), replies.created)
+        made = await self._patience.give(answer)
         return Created(new.run_id, existing=False) if made == "created" else made
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
@@ -393,9 +387,3 @@ class RedisBackend:
     async def sweep_workers(self, partition: int, queue: str) -> int:
         """Delete the empty consumers of dead workers; returns how many."""
         return await self._upkeep.sweep_workers(partition, queue)
-
-
-def _when(when: When | None) -> str:
-    if when is None:
-        return ""
-    return f"+{when.ms}" if when.relative else str(when.ms)

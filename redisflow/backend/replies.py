@@ -131,6 +131,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         crashes=int(fields.get(b"x", 0)),
         parent=parent.decode() if parent is not None else None,
         mail_count=int(fields.get(b"m", 0)),
+        end_effects=(b"release", fields[b"uq"]) if b"uq" in fields else (),
     )
 
 

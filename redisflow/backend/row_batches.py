@@ -125,7 +125,10 @@ class RowBatches:
         self._batches: dict[tuple[str, str], _Batch] = {}
 
     def add(self, head: Head, prefix: str, row: tuple[Any, ...], size: int, parse: Parse) -> RowAnswer:
-        """Send a row; `head` is the script's, `size` the bytes of its payloads, `parse` makes the reply's value."""
+        """Send a row; `head` is the script's, `size` the bytes of its payloads, `parse` makes the reply's value.
+
+        The parse of a batch is that of its first row: it is the script's, and knows nothing of one row.
+        """
         answer = RowAnswer()
         place = (head[1], prefix)
         if size > LARGE_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redisflow.authoring.definition import WorkflowSpec
@@ -14,6 +15,7 @@ from redisflow.errors import (
     ResultTimeout,
     RunNotFound,
     WorkflowCanceled,
+    WorkflowExpired,
     WorkflowFailed,
 )
 from redisflow.failure import Failure
@@ -36,7 +38,9 @@ class StartedRun:
     workflow: str
     version: str | None
     existing: bool
-    """The idempotency key had started it before."""
+    """It was there: a key (idempotency, unique, debounce, throttle) led to it, and this start made no run."""
+    available_at: datetime | None = None
+    """When it may begin, as far as the start was told: where a debounce or a throttle says so."""
 
 
 class WorkflowHandle(Generic[Out]):
@@ -91,8 +95,8 @@ class WorkflowHandle(Generic[Out]):
     async def result(self, timeout: Duration | None = None) -> Out:  # noqa: ASYNC109  # it says how long, the run goes on
         """Wait for the run's end and return its output, of the workflow's type. Cancelling it leaves the run alone.
 
-        Raises WorkflowFailed (DeadlineExceeded where that is why), WorkflowCanceled, ResultTimeout when `timeout` is
-        over (the run goes on), RunNotFound.
+        Raises WorkflowFailed (DeadlineExceeded where that is why), WorkflowCanceled (WorkflowExpired where nobody took
+        it up in time), ResultTimeout when `timeout` is over (the run goes on), RunNotFound.
         """
         limit_s = None if timeout is None else to_ms(timeout, what="timeout") / 1000
         try:
@@ -124,7 +128,8 @@ class WorkflowHandle(Generic[Out]):
         if end.status == "succeeded":
             return self._spec.output.decode(end.output or b"\xc0")
         if end.status == "canceled":
-            raise WorkflowCanceled(self.id, end.workflow)
+            kind_of_end = WorkflowExpired if end.cause == "expired" else WorkflowCanceled
+            raise kind_of_end(self.id, end.workflow, end.cause or "canceled")
         failure = failure_of(end.error, end.cause) or Failure("Unknown", "the failure was not recorded", "")
         kind = DeadlineExceeded if end.cause == "deadline" else WorkflowFailed
         error = kind(self.id, end.workflow, failure)

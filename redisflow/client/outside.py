@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from redisflow.authoring.outside import ChildOrder
+from redisflow.client.rules import NO_RULES
 from redisflow.client.signals import hash_signal_key
-from redisflow.client.start import StartOptions, start_encoded
+from redisflow.client.start import Prepared, StartOptions, start_prepared
 from redisflow.contract import Backend, Delivery
 from redisflow.errors import MailboxFull
 
@@ -26,8 +27,9 @@ class ClientOutside:
         """Create the child run; one that exists is left as it is."""
         deadline = None if order.deadline_ms is None else timedelta(milliseconds=order.deadline_ms)
         options = StartOptions(version=order.version, queue=order.queue, deadline_at=deadline)
-        await start_encoded(
-            await self._connect(), order.spec, order.data, options, run_id=order.run_id, parent=order.parent
+        prepared = Prepared(order.data, NO_RULES)
+        await start_prepared(
+            await self._connect(), order.spec, prepared, options, run_id=order.run_id, parent=order.parent
         )
 
     async def send_signal(self, run_id: str, name: str, payload: bytes, once: str) -> bool:

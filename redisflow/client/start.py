@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, assert_never
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import encode_input
+from redisflow.authoring.starting import Debounce, OnConflict, Throttle
 from redisflow.client.handle import StartedRun, WorkflowHandle
-from redisflow.contract import Backend, Conflict, Idempotency, NewRun
-from redisflow.durations import Duration, Instant, When, to_ms, to_when
-from redisflow.errors import IdempotencyConflict
+from redisflow.client.rules import Plan, check_key, hash_of, plan_start
+from redisflow.contract import Active, Backend, Conflict, Created, Idempotency, NewRun, Started, Throttled
+from redisflow.durations import Duration, Instant, When, from_ms, to_ms, to_when
+from redisflow.errors import IdempotencyConflict, RunAlreadyActive, StartThrottled
 from redisflow.names import check_name
-from redisflow.run_id import new_run_id, partition_for_key
+from redisflow.run_id import new_run_id
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-KEY_LIMIT = 256
-"""Bytes of an idempotency key before it is hashed."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -37,6 +34,16 @@ class RunOptions(TypedDict, total=False):
     idempotency_key: str | None
     """Within `idempotency_ttl` (24 h), another start with this key gives the same run."""
     idempotency_ttl: Duration
+    unique_key: str | None
+    """One run at a time: while a run of the workflow with this key has not ended, there is no other."""
+    on_conflict: OnConflict | None
+    """Then "existing" (the default) returns that run, "reject" raises RunAlreadyActive, "cancel_older" cancels it."""
+    debounce: Debounce | None
+    """Starts that come soon after one another make one run, with the last one's input."""
+    throttle: Throttle | None
+    """At most so many starts in a window."""
+    expires_at: Instant | None
+    """Canceled where no worker has taken it up by then; its result raises WorkflowExpired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,11 @@ class StartOptions:
     deadline_at: Instant | None = None
     idempotency_key: str | None = None
     idempotency_ttl: Duration = "24h"
+    unique_key: str | None = None
+    on_conflict: OnConflict | None = None
+    debounce: Debounce | None = None
+    throttle: Throttle | None = None
+    expires_at: Instant | None = None
 
     def __post_init__(self) -> None:
         """Refuse bad names and keys where they are written."""
@@ -56,68 +68,97 @@ class StartOptions:
             check_name("version", self.version)
         if self.queue is not None:
             check_name("queue", self.queue)
-        key = self.idempotency_key
-        if key is not None and (not key or len(key.encode()) > KEY_LIMIT):
-            msg = f"an idempotency key has 1 to {KEY_LIMIT} bytes, this one has {len(key.encode())}"
-            raise ValueError(msg)
+        if self.idempotency_key is not None:
+            check_key("idempotency_key", self.idempotency_key)
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether it says more than what, where and when."""
+        return any(rule is not None for rule in (self.unique_key, self.on_conflict, self.debounce, self.throttle))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A start that was found to be right: what is stored, and under which rules."""
+
+    input: bytes
+    plan: Plan
 
 
 async def start_run(
     backend: Backend, spec: WorkflowSpec[In, Out], value: In, options: StartOptions
 ) -> WorkflowHandle[Out]:
     """Store a run and return its handle: from then on it will reach exactly one terminal status."""
-    return await start_encoded(backend, spec, encode_input(spec, value), options)
+    return await start_prepared(backend, spec, prepare_start(spec, value, options), options)
 
 
-async def start_encoded(
+def prepare_start(spec: WorkflowSpec[In, Any], value: In, options: StartOptions) -> Prepared:
+    """All that can be refused before anything is stored: InvalidInput, InvalidStart."""
+    data, validated = encode_input(spec, value)
+    return Prepared(data, plan_start(spec, validated, options))
+
+
+async def start_prepared(
     backend: Backend,
     spec: WorkflowSpec[Any, Out],
-    data: bytes,
+    prepared: Prepared,
     options: StartOptions,
     *,
     run_id: str | None = None,
     parent: str | None = None,
 ) -> WorkflowHandle[Out]:
-    """The same with an input as `encode_input` made it. A child run has an id and a parent already."""
+    """The same for a start that is prepared. A child run has an id and a parent already."""
     version = options.version or spec.version
-    key = options.idempotency_key
+    key, data, plan = options.idempotency_key, prepared.input, prepared.plan
+    expires_at = options.expires_at
+    if expires_at is None and spec.start is not None:
+        expires_at = spec.start.expires_at
     new = NewRun(
-        run_id=run_id or new_run_id(_partition_of(spec, key, backend.partitions)),
+        run_id=run_id or new_run_id(plan.partition(spec.name, backend.partitions)),
         workflow=spec.name,
         version=version,
         queue=options.queue or spec.queue,
         input=data,
         available=_when(options.available_at, "available_at"),
         deadline=_when(options.deadline_at, "deadline_at"),
+        expires=_when(expires_at, "expires_at"),
         idempotency=None if key is None else _idempotency(spec, version, key, data, options.idempotency_ttl),
         parent=parent,
     )
-    created = await backend.create_run(new)
-    if isinstance(created, Conflict):
-        msg = f"idempotency key {key!r} already started run {created.run_id} of {spec.name!r} with another input"
-        raise IdempotencyConflict(msg, created.run_id)
-    return WorkflowHandle(backend, spec, StartedRun(created.run_id, spec.name, version, created.existing))
+    made = await backend.starts.start_run(new, plan.rules) if plan.rules else await backend.create_run(new)
+    return WorkflowHandle(backend, spec, _started(new, key, made))
 
 
-def _partition_of(spec: WorkflowSpec[Any, Any], key: str | None, partitions: int) -> int:
-    if partitions == 1:
-        return 0
-    # A keyed run lives where its key says, so that all who use the key meet in one place.
-    return random.randrange(partitions) if key is None else partition_for_key(f"{spec.name}\0{key}", partitions)  # noqa: S311  # spreading
+def _started(new: NewRun, key: str | None, made: Created | Started | Conflict | Active | Throttled) -> StartedRun:
+    workflow, version = new.workflow, new.version
+    match made:
+        case Created():
+            return StartedRun(made.run_id, workflow, version, made.existing)
+        case Started():
+            available_at = None if made.available_at_ms is None else from_ms(made.available_at_ms)
+            return StartedRun(made.run_id, workflow, version, made.existing, available_at)
+        case Conflict():
+            msg = f"idempotency key {key!r} already started run {made.run_id} of {workflow!r} with another input"
+            raise IdempotencyConflict(msg, made.run_id)
+        case Active():
+            msg = f"run {made.run_id} of {workflow!r} has this unique key and has not ended: wait for it, or cancel it"
+            raise RunAlreadyActive(msg, made.run_id)
+        case Throttled():
+            free_at = from_ms(made.free_at_ms)
+            msg = f"{workflow!r} was started as often as its throttle allows: try again from {free_at.isoformat()} on"
+            raise StartThrottled(msg, made.run_id, free_at)
+        case _:
+            assert_never(made)
 
 
 def _idempotency(
     spec: WorkflowSpec[Any, Any], version: str | None, key: str, data: bytes, ttl: Duration
 ) -> Idempotency:
     return Idempotency(
-        key_hash=_hash(spec.name.encode(), key.encode()),
-        fingerprint=_hash(spec.name.encode(), (version or "").encode(), data),
+        key_hash=hash_of(spec.name.encode(), key.encode()),
+        fingerprint=hash_of(spec.name.encode(), (version or "").encode(), data),
         keep_ms=max(1, to_ms(ttl, what="idempotency_ttl")),
     )
-
-
-def _hash(*parts: bytes) -> str:
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 
 def _when(value: Instant | None, what: str) -> When | None:

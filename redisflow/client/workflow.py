@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
-from redisflow.authoring.inputs import encode_input
 from redisflow.client.handle import WorkflowHandle
-from redisflow.client.start import RunOptions, StartOptions, start_encoded, start_run
+from redisflow.client.start import RunOptions, StartOptions, prepare_start, start_prepared, start_run
 from redisflow.contract import Backend
 from redisflow.durations import Instant
 
@@ -74,9 +73,15 @@ class Workflow(Generic[In, Out]):
         When this returns, the run exists and will reach exactly one terminal status. With an `idempotency_key`,
         calling it again (within `idempotency_ttl`, 24 h) with the same input gives the same run; with another input
         it raises IdempotencyConflict. `available_at` delays the start, `deadline_at` ends the run as failed when it is
-        not done by then: both take an aware datetime, or a duration from now.
+        not done by then, `expires_at` cancels it when nobody has taken it up by then: each takes an aware datetime, or
+        a duration from now.
 
-        Raises InvalidInput (nothing was stored), BackpressureError (Redis is out of memory), BackendUnavailable (then
+        `unique_key` (with `on_conflict`), `debounce` and `throttle` are rules for starts that have a key in common: the
+        handle may then be on a run that was there (`handle.workflow_run.existing`), or on one that begins later
+        (`handle.workflow_run.available_at`).
+
+        Raises InvalidInput and InvalidStart (nothing was stored), RunAlreadyActive and StartThrottled where a rule is
+        to reject, BackpressureError (Redis is out of memory), BackendUnavailable (then
         the run may or may not exist: use an idempotency key to try again).
         """
         return await start_run(await self._connect(), self.spec, value, StartOptions(**options))
@@ -108,5 +113,5 @@ class Workflow(Generic[In, Out]):
         return handles + await self._start_batch(backend, batch, options)
 
     async def _start_batch(self, backend: Backend, batch: list[In], options: StartOptions) -> list[WorkflowHandle[Out]]:
-        inputs = [encode_input(self.spec, value) for value in batch]
-        return await asyncio.gather(*(start_encoded(backend, self.spec, data, options) for data in inputs))
+        starts = [prepare_start(self.spec, value, options) for value in batch]
+        return await asyncio.gather(*(start_prepared(backend, self.spec, start, options) for start in starts))

@@ -3,6 +3,16 @@
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.starts import (
+    Active,
+    DebounceRule,
+    StartCalls,
+    Started,
+    StartRule,
+    Throttled,
+    ThrottleRule,
+    UniqueRule,
+)
 from redisflow.contract.values import (
     Answer,
     Beat,
@@ -21,6 +31,7 @@ from redisflow.contract.values import (
 )
 
 __all__ = [
+    "Active",
     "Answer",
     "Backend",
     "Beat",
@@ -28,6 +39,7 @@ __all__ = [
     "ClaimBatch",
     "Conflict",
     "Created",
+    "DebounceRule",
     "Delivery",
     "Extension",
     "Heartbeat",
@@ -39,6 +51,12 @@ __all__ = [
     "NewRun",
     "OutboxCalls",
     "RunEnd",
+    "StartCalls",
+    "StartRule",
+    "Started",
+    "ThrottleRule",
+    "Throttled",
+    "UniqueRule",
     "Upkeep",
     "Verdict",
 ]

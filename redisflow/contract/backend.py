@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
     Beat,
@@ -64,6 +65,11 @@ class Backend(Protocol):
     @property
     def partitions(self) -> int:
         """How many partitions the namespace has; known once it is open."""
+        ...
+
+    @property
+    def starts(self) -> StartCalls:
+        """Starting runs under rules; once it is open."""
         ...
 
     async def open(self) -> None:

@@ -67,6 +67,8 @@ class NewRun:
     input: bytes
     available: When | None = None
     deadline: When | None = None
+    expires: When | None = None
+    """Canceled if no worker has taken it up by then."""
     idempotency: Idempotency | None = None
     parent: str | None = None
     """The run that waits for this one's end."""
@@ -138,6 +140,8 @@ class Claim:
     """What lies in its mailbox."""
     mail_count: int = 0
     """How many items ever came there: the number of the last one."""
+    end_effects: Sequence[bytes | str] = ()
+    """What the end of this run does besides: effects that go with its finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,4 +213,4 @@ class RunEnd:
     output: bytes | None
     error: bytes | None
     cause: str | None
-    """`deadline`, `poisoned` or `canceled` where a verdict from outside ended it."""
+    """`deadline`, `poisoned`, `canceled`, `expired` or `replaced` where a verdict from outside ended it."""

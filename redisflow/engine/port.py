@@ -184,7 +184,7 @@ class Port:
     def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
         """Claim the key of a child run. Its input is validated and encoded as it is now."""
         spec = terms.spec
-        data = encode_input(spec, value)
+        data, _ = encode_input(spec, value)
         place, recorded = self._claim_place("child", terms.name)
         call = OpenChild(place, recorded, self)
         self.calls[place.key] = call
@@ -198,7 +198,7 @@ class Port:
 
     def ask_detached(self, terms: ChildTerms, value: Any) -> OpenStep:
         """Claim the key of a step that starts a child and is done."""
-        data = encode_input(terms.spec, value)
+        data, _ = encode_input(terms.spec, value)
         call = self.ask_step(terms.name, start_detached, (), {})
         call.args = (self._order_child(terms, data, call),)
         call.plan = StepPlan(terms.name, _UNTIL_STARTED, None)

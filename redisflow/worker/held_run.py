@@ -250,6 +250,8 @@ class HeldRun:
                     wants=then.wants,
                 )
             case Finish():
+                if self.claim.end_effects:
+                    commit.extension.effects = (*commit.extension.effects, *self.claim.end_effects)
                 answer = backend.finish_run(hold, commit.extension, status=then.status, payload=then.payload)
             case Suspend():
                 answer = backend.shelve_run(hold, reason="suspended", problem=then.problem, first_ms=0, last_ms=0)

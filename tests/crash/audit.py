@@ -9,6 +9,7 @@ T2  a run stands in exactly one listing, the one of its status
 T3  no key without a run
 T4  nothing that a run needs has a time to live
 T5  the group's pending entries are entries of the stream
+T6  a unique key names a run that has it and has not ended, and each such run has its key
 and a run's record has no gap, and is as long as its mark says.
 """
 
@@ -25,10 +26,11 @@ from redisflow.backend.memory import store_named
 
 Raw = Callable[..., Any]
 TERMINAL = {"succeeded", "failed", "canceled"}
+STARTS = ("debounce:", "joined:", "throttle:")
 # Of the whole partition: they outlive runs, or are no run's.
-SHARED = ("meta", "workers", "worker:", "workflows", "idem:", "turn:", "upkeep", "bell:", "alarm")
+SHARED = ("meta", "workers", "worker:", "workflows", "idem:", "turn:", "upkeep", "bell:", "alarm", *STARTS)
 # These run out by themselves: nobody's run depends on them.
-PASSING = ("idem:", "turn:")
+PASSING = ("idem:", "turn:", *STARTS)
 
 
 def raw_calls(url: str) -> tuple[Raw, Callable[[], None]]:
@@ -92,6 +94,10 @@ class Audit:
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
         elif name.startswith("mail:"):
             self._expect(name[5:] in runs, f"{name} is of a run that is not stored")
+        elif name.startswith("unique:"):
+            holder = runs.get(self.raw("GET", self.prefix + name).decode(), {})
+            mine = holder.get("uq") == name.removeprefix("unique:") and holder["s"] not in TERMINAL
+            self._expect(mine, f"{name} is of a run that has ended or does not have it")
         elif not name.startswith(("run:", "q:", "delayed", *SHARED)):
             self.problems.append(f"{name} is no key of the layout, or says that something was broken")
 
@@ -130,6 +136,9 @@ class Audit:
         if word in TERMINAL:
             self._expect(not {"d", "p", "z"} & run.keys(), f"{run_id} is {status} and keeps {sorted(run)}")
             self._expect("t" in run, f"{run_id} is {status} without its end")
+        elif "uq" in run:
+            holder = self.raw("GET", f"{self.prefix}unique:{run['uq']}")
+            self._expect(holder == run_id.encode(), f"{run_id} is {status}, its unique key is {holder}'s")
         due = float(run["d"]) if "d" in run else None
         self._expect(delayed.get(run_id) == due, f"{run_id} is due at {due}, its timer at {delayed.get(run_id)}")
 

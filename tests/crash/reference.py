@@ -113,6 +113,17 @@ def _sleeping(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "sleeping", sleeping)
 
 
+def _unique(flow: RedisFlow, journal: Journal) -> Any:
+    """It has a unique key and a start-by time: its first claim and its end write more."""
+
+    async def unique(step: Step) -> str:
+        await step.run("before", _failing(journal, 0))
+        await step.sleep("nap", "20ms")
+        return await step.run("after", _failing(journal, 0))
+
+    return _define(flow, "unique", unique)
+
+
 def _beside(flow: RedisFlow, journal: Journal) -> Any:
     async def slow() -> str:
         journal.body_starts()
@@ -271,6 +282,14 @@ REFERENCES = (
         timed=True,
     ),
     Reference(name="canceled", define=_canceled, status="canceled", timed=True),
+    Reference(
+        name="unique",
+        define=_unique,
+        output="done",
+        steps={"before": "succeeded", "nap": "succeeded", "after": "succeeded"},
+        attempts={"nap": 0},
+        options={"unique_key": "one", "on_conflict": "reject", "expires_at": "10m", "deadline_at": "1h"},
+    ),
     Reference(
         name="loop",
         define=_loop,

@@ -29,7 +29,7 @@ AT_ONCE = 16
 
 FAULTS = pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
 # On the server inside this process, which takes more time, those that write in the most ways.
-SOME = [reference for reference in REFERENCES if reference.name in {"retrying", "canceled"}]
+SOME = [reference for reference in REFERENCES if reference.name in {"retrying", "canceled", "unique"}]
 
 
 @FAULTS

@@ -25,6 +25,8 @@ T0 = 1_700_000_000_000
 LEASE_MS = 30_000
 PREFIX = "rf:{shop:0}:"
 TERMINAL = ("succeeded", "failed", "canceled")
+# These run out by themselves: nobody's run depends on them.
+PASSING = ("idem:", "turn:", "debounce:", "joined:", "throttle:")
 
 
 @dataclass
@@ -111,6 +113,11 @@ class Lua:
     def create(self, run_id: str = "run-1", **changes: Any) -> list[Any]:
         """Create a run of workflow `order` with input b'in'."""
         return self.call("create_run", **new_run(run_id, **changes))
+
+    def start(self, run_id: str = "run-1", *rules: Any, **changes: Any) -> list[str]:
+        """Start a run under rules, each as its words; in the reply all is text."""
+        reply = self.call("start_runs", *started(*rules), **new_run(run_id, **changes))
+        return [part.decode() if isinstance(part, bytes) else part for part in reply]
 
     def claim(self, worker: str = "w1", **changes: Any) -> list[Held]:
         """Claim up to 10 runs of the queue `default`."""
@@ -327,6 +334,12 @@ def new_run(run_id: str = "run-1", **changes: Any) -> dict[str, Any]:
     return {**defaults, **changes}
 
 
+def started(*rules: Any, fields: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]:
+    """The open ends of start_runs: further fields, and the rules. The unique key is a field, too."""
+    keys = [part for rule in rules if rule[0] == "unique" for part in ("uq", rule[1])]
+    return [*keys, *fields], [part for rule in rules for part in rule]
+
+
 def shelved(held: Held, reason: str = "stranded", **changes: Any) -> dict[str, Any]:
     """The arguments of shelve_run: 1 s the first time, at most 10 s."""
     identity = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry}
@@ -347,8 +360,11 @@ def held_of(worker: str, row: Sequence[Any], operation: str, now_ms: int) -> Hel
 
 
 def _held(reply: list[Any], operation: str) -> list[Any]:
-    """What a claim's reply means."""
-    return [*reply[:4], *(held_of("", row, operation, reply[1]) for row in reply[4:])]
+    """What a claim's reply means. A holder does not ask when its run is looked at next: a first claim may change it."""
+    claims = [held_of("", row, operation, reply[1]) for row in reply[4:]]
+    for held in claims:
+        held.fields.pop("d", None)
+    return [*reply[:4], *claims]
 
 
 # -- the audit --------------------------------------------------------------------------------------------------------
@@ -361,6 +377,8 @@ class _Keyspace:
     runs: dict[str, dict[str, bytes]]
     sets: dict[str, dict[str, int]]
     lists: dict[str, int]
+    uniques: dict[str, str]
+    """Unique keys, and the run that each names."""
     entries: dict[str, list[tuple[str, str]]]
     """Queue and entry of each stream entry, by run id."""
     held: Counter[tuple[str, str]]
@@ -379,12 +397,22 @@ def audit(lua: Lua) -> None:
             *_audit_entry(space, run_id, status, fields),
             *_audit_timer(space, run_id, status, fields),
             *_audit_listings(space, run_id, status, fields),
+            *_audit_unique(space, run_id, status, fields),
         ]
         problems += [f"{run_id} ({status}): {problem}" for problem in found]
     for name, members in space.sets.items():
         if name not in ("workers", "broken"):
             problems += [f"{name} has {member}, which is no run" for member in members if member not in space.runs]
-    problems += [f"{name} holds {count} tokens" for name, count in space.lists.items() if count > 1]
+    problems += [
+        f"unique:{key} names {run_id}, which is no run"
+        for key, run_id in space.uniques.items()
+        if run_id not in space.runs
+    ]
+    problems += [
+        f"{name} holds {count} tokens"
+        for name, count in space.lists.items()
+        if count > 1 and not name.startswith("throttle:")
+    ]
     assert not problems, "the keyspace is not what the runs say:\n" + "\n".join(sorted(problems))
 
 
@@ -401,26 +429,30 @@ def _read(lua: Lua) -> _Keyspace:
     answers = pipe.execute()
     kinds = dict(zip(names, (kind.decode() for kind in answers[::2]), strict=True))
     mortal = [name for name, ttl in zip(names, answers[1::2], strict=True) if ttl != -1]
-    assert all(name.startswith(("idem:", "turn:")) for name in mortal), f"live keys that expire: {mortal}"
+    assert all(name.startswith(PASSING) for name in mortal), f"live keys that expire: {mortal}"
     return _Keyspace(*_read_values(client, kinds), *_read_streams(client, kinds))
 
 
-def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any]:
+def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any, Any]:
     pipe = client.pipeline(transaction=False)
     runs = [name for name, kind in kinds.items() if name.startswith("run:") and kind == "hash"]
     sets = [name for name, kind in kinds.items() if kind == "zset"]
     lists = [name for name, kind in kinds.items() if kind == "list"]
+    uniques = [name for name in kinds if name.startswith("unique:")]
     for name in runs:
         pipe.hgetall(PREFIX + name)
     for name in sets:
         pipe.zrange(PREFIX + name, 0, -1, withscores=True)
     for name in lists:
         pipe.llen(PREFIX + name)
+    for name in uniques:
+        pipe.get(PREFIX + name)
     answers = iter(pipe.execute())
     return (
         {name[4:]: {field.decode(): value for field, value in next(answers).items()} for name in runs},
         {name: {member.decode(): _exact(score) for member, score in next(answers)} for name in sets},
         {name: next(answers) for name in lists},
+        {name.removeprefix("unique:"): next(answers).decode() for name in uniques},
     )
 
 
@@ -461,7 +493,7 @@ def _audit_record(fields: dict[str, bytes]) -> list[str]:
     problems = [
         f"{name} is {value!r}, not an instant"
         for name, value in fields.items()
-        if name in {"c", "a", "t", "d", "dl", "av"} and not re.fullmatch(rb"[0-9]{1,15}", value)
+        if name in {"c", "a", "t", "d", "dl", "av", "xp"} and not re.fullmatch(rb"[0-9]{1,15}", value)
     ]
     count, size = (int(part) for part in fields["h"].split(b":"))
     records = {name for name in fields if name.isdigit()}
@@ -492,7 +524,8 @@ def _audit_entry(space: _Keyspace, run_id: str, status: str, fields: dict[str, b
 
 def _audit_timer(space: _Keyspace, run_id: str, status: str, fields: dict[str, bytes]) -> list[str]:
     due = int(fields["d"]) if "d" in fields else None
-    deadline = int(fields["dl"]) if "dl" in fields else None
+    limits = [int(fields[name]) for name in ("dl", "xp") if name in fields and (name == "dl" or "a" not in fields)]
+    deadline = min(limits, default=None)
     score = space.sets.get("delayed", {}).get(run_id)
     if score != due:
         return [f"its timer is set to {score}, its own field says {due}"]
@@ -522,3 +555,11 @@ def _audit_listings(space: _Keyspace, run_id: str, status: str, fields: dict[str
     if stuck != ([f"stuck:{workflow}"] if status in ("waiting:stranded", "waiting:suspended") else []):
         problems.append(f"it is listed in {stuck}")
     return problems
+
+
+def _audit_unique(space: _Keyspace, run_id: str, status: str, fields: dict[str, bytes]) -> list[str]:
+    key = fields.get("uq", b"").decode()
+    holds = space.uniques.get(key) == run_id
+    if key and status not in TERMINAL and not holds:
+        return [f"its unique key names {space.uniques.get(key)}"]
+    return ["it has ended and holds its unique key"] if holds and status in TERMINAL else []

@@ -34,6 +34,8 @@ def test_new_work_is_refused_whole(full: Lua) -> None:
     with pytest.raises(OutOfMemoryError):
         full.create("another")
     with pytest.raises(OutOfMemoryError):
+        full.start("another", ("unique", "k", "cancel_older"))
+    with pytest.raises(OutOfMemoryError):
         full.claim()
     assert full.dump() == before
 
@@ -93,5 +95,8 @@ def test_no_script_reaches_for_a_key_of_another_slot(cluster_lua: Lua) -> None:
     assert lua.call("take_turn", chore="timers", worker="w1", ms=1_000) == ["yes"]
     lua.call("sweep_workers", queue="default", lane="0")
     lua.call("leave_worker", ["default"], worker="w1")
+    for rule in (("unique", "k", "cancel_older"), ("debounce", "k", 1_000, ""), ("throttle", "k", 1, 1_000, "delay")):
+        for name in ("one", "two"):
+            lua.start(f"{rule[0]}-{name}", rule)
     audit(lua)
     assert {lua.redis.cluster("KEYSLOT", key) for key in lua.redis.keys("*")} == {slot}

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from tests.lua.harness import PREFIX, T0, TERMINAL, Held, Lua, audit, held_of, new_run, shelved
+from tests.lua.harness import PREFIX, T0, TERMINAL, Held, Lua, audit, held_of, new_run, shelved, started
 
 NAMES = ("a", "b", "c")
 WORKERS = ("w1", "w2")
@@ -39,6 +39,10 @@ class Run:
     owner: str = ""
     cause: str | None = None
     outcome: bytes | None = None
+    expires: int | None = None
+    available: int | None = None
+    unique: bool = False
+    input: bytes = b"in"
 
     @property
     def ended(self) -> bool:
@@ -46,7 +50,13 @@ class Run:
 
     @property
     def mark(self) -> str:
-        return f"{len(self.records)}:{2 + sum(map(len, self.records))}"
+        return f"{len(self.records)}:{len(self.input) + sum(map(len, self.records))}"
+
+    @property
+    def limit(self) -> int | None:
+        """When somebody else than its holder ends it: its deadline, and until its first claim its start-by time."""
+        limits = (self.deadline, None if self.claims else self.expires)
+        return min((at for at in limits if at is not None), default=None)
 
     def end(self, status: str, cause: str | None = None) -> None:
         if cause:
@@ -54,7 +64,7 @@ class Run:
         self.status, self.cause, self.due = status, cause, None
 
     def give_back(self, fence: str) -> None:
-        self.status, self.fence, self.due, self.lane, self.expired = "pending", fence, self.deadline, "w", False
+        self.status, self.fence, self.due, self.lane, self.expired = "pending", fence, self.limit, "w", False
 
 
 class Model(RuleBasedStateMachine):
@@ -69,6 +79,10 @@ class Model(RuleBasedStateMachine):
         self.holds: list[Held] = []
         self.claimed: dict[str, tuple[str, list[str]]] = {}
         self.alive: dict[str, int] = {}
+        self.joined: dict[str, list[str]] = {}
+        """What starts were answered that only put another run off."""
+        self.debounced: tuple[str, int] | None = None
+        """The run that waited last for starts of the key to cease, and until when it could be put off."""
         lua.at(T0)
 
     # -- what the model says ----------------------------------------------------------------------------------------
@@ -89,15 +103,17 @@ class Model(RuleBasedStateMachine):
         due = [(run.due, name) for name, run in self.runs.items() if run.due is not None and run.due <= self.lua.now]
         for _, name in sorted(due):
             run = self.runs[name]
-            if run.deadline is not None and run.deadline <= self.lua.now:
+            if run.limit is None or run.limit > self.lua.now:
+                self.awake(name)
+            elif run.limit == run.deadline and (run.claims or run.deadline != run.expires):
                 self.end(name, "failed", "deadline")
             else:
-                self.awake(name)
+                self.end(name, "canceled", "expired")
 
     def awake(self, name: str) -> None:
         run = self.runs[name]
         run.lane = "0" if run.status == "waiting:start" else "w"
-        run.status, run.due = "pending", run.deadline
+        run.status, run.due = "pending", run.limit
         self.enter(name)
 
     def opening(self, held: Held, before: str, after: str) -> str:
@@ -135,6 +151,7 @@ class Model(RuleBasedStateMachine):
             assert stored == (run.status, run.fence, run.records), name
             assert int(fields.get("x", 0)) == run.crashes, name
             assert (self.lua.due(name), fields.get("ca", b"").decode() or None) == (run.due, run.cause), name
+            assert (fields["i"], fields["h"].decode()) == (run.input, run.mark), name
         assert {lane: self.lua.entries(lane) for lane in ("w", "0")} == {
             lane: [*(n for n in self.in_hand(lane)), *queue] for lane, queue in self.queues.items()
         }
@@ -154,20 +171,79 @@ class Model(RuleBasedStateMachine):
         name=st.sampled_from(NAMES),
         wait=st.sampled_from([0, 0, 500]),
         deadline=st.sampled_from([None, None, 700, 5_000]),
+        expires=st.sampled_from([None, None, 400, 700]),
         twice=st.booleans(),
     )
-    def create(self, name: str, wait: int, deadline: int | None, twice: bool) -> None:
+    def create(self, name: str, wait: int, deadline: int | None, expires: int | None, twice: bool) -> None:
         changes = {"available": f"+{wait}" if wait else "", "deadline": f"+{deadline}" if deadline else ""}
-        reply = self.send(twice, "create_run", **new_run(name, **changes))
+        fields = ["xp", f"+{expires}"] if expires else []
+        reply = self.send(twice, "create_run", fields, **new_run(name, **changes))
         assert reply == ["created"]
         if name not in self.runs:
-            start = self.lua.now + wait if wait else None
-            last = self.lua.now + deadline if deadline else None
-            due = min((at for at in (start, last) if at is not None), default=None)
-            self.runs[name] = Run("waiting:start" if wait else "pending", last, due)
-            if not wait:
-                self.enter(name)
+            self.make(name, wait, deadline, expires)
         self.check()
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        on_conflict=st.sampled_from(["existing", "reject", "cancel_older"]),
+        deadline=st.sampled_from([None, 700]),
+        twice=st.booleans(),
+    )
+    def start_unique(self, name: str, on_conflict: str, deadline: int | None, twice: bool) -> None:
+        demands = started(("unique", "k", on_conflict))
+        row = new_run(name, deadline=f"+{deadline}" if deadline else "")
+        reply = self.start_run(twice, demands, row)
+        active = next((other for other, run in self.runs.items() if run.unique and not run.ended), None)
+        if (known := self.known(name)) is not None:
+            assert reply == known
+        elif active is not None and on_conflict != "cancel_older":
+            assert reply == ["existing" if on_conflict == "existing" else "active", active]
+        else:
+            assert reply == ["created", name, ""]
+            if active is not None:
+                self.end(active, "canceled", "replaced")
+            self.make(name, 0, deadline, None).unique = True
+        self.check()
+
+    @rule(name=st.sampled_from(NAMES), twice=st.booleans(), size=st.integers(1, 5))
+    def start_debounced(self, name: str, twice: bool, size: int) -> None:
+        demands = started(("debounce", "k", 500, 800))
+        reply = self.start_run(twice, demands, new_run(name, input=b"x" * size))
+        waiting, last = self.debounced or ("", 0)
+        run = self.runs.get(waiting)
+        if (known := self.known(name)) is not None:
+            assert reply == known
+        elif run is not None and run.status == "waiting:start" and (run.available or 0) > self.lua.now:
+            due = min(self.lua.now + 500, last)
+            assert reply == ["debounced", waiting, str(due)]
+            self.joined[name] = reply
+            run.available, run.input = due, b"x" * size
+            run.due = min(at for at in (due, run.limit) if at is not None)
+        else:
+            assert reply == ["created", name, str(self.lua.now + 500)]
+            self.make(name, 500, None, None).input = b"x" * size
+            self.debounced = (name, self.lua.now + 800)
+        self.check()
+
+    def start_run(self, twice: bool, demands: tuple[list[Any], list[Any]], row: dict[str, Any]) -> list[str]:
+        call = self.lua.twice if twice else self.lua.call
+        return [part.decode() if isinstance(part, bytes) else part for part in call("start_runs", *demands, **row)]
+
+    def known(self, name: str) -> list[str] | None:
+        """What a start was answered that was made before."""
+        if name in self.runs:
+            available = self.runs[name].available
+            return ["created", name, "" if available is None else str(available)]
+        return self.joined.get(name)
+
+    def make(self, name: str, wait: int, deadline: int | None, expires: int | None) -> Run:
+        start, last, by = (self.lua.now + ms if ms else None for ms in (wait, deadline, expires))
+        due = min((at for at in (start, last, by) if at is not None), default=None)
+        run = Run("waiting:start" if wait else "pending", last, due, expires=by, available=start)
+        self.runs[name] = run
+        if not wait:
+            self.enter(name)
+        return run
 
     @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 3), repeat=st.booleans(), twice=st.booleans())
     def claim(self, worker: str, limit: int, repeat: bool, twice: bool) -> None:
@@ -183,6 +259,7 @@ class Model(RuleBasedStateMachine):
             for name in expected:
                 run = self.runs[name]
                 run.claims += 1
+                run.due = run.limit
                 self.leave(name)
                 run.status, run.fence, run.owner = "running", f"{run.claims}:{operation}", worker
             if expected:
@@ -248,8 +325,10 @@ class Model(RuleBasedStateMachine):
             run.records += records
             run.crashes = 0
             self.end(held.run_id, status)
-        payload = status.encode()
-        assert self.send(twice, "finish_run", records, **shown, status=status, payload=payload)[0] == word
+        arguments = {**shown, "status": status, "payload": status.encode()}
+        effects = ["release", "k"] if run.unique else []
+        call = self.lua.twice if twice else self.lua.call
+        assert call("finish_run", records, effects, **arguments)[0] == word
         self.check()
 
     @precondition(lambda self: self.holds)

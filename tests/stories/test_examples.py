@@ -104,6 +104,15 @@ PRINTED = {
         r"paid \| charged: \[4200\]",
         r"sum: 7 \| steps: \['summarize'\]",
     ],
+    "starts": [
+        r"one run: True \| it was there: True",
+        r"rejected, because of the same run: True",
+        r"the older one: replaced \| the newer one: pending",
+        r"delayed: \[False, False, True\]",
+        r"rejected for another 59 minutes: True",
+        r"runs for three edits: 1 \| done: draft",
+        r"expired: True",
+    ],
     "unit_test_a_step": [
         r"passed: test_price_by_length",
         r"passed: test_quote",

@@ -4,17 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, assert_type
 
 from pydantic import BaseModel
 
 from redisflow import (
+    Debounce,
     RedisFlow,
     RetryPolicy,
+    StartRules,
     Step,
     StepCall,
     StepOptions,
     SyncWorkflowHandle,
+    Throttle,
     Worker,
     WorkerProcesses,
     Workflow,
@@ -165,6 +169,17 @@ async def callers() -> None:
     assert_type(await (await flow.declare_workflow(spec).run(Order(id="1", items=[]))).result(), Receipt)
 
 
+@flow.define_workflow("ruled", start=StartRules(unique_key=lambda order: order.id, throttle=Throttle(5, per="1m")))
+async def ruled(order: Order, step: Step) -> Receipt:
+    return Receipt(order.id)
+
+
+async def starts() -> None:
+    handle = await ruled.run(Order(id="1", items=[]), on_conflict="reject", debounce=Debounce("5s", at_most="1m"))
+    assert_type(handle, WorkflowHandle[Receipt])
+    assert_type(handle.workflow_run.available_at, datetime | None)
+
+
 async def workers(processes: int) -> None:
     assert_type(flow.new_worker(lease="1m"), Worker)
     assert_type(flow.new_worker(processes=1, resources=contextlib.nullcontext), Worker)
@@ -210,7 +225,7 @@ class Application:
 Application(flow.lifespan())
 Application(lifespan=flow.lifespan(worker=True, concurrency=10, grace="5s"))
 
-_ = callers, workers, without_a_loop
+_ = callers, starts, workers, without_a_loop
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared

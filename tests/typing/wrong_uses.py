@@ -91,6 +91,7 @@ async def wrong_callers() -> None:
     await wrong_steps.run()  # type: ignore[call-arg]  # error: the input is missing
     await no_input.run(5)  # type: ignore[call-overload]  # error: it takes no input
     await wrong_steps.run(Order(id="1", items=[]), deadline="1h")  # type: ignore[call-arg]  # error: no such option
+    await wrong_steps.run(Order(id="1", items=[]), on_conflict="replace")  # type: ignore[arg-type]  # error: no such policy
     await wrong_steps.run(Order(id="1", item=[]))  # type: ignore[call-arg]  # error: no such field of the input
     await flow.run_workflow(spec, 5)  # type: ignore[misc]  # error: the wrong type of input
     handle = await wrong_steps.run(Order(id="1", items=[]))

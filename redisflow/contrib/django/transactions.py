@@ -7,7 +7,7 @@ from typing import Any, TypeVar, Unpack, overload
 from django.db import transaction
 
 from redisflow.authoring.definition import WorkflowSpec
-from redisflow.client.start import RunOptions, StartOptions, encode_input, start_encoded
+from redisflow.client.start import RunOptions, StartOptions, prepare_start, start_prepared
 from redisflow.client.workflow import Workflow
 from redisflow.contrib.django.configured import get_flow
 
@@ -51,11 +51,11 @@ def run_on_commit(
     the same `idempotency_key`. `using` names the database.
     """
     spec = workflow.spec if isinstance(workflow, Workflow) else workflow
-    data = encode_input(spec, value)
     start = StartOptions(**options)
+    prepared = prepare_start(spec, value, start)
 
     async def start_run() -> None:
-        await start_encoded(await flow.open(), spec, data, start)
+        await start_prepared(await flow.open(), spec, prepared, start)
 
     flow = get_flow()
     transaction.on_commit(lambda: flow.sync.call(start_run), using=using)

@@ -1,0 +1,50 @@
+"""A new run as a row of the scripts that create runs."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from redisflow.contract import NewRun
+    from redisflow.durations import When
+
+COLUMNS = (
+    "run_id",
+    "workflow",
+    "version",
+    "queue",
+    "input",
+    "available",
+    "deadline",
+    "idem",
+    "idem_ms",
+    "fingerprint",
+)
+
+
+def row_of(new: NewRun) -> tuple[Any, ...]:
+    """The values of `COLUMNS`, then its further fields with their number before them."""
+    idem, fields = new.idempotency, new.fields
+    if new.expires is not None:
+        fields = {**fields, "xp": _when(new.expires)}
+    if new.parent is not None:
+        fields = {**fields, "pa": new.parent}
+    return (
+        new.run_id,
+        new.workflow,
+        new.version or "",
+        "" if new.queue == "default" else new.queue,
+        new.input,
+        _when(new.available),
+        _when(new.deadline),
+        *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else ("", "", "")),
+        2 * len(fields),
+        *chain.from_iterable(fields.items()),
+    )
+
+
+def _when(when: When | None) -> str:
+    if when is None:
+        return ""
+    return f"+{when.ms}" if when.relative else str(when.ms)
