@@ -6,17 +6,33 @@ Every entry is done before it is removed, and may be done twice: by two workers,
 from __future__ import annotations
 
 import asyncio
+import enum
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from redisflow.backend import replies
+from redisflow.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.transport import Transport
 
-AT_ONCE = 100
+AT_ONCE = 50
+"""Entries in one reply: the end of a child has up to 1 MiB."""
+_KIDS_AT_ONCE = 100
 _LARGE_BYTES = 64 * 1024
+
+
+_log = logging.getLogger("redisflow.worker")
+
+
+class _Outcome(enum.Enum):
+    DONE = enum.auto()
+    MORE = enum.auto()
+    """There is more of it to be done, at once."""
+    LEFT = enum.auto()
+    """It cannot be done now."""
 
 
 class Outbox:
@@ -32,20 +48,30 @@ class Outbox:
         self._prefix_of = prefix_of
 
     async def deliver(self, partition: int) -> bool:
-        """Carry out up to a hundred entries; whether there may be more."""
+        """Carry out some entries; whether there may be more that can be carried out now."""
         prefix = self._prefixes[partition]
         outbox = f"{prefix}outbox"
         entries = await self._transport.send(prefix, ("XRANGE", outbox, "-", "+", "COUNT", AT_ONCE), bulk=True)
         if not entries:
             return False
-        done = await asyncio.gather(*(self._carry_out(prefix, replies.named(fields)) for _, fields in entries))
-        finished = [entry for (entry, _), is_done in zip(entries, done, strict=True) if is_done]
+        outcomes = await asyncio.gather(*(self._try(prefix, replies.named(fields)) for _, fields in entries))
+        finished = [entry for (entry, _), outcome in zip(entries, outcomes, strict=True) if outcome is _Outcome.DONE]
         if finished:
             await self._transport.send(prefix, self._scripts.clear_outbox.call(prefix, finished))
-        return len(entries) == AT_ONCE or len(finished) < len(entries)
+        return _Outcome.MORE in outcomes or (len(entries) == AT_ONCE and bool(finished))
 
-    async def _carry_out(self, prefix: str, entry: dict[bytes, bytes]) -> bool:
-        """Do what an entry says; whether that was all of it."""
+    async def _try(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
+        try:
+            return await self._carry_out(prefix, entry)
+        except BackendUnavailable:
+            raise
+        except BackendError as error:
+            # A run that cannot be written, say, must not keep the others from theirs.
+            what, run_id = entry.get(b"do", b"?").decode(), entry.get(b"run", b"?").decode()
+            _log.error("outbox: %s of run %s was refused, and is tried again: %s", what, run_id, error)
+            return _Outcome.LEFT
+
+    async def _carry_out(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
         run_id = entry[b"run"].decode()
         match entry[b"do"]:
             case b"give_end":
@@ -57,18 +83,18 @@ class Outbox:
             case b"end_kids":
                 return await self._end_kids(prefix, run_id)
             case _:  # of a later version: it is left for a worker that knows it
-                return False
-        return True
+                return _Outcome.LEFT
+        return _Outcome.DONE
 
-    async def _end_kids(self, prefix: str, run_id: str) -> bool:
+    async def _end_kids(self, prefix: str, run_id: str) -> _Outcome:
         """Cancel the children that a run has left behind, some at a time."""
         kids = f"{prefix}kids:{run_id}"
-        _, found = await self._transport.send(prefix, ("HSCAN", kids, 0, "COUNT", AT_ONCE), bulk=True)
+        _, found = await self._transport.send(prefix, ("HSCAN", kids, 0, "COUNT", _KIDS_AT_ONCE), bulk=True)
         policies = replies.named(found)
         await asyncio.gather(*(self._cancel(kid.decode()) for kid, policy in policies.items() if policy == b"cancel"))
         if policies:
             await self._transport.send(prefix, ("HDEL", kids, *policies))
-        return not await self._transport.send(prefix, ("EXISTS", kids))
+        return _Outcome.MORE if await self._transport.send(prefix, ("EXISTS", kids)) else _Outcome.DONE
 
     async def _cancel(self, run_id: str) -> None:
         to = self._prefix_of(run_id)

@@ -15,6 +15,8 @@ from redisflow.records import Record, encode_record
 Effect = bytes | str | int
 RECORDS_PER_COMMIT = 500
 BYTES_PER_COMMIT = 1 << 20
+EFFECTS_PER_COMMIT = 450
+"""Words: 150 children, say, which the server writes in about a millisecond."""
 
 
 class Ledger:
@@ -67,25 +69,26 @@ class Ledger:
 
     def commit(self, then: Move) -> Commit:
         """The next commit. Where not all fits into it, the run goes on, whatever `then` says."""
-        new = self._new
+        new, before = self._new, self.acknowledged
         records: list[bytes] = []
+        effects: list[Effect] = []
         size = 0
-        while new and len(records) < RECORDS_PER_COMMIT and size < BYTES_PER_COMMIT:
+        while (
+            new and len(records) < RECORDS_PER_COMMIT and size < BYTES_PER_COMMIT and len(effects) < EFFECTS_PER_COMMIT
+        ):
             record = new.popleft()
+            if self._effects:
+                effects += self._effects.pop(before.records + len(records), ())
             records.append(record)
             size += len(record)
-        before = self.acknowledged
         self._sent = after = Mark(before.records + len(records), before.bytes + size)
         extension = Extension(before, after, records)
-        if self._effects:
-            extension.effects = self._effects_of(range(before.records, after.records))
         if self._loose and not new:
-            extension.effects = [*extension.effects, *self._loose]
+            effects += self._loose
             self._loose.clear()
+        if effects:
+            extension.effects = effects
         return Commit(extension, GO_ON if new else then)
-
-    def _effects_of(self, numbers: range) -> list[Effect]:
-        return [part for number in numbers for part in self._effects.pop(number, ())]
 
     def acknowledge(self) -> None:
         """The commit that was on its way is stored."""
