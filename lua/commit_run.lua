@@ -29,7 +29,7 @@ local function commit(at, first, last, effects_end)
   if word == 'repeat' then return has_mail(run_key, seen) and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
   if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
-  apply_effects(prefix, run_id, last + 2, effects_end, now)
+  if effects_end > last + 1 then apply_effects(prefix, run_id, last + 2, effects_end, now) end
   append_records(run_key, { 'h', after }, before, first, last)
   if forget ~= '' then redis.call('HDEL', run_key, 'x') end
   if renew ~= '' then renew_lease(prefix, redis.call('HGET', run_key, 'q') or nil, entry, renew) end

@@ -29,7 +29,9 @@ local function finish(at, first, last, effects_end)
   if word ~= 'ok' then return word end
   if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
 
-  apply_effects(prefix, run_id, last + 2, effects_end, now, { status = status, payload = ARGV[at + 6] })
+  if effects_end > last + 1 then
+    apply_effects(prefix, run_id, last + 2, effects_end, now, { status = status, payload = ARGV[at + 6] })
+  end
   local workflow, queue, due, is_awaited = run[6], run[7] or 'default', run[8], run[9]
   local listing = workflow .. ':' .. status
   local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
