@@ -23,6 +23,7 @@ from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
 from redisflow.backend.per_loop import BackendPerLoop
 from redisflow.backend.redis_backend import RedisBackend
+from redisflow.client.export import export_fields
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
 from redisflow.client.outside import ClientOutside
 from redisflow.client.signals import signal_run
@@ -276,6 +277,17 @@ class RedisFlow:
             msg = f"run {run_id} is not stored in namespace {self._namespace!r}"
             raise RunNotFound(msg)
         return run
+
+    async def export_run(self, run_id: str) -> dict[str, Any]:
+        """The run as one document for `json.dumps`, with its whole record and its payloads. RunNotFound.
+
+        `redisflow.testing.assert_replays` plays it to the code that is here.
+        """
+        fields = await (await self.open()).read_run(check_run_id(run_id))
+        if fields is None:
+            msg = f"run {run_id} is not stored in namespace {self._namespace!r}"
+            raise RunNotFound(msg)
+        return export_fields(check_run_id(run_id), self._namespace, fields)
 
     async def cancel_workflow_run(self, run_id: str) -> bool:
         """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""

@@ -8,7 +8,7 @@ else, so its command is built here in its script's own order, which is checked o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -221,9 +221,13 @@ class RedisBackend:
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
         """The run as it is now, with its steps; None where it is not stored."""
-        self._server()
-        fields = await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
+        fields = await self.read_run(run_id)
         return None if fields is None else view_run(run_id, fields)
+
+    async def read_run(self, run_id: str) -> Mapping[bytes, bytes] | None:
+        """The run's fields and records as they are stored; None where it is not stored."""
+        self._server()
+        return await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
 
     async def get_end(self, run_id: str) -> RunEnd | None:
         """Only how it ended, or that it did not; None where it is not stored."""

@@ -7,7 +7,7 @@ the same time leaves as one batch. A backend knows no workflow code; user payloa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -92,6 +92,10 @@ class Backend(Protocol):
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
         """The run as it is now, with its steps; None where it is not stored."""
+        ...
+
+    async def read_run(self, run_id: str) -> Mapping[bytes, bytes] | None:
+        """The run's fields and records as they are stored; None where it is not stored."""
         ...
 
     async def get_end(self, run_id: str) -> RunEnd | None:

@@ -1,6 +1,25 @@
-"""What tests and demonstrations need: a real server that starts here and is gone afterwards, and a strict eye."""
+"""What tests and demonstrations need: workflows without a server, crashes on purpose, and a real server that goes."""
 
+from redisflow.testing.crashes import CrashPoint, CrashReport, EndsDiffer, crash_matrix
+from redisflow.testing.inline import InlineRun, run_inline
+from redisflow.testing.inline_run import WouldWait
+from redisflow.testing.replays import DoesNotReplay, assert_replays
 from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions, start_server
 from redisflow.testing.side_effects import refuse_side_effects
 
-__all__ = ["EmbeddedServerError", "Server", "ServerOptions", "refuse_side_effects", "start_server"]
+__all__ = [
+    "CrashPoint",
+    "CrashReport",
+    "DoesNotReplay",
+    "EmbeddedServerError",
+    "EndsDiffer",
+    "InlineRun",
+    "Server",
+    "ServerOptions",
+    "WouldWait",
+    "assert_replays",
+    "crash_matrix",
+    "refuse_side_effects",
+    "run_inline",
+    "start_server",
+]

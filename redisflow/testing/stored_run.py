@@ -1,0 +1,128 @@
+"""A run as a server would keep it, in this process: its record, its mailbox, and what its commits did besides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from redisflow.contract import Claim, Hold, Mark
+from redisflow.engine.commands import Commit, Finish, GoOn, Park, Suspend
+from redisflow.mail import ANY_CHILD, Mail, signal_address
+from redisflow.records import Record, decode_record
+
+Status: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "suspended"]
+
+
+@dataclass(slots=True)
+class StoredRun:
+    """See the module. It is changed by claims, commits and mail alone."""
+
+    run_id: str
+    workflow: str
+    version: str | None
+    input: bytes
+    created_at_ms: int
+    status: Status = "pending"
+    started_at_ms: int | None = None
+    due_at_ms: int | None = None
+    payload: bytes = b""
+    """The output, the failure, or why it is suspended."""
+    records: list[bytes] = field(default_factory=list[bytes])
+    mail: list[Mail] = field(default_factory=list[Mail])
+    mail_count: int = 0
+    kids: dict[str, str] = field(default_factory=dict[str, str])
+    """Children that are waited for, with what becomes of them if nobody waits."""
+    crashes: int = 0
+    claims: int = 0
+    size: int = 0
+    """Bytes of its input and records."""
+    wants: str = ""
+    sent: dict[str, tuple[str, str, bytes]] = field(default_factory=dict[str, tuple[str, str, bytes]])
+    """Run id, name and data of each signal that it has sent, by the key that makes it once."""
+
+    def history(self) -> list[Record]:
+        """Its record, read."""
+        base_ms = self.created_at_ms if self.started_at_ms is None else self.started_at_ms
+        return [decode_record(data, base_ms) for data in self.records]
+
+    def claim(self, now_ms: int) -> Claim:
+        """Give it to a worker."""
+        if self.started_at_ms is None:
+            self.started_at_ms = now_ms
+            self.size = len(self.input)
+        self.status, self.due_at_ms = "running", None
+        self.claims += 1
+        return Claim(
+            hold=Hold(self.run_id, "default", f"{self.claims}:inline", "0:1-1"),
+            workflow=self.workflow,
+            version=self.version,
+            input=self.input,
+            created_at_ms=self.created_at_ms,
+            started_at_ms=self.started_at_ms,
+            deadline_at_ms=None,
+            mark=Mark(len(self.records), self.size),
+            records=list(self.records),
+            crashes=self.crashes,
+            mail=list(self.mail),
+            mail_count=self.mail_count,
+        )
+
+    def apply(self, commit: Commit) -> bool:
+        """Store a commit; whether the run is left by its holder. It is not parked where there is mail unseen."""
+        extension, then = commit.extension, commit.then
+        self.records.extend(extension.records)
+        self.size = extension.after.bytes
+        self.crashes = 0
+        self._do_effects(list(extension.effects))
+        match then:
+            case GoOn():
+                return False
+            case Park():
+                if commit.seen is not None and commit.seen < self.mail_count:
+                    return False
+                self.status, self.due_at_ms, self.wants = "waiting", then.due_at_ms, then.wants
+            case Finish():
+                self.status, self.payload = then.status, then.payload
+            case Suspend():
+                self.status, self.payload = "suspended", then.problem
+        return True
+
+    def crash(self) -> None:
+        """Its worker has died."""
+        self.status, self.crashes = "pending", self.crashes + 1
+
+    def post(self, mail: Mail) -> None:
+        """Put an item into its mailbox, under the next number."""
+        self.mail_count += 1
+        self.mail.append(Mail(self.mail_count, mail.kind, mail.name, mail.status, mail.cause, mail.payload))
+        address = signal_address(mail.name) if mail.kind == "signal" else ANY_CHILD
+        if self.status == "waiting" and f"\n{address}\n" in self.wants:
+            self.status = "pending"
+
+    def end_child(self, child: str, status: str, payload: bytes) -> None:
+        """A child has ended: its end is mail for this run, once."""
+        if self.kids.pop(child, None) is not None:
+            self.post(Mail(0, "child", child, status, "", payload))
+
+    def waits_for_mail(self) -> list[str]:
+        """Names of the signals, and ids of the children, that it is parked for."""
+        wanted = [address for address in self.wants.split("\n") if address]
+        return [address.partition(":")[2] or "the end of a child" for address in wanted]
+
+    def _do_effects(self, effects: list[Any]) -> None:
+        while effects:
+            verb = effects.pop(0)
+            given = [effects.pop(0) for _ in range(_ARITIES[verb])]
+            match verb:
+                case "take":
+                    self.mail = [mail for mail in self.mail if mail.number != given[0]]
+                case "kid":
+                    self.kids[given[0]] = given[1]
+                case "drop":
+                    self.kids.pop(given[0], None)
+                case _:  # what only concerns others: parents, readers, watchers
+                    pass
+
+
+_ARITIES: dict[str, int] = {"take": 1, "kid": 2, "drop": 1, "orphan": 0, "tell": 1}
+"""Of each effect, how many words follow its verb: see lua/lib/effect_*.lua."""
