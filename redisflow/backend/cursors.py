@@ -36,7 +36,7 @@ class Place:
     since: tuple[Spot, ...] = ()
     """By partition, up to where runs that ended meanwhile were looked at; empty where that does not matter."""
     is_ended: bool = False
-    """Whether the unfinished runs are all told, and the finished ones follow."""
+    """Whether it is among the runs that had ended when the list began."""
 
     def seen(self, partition: int, spot: Spot) -> Place:
         """The same, after another look at what ended meanwhile."""

@@ -4,7 +4,7 @@ The hard thing is a list of both unfinished and finished runs, which are in diff
 end): a run that ends while it is being listed moves from one to the other, and is to be told once all the same. So
 unfinished runs are walked first, and each step looks at what has ended since the step before: a run whose place among
 the unfinished was not reached yet is told at once, any other was told before. Then the finished ones follow that had
-ended when the list began. (From the oldest on, the finished ones come first, by the same rule.)
+ended when the list began. (From the oldest on, these come first.)
 
 "Since the step before" is exact although times are milliseconds: a step takes the runs as they were when the
 millisecond of its first look began. What has ended from that millisecond on still counts as unfinished, in its place.
@@ -93,12 +93,14 @@ class Walk:
     def begin(self, now_ms: int) -> Place:
         """The place before the first run."""
         place = Place(began_ms=now_ms, at=LAST if self._newest else FIRST)
-        since = Spot(now_ms, "") if self._newest else FIRST
-        return replace(place, since=(since,) * len(self._by_creation)) if self._has_both else place
+        if not self._has_both:
+            return place
+        since = (Spot(now_ms, ""),) * len(self._by_creation)
+        return replace(place, since=since, is_ended=not self._newest)
 
     def knows(self, place: Place) -> bool:
         """Whether it is a place of such a list."""
-        return not self._has_both or place.is_ended or len(place.since) == len(self._by_creation)
+        return not self._has_both or len(place.since) == len(self._by_creation)
 
     async def step(self, place: Place, limit: int) -> Step:
         """The next runs; some of them may not be what the filter wants."""
@@ -109,6 +111,8 @@ class Walk:
         _, spots, last = await self._look(place, limit, listings, by_end=by_end)
         found = await self._read_summaries([spot.id for spot in spots])
         runs = [(found[spot.id], replace(place, at=spot)) for spot in spots if spot.id in found]
+        if last is None and self._has_both and not self._newest:
+            return Step(runs, replace(place, at=FIRST, is_ended=False))
         return Step(runs, None if last is None else replace(place, at=last))
 
     async def _step_through_both(self, place: Place, limit: int) -> Step:
@@ -139,7 +143,7 @@ class Walk:
             return Step(runs, replace(place, at=last))
         if not self._newest:
             return Step(runs, None)
-        return Step(runs, Place(began_ms=place.began_ms, at=Spot(place.began_ms, ""), is_ended=True))
+        return Step(runs, replace(place, at=Spot(place.began_ms, ""), is_ended=True))
 
     def _catch_up(
         self, place: Place, ended: Sequence[Piece], looked: Sequence[Spot], found: dict[str, RunSummary]
@@ -195,7 +199,10 @@ class Walk:
         before = wanted.finished_before if by_end else wanted.created_before
         most_ms = LAST_MS if before is None else moment(before, place)
         if self._newest:
-            return min(place.at, Spot(most_ms, "")) if before is not None else place.at, least_ms
+            return min(place.at, Spot(most_ms, "~")), least_ms
+        if by_end and self._has_both:
+            # What has ended since the list began is looked at together with the unfinished runs.
+            most_ms = min(most_ms, place.began_ms - 1)
         return max(place.at, Spot(least_ms, "")), most_ms
 
 
