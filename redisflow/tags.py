@@ -1,6 +1,7 @@
 """Tags: what people call a run, to find it again. Names with values, text by text.
 
-They are stored as lines (`customer=c1`), so that scripts can take them apart and people can read them.
+They are stored as lines (`customer=c1`) that people can read, and before them a line with the hash of each, by which
+scripts name the listings that the run is in.
 """
 
 from __future__ import annotations
@@ -27,18 +28,23 @@ def encode_tags(tags: object) -> str:
     if len(given) > MAX_TAGS:
         message = f"a run has at most {MAX_TAGS} tags, not {len(given)}: tag what you search for, the rest is input"
         raise InvalidTags(message)
-    return "\n".join(sorted(f"{_checked('name', name)}={_checked('value', value)}" for name, value in given.items()))
+    lines = sorted(f"{_checked('name', name)}={_checked('value', value)}" for name, value in given.items())
+    return "\n".join([" ".join(map(_hash, lines)), *lines])
 
 
 def decode_tags(stored: str) -> Tags:
     """Tags, from how they are stored."""
-    return dict(line.split("=", 1) for line in stored.split("\n")) if stored else {}
+    return dict(line.split("=", 1) for line in stored.split("\n")[1:])
 
 
 def tag_listing(name: str, value: str) -> str:
     """The listing of the runs that have this tag, as lua/lib/list_tags.lua names it."""
-    digest = hashlib.sha1(f"{name}={value}".encode(), usedforsecurity=False).hexdigest()
-    return f"tag:{digest[:16]}"
+    return f"tag:{_hash(f'{name}={value}')}"
+
+
+def _hash(line: str) -> str:
+    """Short, since whoever lists runs looks at their tags, too."""
+    return hashlib.sha256(line.encode()).hexdigest()[:12]
 
 
 def _checked(what: str, text: object) -> str:

@@ -1,4 +1,4 @@
-"""A list in pages while runs are created, end and are purged between any two reads: each run that stays is told once."""
+"""A list in pages while runs are created, end and are purged between two reads: each run that stays is told once."""
 
 from __future__ import annotations
 
