@@ -1,4 +1,4 @@
-"""Two hundred thousand retained runs: lists and counts are right, purging is bounded, and no call holds the server up."""
+"""Two hundred thousand retained runs: lists and counts are right, purging is bounded, no call holds the server up."""
 
 from __future__ import annotations
 
