@@ -307,15 +307,13 @@ class RedisFlow:
         """Delete a run with all that is kept of it, now. Safe to repeat. RunNotFinished where it goes on."""
         await delete_run(await self.open(), check_run_id(run_id))
 
-    async def list_runs(self, *, page_size: int = PAGE_SIZE, **query: Unpack[RunQuery]) -> AsyncIterator[RunSummary]:
+    def list_runs(self, *, page_size: int = PAGE_SIZE, **query: Unpack[RunQuery]) -> AsyncIterator[RunSummary]:
         """The runs that match, as they are read: `async for run in flow.list_runs(status="failed", tags={...})`.
 
         The unfinished ones come first, newest first, then the finished ones, latest end first; with tags, all by
         creation. A run that is stored all the time is listed once, whatever happens to it meanwhile.
         """
-        wanted = FindOptions(**query).filter()
-        async for run in list_runs(await self.open(), wanted, page_size):
-            yield run
+        return list_runs(self.open, FindOptions(**query).filter(), page_size)
 
     async def list_page(
         self, *, cursor: str | None = None, page_size: int = PAGE_SIZE, **query: Unpack[RunQuery]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypedDict, cast, get_args
 
@@ -78,8 +78,11 @@ async def list_page(backend: Backend, wanted: RunFilter, size: int, cursor: str 
     return await backend.listings.list_page(wanted, size, cursor)
 
 
-async def list_runs(backend: Backend, wanted: RunFilter, size: int) -> AsyncIterator[RunSummary]:
+async def list_runs(
+    connect: Callable[[], Awaitable[Backend]], wanted: RunFilter, size: int
+) -> AsyncIterator[RunSummary]:
     """All of them, page after page."""
+    backend = await connect()
     cursor: str | None = None
     while True:
         page = await list_page(backend, wanted, size, cursor)

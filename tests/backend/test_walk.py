@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -43,13 +44,14 @@ class Server:
     def happen(self) -> None:
         for _ in range(self.chance.randrange(4)):
             self.now_ms += self.chance.choice((0, 0, 0, 1, 2))
-            match self.chance.randrange(8):
-                case 0 if self.made < 120:  # from the oldest on, new runs are told, too: they must end at some time
-                    self.create()
-                case 1 if self.ended:
-                    self.purged.add(self.chance.choice(sorted(self.ended)))
-                case _ if unfinished := sorted(self.created.keys() - self.ended.keys()):
-                    self.end(self.chance.choice(unfinished))
+            unfinished = sorted(self.created.keys() - self.ended.keys())
+            what = self.chance.randrange(8)
+            if what == 0 and self.made < 120:  # from the oldest on, new runs are told, too: they must end at some time
+                self.create()
+            elif what == 1 and self.ended:
+                self.purged.add(self.chance.choice(sorted(self.ended)))
+            elif unfinished:
+                self.end(self.chance.choice(unfinished))
 
     def listing(self, partition: int, name: str) -> list[Spot]:
         kind, workflow, *status = name.split(":")
@@ -83,7 +85,7 @@ class Server:
         has_more = len(found) > wish.limit
         return Piece(self.now_ms, has_more, found[: wish.limit])
 
-    async def read_summaries(self, ids: list[str]) -> dict[str, RunSummary]:
+    async def read_summaries(self, ids: Sequence[str]) -> dict[str, RunSummary]:
         self.happen()
         return {run_id: self.summary(run_id) for run_id in ids if run_id not in self.purged}
 
@@ -95,7 +97,7 @@ class Server:
             workflow=workflow,
             version=None,
             queue="default",
-            status=status,
+            status=status,  # type: ignore[arg-type]  # one of the words
             waiting_for=None,
             tags={},
             created_at=from_ms(created_ms),
