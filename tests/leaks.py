@@ -34,7 +34,7 @@ def leaks(raw: Raw, namespace: str, partitions: int = 1) -> list[str]:
     for partition in range(partitions):
         prefix = f"rf:{{{namespace}:{partition}}}:"
         for name in sorted(key.decode().removeprefix(prefix) for key in raw("KEYS", glob(prefix))):
-            if name.startswith("q:"):
+            if name.startswith("q:") or name == "outbox":
                 length = raw("XLEN", prefix + name)
                 found += [f"{name} has {length} entries"] if length else []
             elif not name.startswith(SHARED):
