@@ -16,11 +16,13 @@ from redisflow.errors import (
     CannotRecord,
     DeadlineExceeded,
     IdempotencyConflict,
+    InvalidCursor,
     InvalidDuration,
     InvalidInput,
     InvalidName,
     InvalidSignal,
     InvalidStart,
+    InvalidTags,
     InvalidWorkflow,
     MailboxFull,
     NonDeterminismError,
@@ -32,6 +34,7 @@ from redisflow.errors import (
     RetryAfter,
     RunAlreadyActive,
     RunEnded,
+    RunNotFinished,
     RunNotFound,
     StartThrottled,
     StepError,
@@ -45,8 +48,10 @@ from redisflow.errors import (
 )
 from redisflow.failure import Failure
 from redisflow.flow import RedisFlow
+from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts
 from redisflow.sync.facade import SyncFlow
 from redisflow.sync.handle import SyncWorkflowHandle
 from redisflow.worker.processes import WorkerProcesses
@@ -65,11 +70,13 @@ __all__ = [
     "Debounce",
     "Failure",
     "IdempotencyConflict",
+    "InvalidCursor",
     "InvalidDuration",
     "InvalidInput",
     "InvalidName",
     "InvalidSignal",
     "InvalidStart",
+    "InvalidTags",
     "InvalidWorkflow",
     "MailboxFull",
     "NonDeterminismError",
@@ -79,12 +86,17 @@ __all__ = [
     "RedisFlow",
     "RedisflowError",
     "ResultTimeout",
+    "Retention",
     "RetryAfter",
     "RetryPolicy",
     "RunAlreadyActive",
+    "RunCounts",
     "RunEnded",
     "RunInfo",
+    "RunNotFinished",
     "RunNotFound",
+    "RunPage",
+    "RunSummary",
     "StartRules",
     "StartThrottled",
     "Step",
@@ -103,6 +115,7 @@ __all__ = [
     "WorkerProcesses",
     "Workflow",
     "WorkflowCanceled",
+    "WorkflowCounts",
     "WorkflowExpired",
     "WorkflowFailed",
     "WorkflowHandle",

@@ -5,6 +5,8 @@ A message says what happened, to which run, and what to do next.
     RedisflowError
     ├── InvalidName                 a namespace, queue, workflow, version, step or run id
     ├── InvalidDuration             a duration or an instant
+    ├── InvalidTags                 tags that a run cannot have
+    ├── InvalidCursor               a cursor that list_page did not give, or gave for another list
     ├── InvalidInput                an input that does not fit the workflow's type
     ├── InvalidStart                options of a start that contradict each other
     ├── InvalidWorkflow             a workflow, step or flow that cannot be registered, called or served so
@@ -26,6 +28,7 @@ A message says what happened, to which run, and what to do next.
     ├── RunNotFound
     ├── RunEnded                    the run has ended, so it cannot be told anything any more
     ├── MailboxFull                 a run that does not read its signals: this one was refused
+    ├── RunNotFinished              only a finished run can be deleted
     ├── IdempotencyConflict         the key was used with another input
     ├── RunAlreadyActive            the unique key's run has not ended, and the start was to be rejected then
     ├── StartThrottled              too many starts, and this one was to be rejected then
@@ -61,6 +64,14 @@ class InvalidName(RedisflowError, ValueError):
 
 class InvalidDuration(RedisflowError, ValueError):
     """A duration or an instant that cannot be understood."""
+
+
+class InvalidTags(RedisflowError, ValueError):
+    """Tags that a run cannot have; the message says what to change."""
+
+
+class InvalidCursor(RedisflowError, ValueError):
+    """A cursor that `list_page` did not give, or gave for a list with other filters."""
 
 
 class InvalidInput(RedisflowError, ValueError):
@@ -178,6 +189,18 @@ class RunEnded(RedisflowError):
 
 class MailboxFull(RedisflowError):
     """The run's mailbox holds as many signals as it may; nothing was stored, so it can be sent again."""
+
+
+class RunNotFinished(RedisflowError):
+    """The run goes on, so it cannot be deleted: cancel it first."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        """`status` is what it is doing."""
+        self.run_id = run_id
+        self.status = status
+        super().__init__(
+            f"run {run_id} is {status} and was not deleted: wait for its end, or cancel it first (handle.cancel())"
+        )
 
 
 class IdempotencyConflict(RedisflowError):

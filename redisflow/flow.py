@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
 
@@ -24,7 +24,8 @@ from redisflow.authoring.step import Step
 from redisflow.backend.per_loop import BackendPerLoop
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.export import export_fields
-from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
+from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
+from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run, delete_run
 from redisflow.client.outside import ClientOutside
 from redisflow.client.signals import signal_run
 from redisflow.client.start import RunOptions
@@ -32,9 +33,11 @@ from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
+from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
+from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
 from redisflow.worker.beside import work_beside
 from redisflow.worker.options import OwnWorkerKeywords, Resources, WorkerKeywords, WorkerOptions
@@ -170,16 +173,18 @@ class RedisFlow:
         queue: str = DEFAULT_QUEUE,
         retry: RetryPolicy | None = None,
         start: StartRules | None = None,
+        retention: Retention | None = None,
     ) -> DefineWorkflow:
         """Declare and implement a workflow: `@flow.define_workflow("name")`, or `flow.define_workflow("name")(fn)`.
 
         `fn` is `async def fn(input, step)` or `async def fn(step)`. `retry` is the workflow's own policy: none unless
         given, and not a default for its steps. `start` are the rules under which it is started, unless a start says
-        otherwise.
+        otherwise. `retention` says how long its finished runs are kept: a day, and failed ones a week, unless given.
         """
 
         def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
-            return self._register(spec_of(name, fn, version=version, queue=queue, start=start), fn, retry)
+            spec = spec_of(name, fn, version=version, queue=queue, start=start)
+            return self._register(WorkflowDefinition(spec=spec, fn=fn, retry=retry, retention=retention))
 
         return cast("DefineWorkflow", define)
 
@@ -189,15 +194,15 @@ class RedisFlow:
 
     @overload
     def implement_workflow(  # pyright: ignore[reportOverlappingOverload]  # `None` comes first: it is no input
-        self, spec: WorkflowSpec[None, Out], *, retry: RetryPolicy | None = None
+        self, spec: WorkflowSpec[None, Out], *, retry: RetryPolicy | None = None, retention: Retention | None = None
     ) -> Callable[[Callable[[Step], Awaitable[Out]]], Workflow[None, Out]]: ...
     @overload
     def implement_workflow(
-        self, spec: WorkflowSpec[In, Out], *, retry: RetryPolicy | None = None
+        self, spec: WorkflowSpec[In, Out], *, retry: RetryPolicy | None = None, retention: Retention | None = None
     ) -> Callable[[Callable[[In, Step], Awaitable[Out]]], Workflow[In, Out]]: ...
 
     def implement_workflow(
-        self, spec: WorkflowSpec[Any, Any], *, retry: RetryPolicy | None = None
+        self, spec: WorkflowSpec[Any, Any], *, retry: RetryPolicy | None = None, retention: Retention | None = None
     ) -> Callable[[Callable[..., Awaitable[Any]]], Workflow[Any, Any]]:
         """Implement a spec that was declared with `define_workflow_spec`."""
 
@@ -207,16 +212,13 @@ class RedisFlow:
                 takes = "an input" if spec.takes_input else "no input"
                 msg = f"workflow {spec} is declared with {takes}, its function is not"
                 raise InvalidWorkflow(msg)
-            return self._register(spec, fn, retry)
+            return self._register(WorkflowDefinition(spec=spec, fn=fn, retry=retry, retention=retention))
 
         return define
 
-    def _register(
-        self, spec: WorkflowSpec[Any, Any], fn: Callable[..., Awaitable[Any]], retry: RetryPolicy | None
-    ) -> Workflow[Any, Any]:
-        definition = WorkflowDefinition(spec=spec, fn=fn, retry=retry)
+    def _register(self, definition: WorkflowDefinition[Any, Any]) -> Workflow[Any, Any]:
         self._registry.add(definition)
-        return Workflow(spec, self.open, definition)
+        return Workflow(definition.spec, self.open, definition)
 
     @overload
     async def run_workflow(
@@ -312,6 +314,36 @@ class RedisFlow:
             idempotency_key=idempotency_key,
             idempotency_ttl=idempotency_ttl,
         )
+
+    async def delete_run(self, run_id: str) -> None:
+        """Delete a run with all that is kept of it, now. Safe to repeat. RunNotFinished where it goes on."""
+        await delete_run(await self.open(), check_run_id(run_id))
+
+    def list_runs(self, *, page_size: int = PAGE_SIZE, **query: Unpack[RunQuery]) -> AsyncIterator[RunSummary]:
+        """The runs that match, as they are read: `async for run in flow.list_runs(status="failed", tags={...})`.
+
+        The unfinished ones come first, newest first, then the finished ones, latest end first; with tags, all by
+        creation. A run that is stored all the time is listed once, whatever happens to it meanwhile.
+        """
+        return list_runs(self.open, FindOptions(**query).filter(), page_size)
+
+    async def list_page(
+        self, *, cursor: str | None = None, page_size: int = PAGE_SIZE, **query: Unpack[RunQuery]
+    ) -> RunPage:
+        """Some of these runs, and the cursor for the next page; the query is the same for each.
+
+        A page may hold fewer runs than asked for, where many had to be looked at; the last one has no cursor.
+        InvalidCursor where the cursor is none, or that of another query.
+        """
+        return await list_page(await self.open(), FindOptions(**query).filter(), page_size, cursor)
+
+    async def count_runs(self, *, detailed: bool = False) -> RunCounts:
+        """How many runs there are, by status and workflow, from sizes alone.
+
+        With `detailed` the unfinished runs of each workflow are looked at, about 100,000 in a second, to tell how many
+        are pending, running or waiting there.
+        """
+        return await (await self.open()).listings.count_runs(detailed=detailed)
 
     async def get_handle(self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]) -> WorkflowHandle[Out]:
         """A handle on a run that was started elsewhere; `workflow` gives its result a type."""

@@ -32,6 +32,7 @@ from redisflow.records import (
     decode_record,
     kind_of,
 )
+from redisflow.tags import Tags, decode_tags
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
 WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended"]
@@ -95,6 +96,7 @@ class WorkflowRun:
     expires_at: datetime | None = None
     """Canceled if no worker had taken it up by then."""
     steps: tuple[StepRun, ...]
+    tags: Tags = field(default_factory=dict[str, str])
 
     def __str__(self) -> str:
         """For people, a line for the run and one for each step, without what users store."""
@@ -177,10 +179,13 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         parent=text.get(b"pa"),
         expires_at=_instant(text.get(b"xp")),
         steps=steps,
+        tags=decode_tags(text.get(b"tg", "")),
     )
 
 
-_TEXT = frozenset({b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"xp", b"av", b"ca", b"pa"})
+_TEXT = frozenset(
+    {b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"xp", b"av", b"ca", b"pa", b"tg"}
+)
 
 
 def _instant(text: str | None) -> datetime | None:

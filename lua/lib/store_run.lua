@@ -3,6 +3,8 @@
 -- @include lib/is_large.lua
 -- @include lib/enter_stream.lua
 -- @include lib/keep_key.lua
+-- @include lib/list_queue.lua
+-- @include lib/list_tags.lua
 -- @include lib/set_due.lua
 
 -- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key. It begins when
@@ -19,7 +21,10 @@ local function store_run(prefix, at, now, stamp, starts_at_ms)
   if available_at_ms and available_at_ms <= now then available_at_ms = nil end
   local due_ms = earlier(available_at_ms, deadline_at_ms)
   if version ~= '' then field('v', version) end
-  if queue ~= '' then field('q', queue) end
+  if queue ~= '' then
+    field('q', queue)
+    list_queue(prefix, queue)
+  end
   if idem ~= '' then field('k', idem) end
   if deadline_at_ms then field('dl', deadline_at_ms) end
   for place = at + 11, at + 10 + ARGV[at + 10], 2 do
@@ -29,6 +34,7 @@ local function store_run(prefix, at, now, stamp, starts_at_ms)
       due_ms = earlier(due_ms, value)
     end
     field(name, value)
+    if name == 'tg' then list_tags(prefix, value, stamp, run_id) end
   end
   if due_ms then
     field('d', due_ms)

@@ -14,6 +14,7 @@ from redisflow.authoring.starting import StartRules
 from redisflow.errors import InvalidWorkflow
 from redisflow.names import check_name
 from redisflow.payload import PayloadType, input_annotation, return_annotation
+from redisflow.retention import Retention, encode_policy
 from redisflow.retry import RetryPolicy
 
 In = TypeVar("In")
@@ -120,6 +121,7 @@ class WorkflowDefinition(Generic[In, Out]):
     spec: WorkflowSpec[In, Out]
     fn: Callable[..., Awaitable[Out]]
     retry: RetryPolicy | None = None
+    retention: Retention | None = None
 
 
 def spec_of(
@@ -171,6 +173,13 @@ class Registry:
     def served(self) -> list[tuple[str, str | None]]:
         """Names and versions of all workflows, sorted."""
         return sorted(self._known, key=lambda place: (place[0], place[1] or ""))
+
+    def retention(self) -> dict[str, str]:
+        """By workflow, how long its finished runs are kept, as it is stored; empty: the defaults."""
+        policies: dict[str, list[Retention | None]] = {}
+        for (name, _), definition in self._known.items():
+            policies.setdefault(name, []).append(definition.retention)
+        return {name: encode_policy(several) for name, several in policies.items()}
 
     def queues(self) -> list[str]:
         """The queues on which they are declared, sorted."""

@@ -10,7 +10,7 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
@@ -25,6 +25,7 @@ from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow
 from redisflow.names import check_name, check_step_name
 from redisflow.run_id import check_run_id
+from redisflow.tags import Tags
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +53,7 @@ class RunInfo:
     deadline_at: datetime | None
     parent: str | None = None
     """The run that waits for this one's end, where it is a child."""
+    tags: Tags = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,11 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.listening import listen, watch
+from redisflow.backend.listings import ListingCalls
 from redisflow.backend.mail import Mailboxes
 from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
+from redisflow.backend.retention import RetentionOnRedis
 from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.backend.scripts import Clock, load_scripts
@@ -129,6 +131,18 @@ class RedisBackend:
         self._server()
         return self._starts
 
+    @property
+    def listings(self) -> ListingCalls:
+        """Finding runs."""
+        self._server()
+        return self._listings
+
+    @property
+    def retention(self) -> RetentionOnRedis:
+        """Deleting finished runs."""
+        self._server()
+        return self._retention
+
     def _server(self) -> Transport:
         if self._transport is None:
             msg = "the backend is not open: await open() first"
@@ -168,6 +182,8 @@ class RedisBackend:
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
+        parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
+        self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
         self._transport = transport
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:

@@ -106,7 +106,7 @@ def claimed(rows: list[list[bytes]]) -> list[tuple[str, dict[bytes, bytes]]]:
 def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: int) -> Claim:
     """A claimed run whose input and records have all come with it."""
     version, queue, deadline = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl")
-    parent = fields.get(b"pa")
+    parent, tags = fields.get(b"pa"), fields.get(b"tg")
     fence = fields.get(b"f")
     if fence is None:
         mark, started_at_ms = Mark(0, len(fields[b"i"])), now_ms
@@ -132,6 +132,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         parent=parent.decode() if parent is not None else None,
         mail_count=int(fields.get(b"m", 0)),
         end_effects=(b"release", fields[b"uq"]) if b"uq" in fields else (),
+        tags=tags.decode() if tags is not None else "",
     )
 
 

@@ -13,6 +13,7 @@ from redisflow.durations import Duration, to_ms
 from redisflow.errors import (
     DeadlineExceeded,
     ResultTimeout,
+    RunNotFinished,
     RunNotFound,
     WorkflowCanceled,
     WorkflowExpired,
@@ -92,6 +93,13 @@ class WorkflowHandle(Generic[Out]):
             self._backend, self.id, name, data, idempotency_key=idempotency_key, idempotency_ttl=idempotency_ttl
         )
 
+    async def delete(self) -> None:
+        """Delete the run with all that is kept of it, now. Safe to repeat.
+
+        RunNotFinished where it goes on: cancel it first.
+        """
+        await delete_run(self._backend, self.id)
+
     async def result(self, timeout: Duration | None = None) -> Out:  # noqa: ASYNC109  # it says how long, the run goes on
         """Wait for the run's end and return its output, of the workflow's type. Cancelling it leaves the run alone.
 
@@ -153,6 +161,13 @@ async def cancel_run(backend: Backend, run_id: str) -> bool:
     if status is None:
         raise _not_found(run_id, backend.namespace)
     return status == "canceled"
+
+
+async def delete_run(backend: Backend, run_id: str) -> None:
+    """Delete a finished run."""
+    status = await backend.retention.delete_run(run_id)
+    if status is not None:
+        raise RunNotFinished(run_id, status)
 
 
 def _not_found(run_id: str, namespace: str) -> RunNotFound:

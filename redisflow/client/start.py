@@ -15,6 +15,7 @@ from redisflow.durations import Duration, Instant, When, from_ms, to_ms, to_when
 from redisflow.errors import IdempotencyConflict, RunAlreadyActive, StartThrottled
 from redisflow.names import check_name
 from redisflow.run_id import new_run_id
+from redisflow.tags import Tags, encode_tags
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -44,6 +45,8 @@ class RunOptions(TypedDict, total=False):
     """At most so many starts in a window."""
     expires_at: Instant | None
     """Canceled where no worker has taken it up by then; its result raises WorkflowExpired."""
+    tags: Tags
+    """To find the run again: at most 32 names with values, such as `{"customer": "c1"}`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,7 @@ class StartOptions:
     debounce: Debounce | None = None
     throttle: Throttle | None = None
     expires_at: Instant | None = None
+    tags: Tags | None = None
 
     def __post_init__(self) -> None:
         """Refuse bad names and keys where they are written."""
@@ -70,6 +74,12 @@ class StartOptions:
             check_name("queue", self.queue)
         if self.idempotency_key is not None:
             check_key("idempotency_key", self.idempotency_key)
+        if self.tags is not None:
+            encode_tags(self.tags)
+
+    def fields(self) -> dict[str, bytes | str | int]:
+        """Further fields of the run."""
+        return {"tg": encode_tags(self.tags)} if self.tags else {}
 
     @property
     def has_rules(self) -> bool:
@@ -124,6 +134,7 @@ async def start_prepared(
         expires=_when(expires_at, "expires_at"),
         idempotency=None if key is None else _idempotency(spec, version, key, data, options.idempotency_ttl),
         parent=parent,
+        fields=options.fields(),
     )
     made = await backend.starts.start_run(new, plan.rules) if plan.rules else await backend.create_run(new)
     return WorkflowHandle(backend, spec, _started(new, key, made))

@@ -11,6 +11,7 @@ from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions, StartOptions, prepare_start, start_prepared, start_run
 from redisflow.contract import Backend
 from redisflow.durations import Instant
+from redisflow.tags import Tags
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -95,13 +96,16 @@ class Workflow(Generic[In, Out]):
         queue: str | None = None,
         available_at: Instant | None = None,
         deadline_at: Instant | None = None,
+        tags: Tags | None = None,
     ) -> list[WorkflowHandle[Out]]:
         """Start a run for each input, in batches; the handles come in the order of the inputs.
 
         A thousand inputs are validated, then their runs are stored, and so on: a bad input stores none of its thousand.
         Each run is stored on its own; if the server refuses one, its error is raised, and others may exist.
         """
-        options = StartOptions(version=version, queue=queue, available_at=available_at, deadline_at=deadline_at)
+        options = StartOptions(
+            version=version, queue=queue, available_at=available_at, deadline_at=deadline_at, tags=tags
+        )
         backend = await self._connect()
         handles: list[WorkflowHandle[Out]] = []
         batch: list[In] = []

@@ -1,8 +1,10 @@
 """The contract between the engine and where runs are kept: values down, outcomes up."""
 
 from redisflow.contract.backend import Backend, Heartbeat
+from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.retention import Purged, RetentionCalls
 from redisflow.contract.starts import (
     Active,
     DebounceRule,
@@ -45,12 +47,17 @@ __all__ = [
     "Heartbeat",
     "Hold",
     "Idempotency",
+    "Listings",
     "MailBatch",
     "MailCalls",
     "Mark",
     "NewRun",
+    "Order",
     "OutboxCalls",
+    "Purged",
+    "RetentionCalls",
     "RunEnd",
+    "RunFilter",
     "StartCalls",
     "StartRule",
     "Started",

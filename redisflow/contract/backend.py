@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.retention import RetentionCalls
 from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
@@ -70,6 +72,16 @@ class Backend(Protocol):
     @property
     def starts(self) -> StartCalls:
         """Starting runs under rules; once it is open."""
+        ...
+
+    @property
+    def listings(self) -> Listings:
+        """Finding runs."""
+        ...
+
+    @property
+    def retention(self) -> RetentionCalls:
+        """Deleting finished runs."""
         ...
 
     async def open(self) -> None:

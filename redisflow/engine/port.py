@@ -32,6 +32,7 @@ from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import NOTHING_DELIVERED, Call, CallKind, ChildAsked, SignalAsked, TimerAsked
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import derived_run_id, partition_for_key, partition_of
+from redisflow.tags import decode_tags
 
 PATIENCE = 1_000
 """How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
@@ -121,6 +122,7 @@ class Port:
                 created_at=from_ms(claim.created_at_ms),
                 deadline_at=None if claim.deadline_at_ms is None else from_ms(claim.deadline_at_ms),
                 parent=claim.parent,
+                tags=decode_tags(claim.tags),
             )
         return self._info
 

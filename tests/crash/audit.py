@@ -28,7 +28,7 @@ Raw = Callable[..., Any]
 TERMINAL = {"succeeded", "failed", "canceled"}
 STARTS = ("debounce:", "joined:", "throttle:")
 # Of the whole partition: they outlive runs, or are no run's.
-SHARED = ("meta", "workers", "worker:", "workflows", "idem:", "turn:", "upkeep", "bell:", "alarm", *STARTS)
+SHARED = ("meta", "workers", "worker:", "workflows", "queues", "idem:", "turn:", "upkeep", "bell:", "alarm", *STARTS)
 # These run out by themselves: nobody's run depends on them.
 PASSING = ("idem:", "turn:", *STARTS)
 
@@ -88,7 +88,7 @@ class Audit:
     def _check_key(self, name: str, runs: dict[str, dict[str, str]]) -> None:
         if not name.startswith(PASSING):
             self._expect(self.raw("TTL", self.prefix + name) == -1, f"{name} has a time to live")
-        if name.startswith(("runs:", "done:", "stuck:")):
+        if name.startswith(("runs:", "done:", "stuck:", "tag:")):
             for run_id in self._scores(name):
                 self._expect(run_id in runs, f"{name} lists {run_id}, which is not stored")
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
@@ -105,6 +105,7 @@ class Audit:
         workflow, status = run["w"], run["s"]
         stuck = status in {"waiting:stranded", "waiting:suspended"}
         listed = {f"done:{workflow}:{status}"} if status in TERMINAL else {f"runs:{workflow}"}
+        listed |= {f"tag:{tag}" for tag in run.get("tg", "").partition("\n")[0].split()}
         return name in (listed | {f"stuck:{workflow}"} if stuck else listed)
 
     def _read_stream(self, name: str) -> None:

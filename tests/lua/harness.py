@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
+from redisflow.tags import decode_tags, tag_listing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -551,6 +553,10 @@ def _audit_listings(space: _Keyspace, run_id: str, status: str, fields: dict[str
         if name.startswith(("runs:", "done:")) and run_id in members
     }
     problems = [] if found == wanted else [f"it is listed in {found} instead of {wanted}"]
+    tags = {tag_listing(*tag) for tag in decode_tags(fields.get("tg", b"").decode()).items()}
+    tagged = {name: of[run_id] for name, of in space.sets.items() if name.startswith("tag:") and run_id in of}
+    if tagged != dict.fromkeys(tags, int(fields["c"])):
+        problems.append(f"it is tagged in {tagged} instead of {tags}")
     stuck = [name for name, members in space.sets.items() if name.startswith("stuck:") and run_id in members]
     if stuck != ([f"stuck:{workflow}"] if status in ("waiting:stranded", "waiting:suspended") else []):
         problems.append(f"it is listed in {stuck}")

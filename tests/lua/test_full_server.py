@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from tests.lua.harness import PREFIX, T0, Held, Lua, audit
+from redisflow.tags import encode_tags, tag_listing
+from tests.lua.harness import PREFIX, T0, Held, Lua, audit, new_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,10 @@ def test_running_work_goes_on_to_its_end(full: Lua) -> None:
     assert full.call("sweep_workers", queue="default", lane="0")[0] == "ok"
     assert full.call("leave_worker", ["default"], worker="w1") == ["ok"]
     assert full.call("open_namespace", partitions=1, layout=1)[0] == "ok"
+    assert full.call("count_runs")[0] == "ok"
+    assert full.call("delete_run", run_id="cancel") == ["gone"]
+    assert full.call("purge_runs", ["order", "succeeded", 0], limit=100, all_bytes=100) == ["ok", 1, 0]
+    assert full.call("set_retention", ["order", "failed=1"]) == ["ok"]
 
 
 def test_no_script_reaches_for_a_key_of_another_slot(cluster_lua: Lua) -> None:
@@ -98,5 +103,15 @@ def test_no_script_reaches_for_a_key_of_another_slot(cluster_lua: Lua) -> None:
     for rule in (("unique", "k", "cancel_older"), ("debounce", "k", 1_000, ""), ("throttle", "k", 1, 1_000, "delay")):
         for name in ("one", "two"):
             lua.start(f"{rule[0]}-{name}", rule)
+    lua.call("create_run", ["tg", encode_tags({"a": "b", "c": "d"})], **new_run("tagged", queue="other"))
+    lua.cancel("tagged")
+    names = ["runs:order", "done:order:canceled", tag_listing("a", "b")]
+    place = {"order": "oldest", "at_ms": 0, "at_id": "", "until_ms": T0 * 2}
+    assert lua.call("list_runs", names, limit=9, **place)[0] == "ok"
+    assert lua.call("count_runs")[0] == "ok"
+    assert lua.call("count_statuses", workflow="order", at_ms=0, at_id="", limit=9)[0] == "ok"
+    assert lua.call("delete_run", run_id="tagged") == ["gone"]
+    assert lua.call("purge_runs", ["order", "succeeded", 0], limit=9, all_bytes=9) == ["ok", 1, 0]
+    assert lua.call("set_retention", ["order", "failed=1"]) == ["ok"]
     audit(lua)
     assert {lua.redis.cluster("KEYSLOT", key) for key in lua.redis.keys("*")} == {slot}

@@ -8,6 +8,8 @@ import pytest
 
 from redisflow import RedisFlow
 from redisflow.testing import refuse_side_effects
+from tests.crash.audit import raw_calls
+from tests.leaks import leaks, purge_all
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +31,15 @@ async def valkey_flow(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlo
     """Return the same on one kind of server, for stories that are slow or have processes of their own."""
     async with RedisFlow(valkey_url, namespace=namespace) as made:
         yield made
+
+
+@pytest.fixture
+async def no_key_left(flow: RedisFlow, server_url: str) -> AsyncIterator[None]:
+    """After the story, when all of its runs are purged, nothing is left of them."""
+    yield
+    raw, close = raw_calls(server_url)
+    try:
+        await purge_all(flow, raw)
+        assert not leaks(raw, flow.namespace)
+    finally:
+        close()

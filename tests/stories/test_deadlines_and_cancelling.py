@@ -20,6 +20,8 @@ from redisflow import (
 )
 from tests.stories.world import PUNCTUAL, WITHIN_S, adopt, at_best, eventually, until
 
+pytestmark = pytest.mark.usefixtures("no_key_left")
+
 
 class Body:
     """A body that runs until it is cancelled, and notes both."""

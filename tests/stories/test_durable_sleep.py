@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from examples import sleep
 from redisflow import Step
 from tests.stories.world import PUNCTUAL, adopt, at_best, until
+
+pytestmark = pytest.mark.usefixtures("no_key_left")
 
 
 async def test_a_sleep_takes_as_long_as_it_says(flow):

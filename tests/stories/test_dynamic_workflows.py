@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from examples import best_practices, dynamic
 from redisflow import Step
 from tests.stories.world import adopt
+
+pytestmark = pytest.mark.usefixtures("no_key_left")
 
 
 async def test_premium_or_standard_email(flow):

@@ -100,6 +100,16 @@ PRINTED = {
         r"threads: \[2, 4, 1\]",
         r"failed: .*there is nothing to count.*",
     ],
+    "find_runs": [
+        r"result: c1: charged 100",
+        r"of c1: \['bill succeeded', 'bill succeeded', 'bill succeeded', 'remind (pending|running|waiting)'\]",
+        r"asleep: [01]",
+        r"pages: 3 2 None",
+        r"counts: 5 succeeded, [01] waiting",
+        r"deleted: 0",
+        r"not deleted: (pending|running|waiting)",
+        r"failed: c9 deadline",
+    ],
     "best_practices": [
         r"paid \| charged: \[4200\]",
         r"sum: 7 \| steps: \['summarize'\]",

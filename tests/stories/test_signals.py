@@ -12,6 +12,8 @@ from redisflow import InvalidInput, InvalidName, MailboxFull, RedisFlow, RunEnde
 from redisflow.run_id import new_run_id
 from tests.stories.world import until
 
+pytestmark = pytest.mark.usefixtures("no_key_left")
+
 
 class Approval(BaseModel):
     approved: bool

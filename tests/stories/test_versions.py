@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from examples import versions
 from redisflow import RedisFlow, Step
 from tests.stories.world import adopt, until
+
+pytestmark = pytest.mark.usefixtures("no_key_left")
 
 
 async def test_v1_and_v2_run_side_by_side(flow):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, assert_type
@@ -13,6 +13,9 @@ from redisflow import (
     Debounce,
     RedisFlow,
     RetryPolicy,
+    RunCounts,
+    RunPage,
+    RunSummary,
     StartRules,
     Step,
     StepCall,
@@ -104,6 +107,7 @@ async def process_order(order: Order, step: Step) -> Receipt:
     # Sleeps.
     assert_type(await step.sleep("nap", 1.5), None)
     assert_type(await step.sleep_until("later", "2h"), None)
+    assert_type(step.info.tags, Mapping[str, str])
     return Receipt(order.id)
 
 
@@ -180,6 +184,14 @@ async def starts() -> None:
     assert_type(handle.workflow_run.available_at, datetime | None)
 
 
+async def finders() -> None:
+    assert_type(flow.list_runs(status=("failed", "waiting:timer"), tags={"a": "b"}), AsyncIterator[RunSummary])
+    assert_type([run async for run in flow.list_runs(workflow="order", created_after="1h")], list[RunSummary])
+    assert_type(await flow.list_page(order="oldest", cursor=None, page_size=5), RunPage)
+    assert_type(await flow.count_runs(), RunCounts)
+    assert_type((await flow.get_run("1")).tags, Mapping[str, str])
+
+
 async def workers(processes: int) -> None:
     assert_type(flow.new_worker(lease="1m"), Worker)
     assert_type(flow.new_worker(processes=1, resources=contextlib.nullcontext), Worker)
@@ -225,7 +237,7 @@ class Application:
 Application(flow.lifespan())
 Application(lifespan=flow.lifespan(worker=True, concurrency=10, grace="5s"))
 
-_ = callers, starts, workers, without_a_loop
+_ = callers, finders, starts, workers, without_a_loop
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared

@@ -1,0 +1,43 @@
+#!lua flags=allow-oom
+-- Delete finished runs that have been kept for as long as they should: a bounded step, the oldest of each listing first.
+--
+-- Replies  ok <purged> <whether there is more: 1 | 0>
+
+-- @include lib/clock.lua
+-- @include lib/forget_run.lua
+
+local prefix    = KEYS[1]   -- str   of every key in the partition
+local limit     = ARGV[1]   -- int   runs at most
+local all_bytes = ARGV[2]   -- int   of their inputs and records; one run more than that is still deleted
+local listings  = 3         -- tail  workflow, status, ms for which such runs are kept
+
+local now = now_ms()
+local room, bytes, purged = tonumber(limit), tonumber(all_bytes), 0
+
+-- Bytes that were freed. A run that the listing names by mistake is only taken off it: its hash is the truth.
+local function purge(run_id, status)
+  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'h', 'tg', 'sg')
+  if r[1] ~= status then return 0 end
+  forget_run(prefix, run_id, r[3], r[4])
+  purged = purged + 1
+  return tonumber(string.match(r[2] or '', ':(%d+)$') or '0')
+end
+
+for place = listings, #ARGV, 3 do
+  local workflow, status, keep_ms = ARGV[place], ARGV[place + 1], tonumber(ARGV[place + 2])
+  local listing = prefix .. 'done:' .. workflow .. ':' .. status
+  local due = redis.call('ZRANGEBYSCORE', listing, '-inf', now - keep_ms, 'LIMIT', 0, room)
+  local left = {}
+  for _, run_id in ipairs(due) do
+    if bytes < 0 then break end
+    local fine, freed = pcall(purge, run_id, status)
+    -- What cannot be read is noted, and must not stand before the others for ever.
+    if not fine then redis.call('ZADD', prefix .. 'broken', now, run_id) end
+    bytes = bytes - (fine and freed or 0)
+    left[#left + 1] = run_id
+  end
+  if #left > 0 then redis.call('ZREM', listing, unpack(left)) end
+  room = room - #left
+  if room == 0 or bytes < 0 then return { 'ok', purged, 1 } end
+end
+return { 'ok', purged, 0 }

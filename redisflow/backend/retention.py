@@ -1,0 +1,69 @@
+"""Deleting finished runs, and the policies that say when."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from redisflow.backend import replies
+from redisflow.contract import Purged
+from redisflow.retention import decode_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from redisflow.backend.patience import Patience
+    from redisflow.backend.scripts import Scripts
+    from redisflow.backend.transport import Transport
+
+STEP = 100
+"""Runs that one call deletes."""
+STEP_BYTES = 8 * 1024 * 1024
+"""And of their inputs and records together; the server frees them beside its other work (UNLINK)."""
+
+
+class RetentionOnRedis:
+    """See `RetentionCalls`. One object per backend."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        scripts: Scripts,
+        prefixes: Sequence[str],
+        patience: Patience,
+        prefix_of: Callable[[str], str],
+    ) -> None:
+        """All that it needs to call."""
+        self._transport = transport
+        self._scripts = scripts
+        self._prefixes = prefixes
+        self._patience = patience
+        self._prefix_of = prefix_of
+
+    async def set_retention(self, policies: Mapping[str, str]) -> None:
+        """See `RetentionCalls`."""
+        first = self._prefixes[0]
+        command = self._scripts.set_retention.call(first, chain.from_iterable(sorted(policies.items())))
+        replies.expect_ok(await self._transport.send(first, command))
+
+    async def purge_runs(self, partition: int) -> Purged:
+        """See `RetentionCalls`."""
+        first, prefix = self._prefixes[0], self._prefixes[partition]
+        meta = replies.named(await self._transport.send(first, ("HGETALL", f"{first}meta")))
+        workflows = await self._transport.send(prefix, ("SMEMBERS", f"{prefix}workflows"))
+        listings = [
+            part
+            for workflow in sorted(workflows)
+            for status, keep_ms in decode_policy(meta.get(b"keep:" + workflow, b"").decode()).items()
+            for part in (workflow, status, keep_ms)
+        ]
+        command = self._scripts.purge_runs.call(prefix, listings, limit=STEP, all_bytes=STEP_BYTES)
+        runs, has_more = replies.expect_ok(await self._transport.send(prefix, command))
+        return Purged(done=not has_more, runs=runs)
+
+    async def delete_run(self, run_id: str) -> str | None:
+        """See `RetentionCalls`."""
+        prefix = self._prefix_of(run_id)
+        command = self._scripts.delete_run.call(prefix, run_id=run_id)
+        reply = await self._patience.give(self._transport.send(prefix, command))
+        return None if reply[0] == b"gone" else replies.status_of(reply[1])
