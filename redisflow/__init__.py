@@ -14,6 +14,7 @@ from redisflow.errors import (
     CalledInEventLoop,
     CannotDecode,
     CannotRecord,
+    CannotUnseal,
     DeadlineExceeded,
     IdempotencyConflict,
     InvalidDuration,
@@ -23,9 +24,11 @@ from redisflow.errors import (
     InvalidStart,
     InvalidWorkflow,
     MailboxFull,
+    MissingExtra,
     NonDeterminismError,
     NonRetryableError,
     NotAllowedInWorkflow,
+    PayloadStoreUnavailable,
     PayloadTooLarge,
     RedisflowError,
     ResultTimeout,
@@ -47,6 +50,7 @@ from redisflow.failure import Failure
 from redisflow.flow import RedisFlow
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
 from redisflow.sync.facade import SyncFlow
 from redisflow.sync.handle import SyncWorkflowHandle
 from redisflow.worker.processes import WorkerProcesses
@@ -55,15 +59,18 @@ from redisflow.worker.worker import Worker
 __version__ = "0.1.0"
 
 __all__ = [
+    "AesGcm",
     "BackendError",
     "BackendUnavailable",
     "BackpressureError",
     "CalledInEventLoop",
     "CannotDecode",
     "CannotRecord",
+    "CannotUnseal",
     "DeadlineExceeded",
     "Debounce",
     "Failure",
+    "FileStore",
     "IdempotencyConflict",
     "InvalidDuration",
     "InvalidInput",
@@ -72,10 +79,14 @@ __all__ = [
     "InvalidStart",
     "InvalidWorkflow",
     "MailboxFull",
+    "MissingExtra",
     "NonDeterminismError",
     "NonRetryableError",
     "NotAllowedInWorkflow",
+    "PayloadStore",
+    "PayloadStoreUnavailable",
     "PayloadTooLarge",
+    "Payloads",
     "RedisFlow",
     "RedisflowError",
     "ResultTimeout",
@@ -85,6 +96,7 @@ __all__ = [
     "RunEnded",
     "RunInfo",
     "RunNotFound",
+    "S3Store",
     "StartRules",
     "StartThrottled",
     "Step",
@@ -108,6 +120,7 @@ __all__ = [
     "WorkflowHandle",
     "WorkflowRun",
     "WorkflowSpec",
+    "Zstd",
     "define_step",
     "define_workflow_spec",
 ]
