@@ -8,7 +8,7 @@ else, so its command is built here in its script's own order, which is checked o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from redisflow.backend.listening import listen, watch
 from redisflow.backend.mail import Mailboxes
 from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
+from redisflow.backend.payloads import NOTHING_STORED
 from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.backend.scripts import Clock, load_scripts
@@ -43,7 +44,9 @@ from redisflow.contract import (
     Extension,
     Heartbeat,
     Hold,
+    MailCalls,
     NewRun,
+    PayloadCalls,
     RunEnd,
     StartCalls,
     Upkeep,
@@ -53,6 +56,7 @@ from redisflow.errors import BackendError, UnsuitableServer
 from redisflow.names import check_name
 from redisflow.run_id import partition_of
 from redisflow.runs import WorkflowRun, view_run
+from redisflow.sealing import Payloads, Seals
 
 if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
@@ -86,6 +90,7 @@ class RedisBackend:
         self._wanted_partitions = partitions
         self._timeout_s = call_timeout_s
         self._stall_s = stall_s
+        self.seals = Seals(Payloads(), namespace)
         self._prefixes: tuple[str, ...] = ()
         self._transport: Transport | None = None
         scripts = self._scripts = load_scripts(clock, shebang=self._target.kind != "memory")
@@ -106,7 +111,7 @@ class RedisBackend:
         return self._namespace
 
     @property
-    def mail(self) -> Mailboxes:
+    def mail(self) -> MailCalls:
         """The mailboxes of its runs; known once it is open."""
         self._server()
         return self._mailboxes
@@ -128,6 +133,16 @@ class RedisBackend:
         """Starting runs under rules; once it is open."""
         self._server()
         return self._starts
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes of the largest input, result or output that it takes."""
+        return self.seals.payload_limit
+
+    @property
+    def payloads(self) -> PayloadCalls:
+        """What runs have outside: nothing."""
+        return NOTHING_STORED
 
     def _server(self) -> Transport:
         if self._transport is None:
@@ -221,9 +236,13 @@ class RedisBackend:
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
         """The run as it is now, with its steps; None where it is not stored."""
-        self._server()
-        fields = await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
+        fields = await self.read_run(run_id)
         return None if fields is None else view_run(run_id, fields)
+
+    async def read_run(self, run_id: str) -> Mapping[bytes, bytes] | None:
+        """The whole hash of a run."""
+        self._server()
+        return await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
 
     async def get_end(self, run_id: str) -> RunEnd | None:
         """Only how it ended, or that it did not; None where it is not stored."""
@@ -273,7 +292,7 @@ class RedisBackend:
         return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken + unreadable)
 
     async def _add_mail(self, claim: Claim) -> None:
-        claim.mail = await self.mail.read_all(claim.hold.run_id)
+        claim.mail = await self._mailboxes.read_all(claim.hold.run_id)
 
     def commit_run(
         self,

@@ -3,6 +3,7 @@
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.starts import (
     Active,
     DebounceRule,
@@ -50,6 +51,7 @@ __all__ = [
     "Mark",
     "NewRun",
     "OutboxCalls",
+    "PayloadCalls",
     "RunEnd",
     "StartCalls",
     "StartRule",

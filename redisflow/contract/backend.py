@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
@@ -70,6 +71,16 @@ class Backend(Protocol):
     @property
     def starts(self) -> StartCalls:
         """Starting runs under rules; once it is open."""
+        ...
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes of the largest input, result or output that it takes."""
+        ...
+
+    @property
+    def payloads(self) -> PayloadCalls:
+        """What runs have outside: their large payloads in a store."""
         ...
 
     async def open(self) -> None:

@@ -142,6 +142,9 @@ class Claim:
     """How many items ever came there: the number of the last one."""
     end_effects: Sequence[bytes | str] = ()
     """What the end of this run does besides: effects that go with its finish."""
+    opening: Answer[None] | None = None
+    """Input and records are still being read where it is given, and there when it has come; it says why where they
+    cannot be read here."""
 
 
 @dataclass(frozen=True, slots=True)

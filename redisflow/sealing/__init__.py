@@ -4,12 +4,13 @@ from redisflow.sealing.aes_gcm import AesGcm
 from redisflow.sealing.file_store import FileStore
 from redisflow.sealing.payloads import Payloads
 from redisflow.sealing.s3_store import S3Store
-from redisflow.sealing.seals import Seals, object_limit
+from redisflow.sealing.seals import PLAIN_LIMIT, Seals, object_limit
 from redisflow.sealing.store import PayloadStore
 from redisflow.sealing.stored import Stored, check_store
 from redisflow.sealing.zstd import Zstd
 
 __all__ = [
+    "PLAIN_LIMIT",
     "AesGcm",
     "FileStore",
     "PayloadStore",

@@ -1,6 +1,6 @@
 """The form in which sealed payloads are stored, told from plain ones by their first bytes.
 
-    c1 52 46 | version 01 | flags | [key id: length, text] | body
+    c1 52 46 | version 01 | flags | [key id: length, text] | [what shares it: length, text] | body
 
 No plain payload and no plain record begins so: c1 is the one byte that msgpack never uses, and in a record it would be
 the length of a header, which begins with 97. All up to the body is authenticated with it where it is encrypted. Where
@@ -18,8 +18,8 @@ from redisflow.codec import SEALED_MARK
 from redisflow.errors import CannotUnseal
 
 VERSION = 1
-COMPRESSED, ENCRYPTED, STORED = 1, 2, 4
-_KNOWN = COMPRESSED | ENCRYPTED | STORED
+COMPRESSED, ENCRYPTED, STORED, SHARED = 1, 2, 4, 8
+_KNOWN = COMPRESSED | ENCRYPTED | STORED | SHARED
 _HEAD = len(SEALED_MARK) + 2
 
 
@@ -33,10 +33,10 @@ def is_stored(data: bytes) -> bool:
     return data.startswith(SEALED_MARK) and len(data) >= _HEAD and bool(data[_HEAD - 1] & STORED)
 
 
-def header_of(flags: int, key_id: str | None) -> bytes:
+def header_of(flags: int, *texts: str) -> bytes:
     """What stands before the body."""
     head = SEALED_MARK + bytes((VERSION, flags))
-    return head if key_id is None else head + bytes((len(key_id),)) + key_id.encode()
+    return head + b"".join(bytes((len(text),)) + text.encode() for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Envelope:
 
     flags: int
     key_id: str | None
+    shared: str | None
+    """What it is sealed for instead of one run."""
     header: bytes
     body: bytes
 
@@ -61,13 +63,19 @@ class Envelope:
             )
             raise CannotUnseal(msg)
         end = _HEAD
-        key_id = None
-        if flags & ENCRYPTED and not flags & STORED:
-            end += 1 + (data[end] if len(data) > end else 0)
-            if len(data) < end:
-                raise _cut(where)
-            key_id = data[_HEAD + 1 : end].decode("ascii", "backslashreplace")
-        return cls(flags, key_id, data[:end], data[end:])
+        key_id = shared = None
+        if flags & ENCRYPTED:
+            key_id, end = _text_at(data, end, where)
+        if flags & SHARED:
+            shared, end = _text_at(data, end, where)
+        return cls(flags, key_id, shared, data[:end], data[end:])
+
+
+def _text_at(data: bytes, at: int, where: str) -> tuple[str, int]:
+    end = at + 1 + (data[at] if len(data) > at else 0)
+    if len(data) < end or end == at + 1:
+        raise _cut(where)
+    return data[at + 1 : end].decode("ascii", "backslashreplace"), end
 
 
 _REFERENCE = struct.Struct(">Q32s")
@@ -92,7 +100,7 @@ class Reference:
 
     def to_bytes(self) -> bytes:
         """The envelope that stands for it."""
-        return header_of(STORED, None) + _REFERENCE.pack(self.size, self.digest)
+        return header_of(STORED) + _REFERENCE.pack(self.size, self.digest)
 
     @classmethod
     def of(cls, envelope: Envelope, where: str) -> Self:

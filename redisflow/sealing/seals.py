@@ -14,6 +14,7 @@ from redisflow.sealing.aes_gcm import Cipher
 from redisflow.sealing.envelope import (
     COMPRESSED,
     ENCRYPTED,
+    SHARED,
     STORED,
     Envelope,
     Reference,
@@ -32,6 +33,7 @@ _AROUND_BYTES = 128 * 1024
 """What a record holds besides a result: its header, or a failure with its traceback."""
 INLINE_BYTES = 64 * 1024
 """A larger value is sealed in a thread: at 300 MB/s this one keeps the loop for 0.2 ms."""
+_SHARED_BY = "shared by "
 _LENGTH = struct.Struct(">I")
 
 
@@ -71,17 +73,23 @@ class Seals:
         """Whether `seal_now` is all that it takes."""
         return len(data) <= self._quick
 
-    def seal_now(self, data: bytes, run_id: str, field: str) -> bytes:
-        """The same without the store: for what is small, or of no use later. Nothing stays nothing."""
+    def seal_now(self, data: bytes, run_id: str, field: str, *, shared: str | None = None) -> bytes:
+        """The same without the store: for what is small, or of no use later. Nothing stays nothing.
+
+        An input that may become that of another run is `shared`: bound to this text instead of its run.
+        """
         if not data:
             return data
         packed = self._compressor.compress(data)
         flags = 0 if packed is None else COMPRESSED
         body = data if packed is None else packed
         if self._cipher is not None:
-            header = header_of(flags | ENCRYPTED, self._cipher.write)
+            if shared is None:
+                header = header_of(flags | ENCRYPTED, self._cipher.write)
+            else:
+                header, run_id = header_of(flags | ENCRYPTED | SHARED, self._cipher.write, shared), _SHARED_BY + shared
             return header + self._cipher.encrypt(body, run_id, self._about(header, run_id, field))
-        return header_of(flags, None) + body if flags else data
+        return header_of(flags) + body if flags else data
 
     def fingerprints(self, fingerprint: str) -> list[str]:
         """What may stand for this fingerprint of plain data, the one to write first."""
@@ -125,6 +133,8 @@ class Seals:
                     " RedisFlow(payloads=Payloads(encrypt=...))"
                 )
                 raise CannotUnseal(msg)
+            if envelope.shared is not None and field == "input":
+                run_id = _SHARED_BY + envelope.shared
             body = self._cipher.decrypt(
                 envelope.key_id, body, run_id, self._about(envelope.header, run_id, field), where
             )

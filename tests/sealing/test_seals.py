@@ -124,7 +124,7 @@ def test_an_unknown_key_is_named_and_so_are_the_known_ones():
 
 
 def test_a_later_form_is_told_as_one():
-    for later in (b"\xc1RF\x02\x00", b"\xc1RF\x01\x08"):
+    for later in (b"\xc1RF\x02\x00", b"\xc1RF\x01\x10"):
         with pytest.raises(CannotUnseal, match="a form that this redisflow does not know"):
             seals().open_now(later + b"body", RUN, "input")
 
@@ -138,6 +138,17 @@ def test_plain_values_are_read_until_that_is_forbidden():
             strict.open_now(data, RUN, "input")
     assert strict.open_now(b"", RUN, "progress") == b""
     assert strict.open_now(strict.seal_now(plain, RUN, "input"), RUN, "input") == plain
+
+
+def test_an_input_that_is_shared_opens_as_the_input_of_any_run_and_as_nothing_else():
+    sealed = seals().seal_now(b"\xa1x", RUN, "input", shared="a key")
+    assert seals("summer").open_now(sealed, OTHER_RUN, "input") == b"\xa1x"
+    for opener, field in ((seals(), "output"), (in_namespace("shop2"), "input")):
+        with pytest.raises(CannotUnseal, match="does not open"):
+            opener.open_now(sealed, RUN, field)
+    with pytest.raises(CannotUnseal, match="does not open"):
+        seals().open_now(sealed.replace(b"a key", b"b key"), RUN, "input")
+    assert seals(None).seal_now(b"\xa1x", RUN, "input", shared="a key") == b"\xa1x"
 
 
 # -- bounds ---------------------------------------------------------------------------------------------------------
@@ -162,7 +173,7 @@ except CannotUnseal:
 def bomb(claimed: int, real: int, level: int = 1) -> bytes:
     packed = Compressor(Zstd(level=level, above=0), 1 << 40).compress(bytes(real))
     assert packed is not None
-    return header_of(COMPRESSED, None) + struct.pack(">Q", claimed) + packed[8:]
+    return header_of(COMPRESSED) + struct.pack(">Q", claimed) + packed[8:]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +199,7 @@ def test_compressed_bytes_that_are_none_are_told_as_damaged():
     frame = bomb(500, 500)[5:]
     for body in (b"", struct.pack(">Q", 5), struct.pack(">Q", 5) + b"hello", frame + b"more", frame[:-1], frame[:4]):
         with pytest.raises(CannotUnseal, match="is damaged"):
-            seals(None).open_now(header_of(COMPRESSED, None) + body, RUN, "input")
+            seals(None).open_now(header_of(COMPRESSED) + body, RUN, "input")
 
 
 # -- told from plain ------------------------------------------------------------------------------------------------
