@@ -38,7 +38,7 @@ $(DEMO_STAMP): pyproject.toml | $(BIN)/python
 $(ALL_STAMP): pyproject.toml | $(BIN)/python
 	@echo "Installing redisflow and its tools into .venv"
 	@$(PIP) install --quiet --upgrade 'pip>=25.1'
-	@$(PIP) install --quiet --editable '.[memory,server,fast]' --group check
+	@$(PIP) install --quiet --editable '.[memory,server,fast,zstd,crypto,s3]' --group check
 	@touch $(DEMO_STAMP) $@
 
 .PHONY: venv

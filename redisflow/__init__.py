@@ -14,6 +14,7 @@ from redisflow.errors import (
     CalledInEventLoop,
     CannotDecode,
     CannotRecord,
+    CannotUnseal,
     DeadlineExceeded,
     IdempotencyConflict,
     InvalidCursor,
@@ -25,9 +26,11 @@ from redisflow.errors import (
     InvalidTags,
     InvalidWorkflow,
     MailboxFull,
+    MissingExtra,
     NonDeterminismError,
     NonRetryableError,
     NotAllowedInWorkflow,
+    PayloadStoreUnavailable,
     PayloadTooLarge,
     RedisflowError,
     ResultTimeout,
@@ -51,6 +54,7 @@ from redisflow.flow import RedisFlow
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
 from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts
 from redisflow.sync.facade import SyncFlow
 from redisflow.sync.handle import SyncWorkflowHandle
@@ -60,15 +64,18 @@ from redisflow.worker.worker import Worker
 __version__ = "0.1.0"
 
 __all__ = [
+    "AesGcm",
     "BackendError",
     "BackendUnavailable",
     "BackpressureError",
     "CalledInEventLoop",
     "CannotDecode",
     "CannotRecord",
+    "CannotUnseal",
     "DeadlineExceeded",
     "Debounce",
     "Failure",
+    "FileStore",
     "IdempotencyConflict",
     "InvalidCursor",
     "InvalidDuration",
@@ -79,10 +86,14 @@ __all__ = [
     "InvalidTags",
     "InvalidWorkflow",
     "MailboxFull",
+    "MissingExtra",
     "NonDeterminismError",
     "NonRetryableError",
     "NotAllowedInWorkflow",
+    "PayloadStore",
+    "PayloadStoreUnavailable",
     "PayloadTooLarge",
+    "Payloads",
     "RedisFlow",
     "RedisflowError",
     "ResultTimeout",
@@ -97,6 +108,7 @@ __all__ = [
     "RunNotFound",
     "RunPage",
     "RunSummary",
+    "S3Store",
     "StartRules",
     "StartThrottled",
     "Step",
@@ -121,6 +133,7 @@ __all__ = [
     "WorkflowHandle",
     "WorkflowRun",
     "WorkflowSpec",
+    "Zstd",
     "define_step",
     "define_workflow_spec",
 ]

@@ -23,6 +23,9 @@ from redisflow.extensions import LEAF_CODES, LEAF_READERS, LEAF_WRITERS
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 1_000_000
 
+SEALED_MARK: Final = b"\xc1RF"
+"""The first bytes of what was sealed after it was encoded (redisflow.sealing): msgpack never uses c1."""
+
 Lower: TypeAlias = Callable[[object], object]
 """Turns a value that has no exact form into one that has; raises CannotRecord, TypeError or ValueError if it cannot."""
 
@@ -79,11 +82,21 @@ def decode(data: bytes) -> Any:
     try:
         value = _unpack(data)
     except _DECODE_ERRORS as error:
-        message = f"{len(data)} bytes are not a recorded value: {type(error).__name__}: {error}"
-        raise CannotDecode(message) from error
+        why = explain_sealed(data) or f"{len(data)} bytes are not a recorded value: {type(error).__name__}: {error}"
+        raise CannotDecode(why) from error
     if _may_be_deep(data) and (reason := _bad_shape(value)) is not None:
         raise CannotDecode(reason)
     return value
+
+
+def explain_sealed(data: bytes) -> str | None:
+    """Why these bytes cannot be read, where they are sealed; None where they are not."""
+    if not data.startswith(SEALED_MARK):
+        return None
+    return (
+        "it is sealed (compressed, encrypted or in a store), and this flow is not told how to open it: give it the "
+        "same RedisFlow(payloads=...) as those who write"
+    )
 
 
 def _encode_whole(value: object, hook: _Hook) -> bytes:

@@ -14,6 +14,7 @@ A message says what happened, to which run, and what to do next.
     ├── CannotRecord                a value that could not be read back as what it is
     │   └── PayloadTooLarge
     ├── CannotDecode                stored bytes that are not what the type says
+    │   └── CannotUnseal            ... or that cannot be opened here: no such key, changed, not there
     ├── InvalidSignal               what a signal brought does not fit the type that the run waits for
     ├── NonRetryableError           raised by user code: do not try again
     ├── RetryAfter                  raised by user code: try again after this delay
@@ -38,8 +39,10 @@ A message says what happened, to which run, and what to do next.
     │   └── WorkflowExpired         ... because no worker took it up in time
     ├── ResultTimeout               result(timeout=...) ran out; the run goes on
     ├── WorkerProcessFailed         a worker process ended before it worked
+    ├── MissingExtra                something asked for needs a library that is not installed
     └── BackendError                Redis said no, or nothing
         ├── BackendUnavailable      not reachable, loading, fail-over: try again later
+        │   └── PayloadStoreUnavailable     the store of large payloads cannot be used now
         ├── BackpressureError       out of memory: new work is refused, running work goes on
         └── UnsuitableServer        too old, or an eviction policy that deletes runs
 """
@@ -104,6 +107,10 @@ class CannotDecode(RedisflowError, ValueError):
 
 class InvalidSignal(RedisflowError, ValueError):
     """A signal's data that does not fit; the waiting workflow is told so by a StepError with this as its type."""
+
+
+class CannotUnseal(CannotDecode):
+    """A sealed payload that cannot be opened here; the message names the run, the field and the key, never the data."""
 
 
 class NonRetryableError(RedisflowError):
@@ -282,12 +289,20 @@ class WorkerProcessFailed(RedisflowError):
         super().__init__(f"worker process {pid} ended with {how} before it worked: see what it wrote to stderr")
 
 
+class MissingExtra(RedisflowError, ImportError):
+    """What was asked for needs a library that is not installed; the message names the extra."""
+
+
 class BackendError(RedisflowError):
     """Redis refused a call, or gave no answer."""
 
 
 class BackendUnavailable(BackendError):
     """Redis is not reachable, loading, or failing over. Every call may be sent again."""
+
+
+class PayloadStoreUnavailable(BackendUnavailable):
+    """The store of large payloads cannot be used now. Every call may be made again."""
 
 
 class BackpressureError(BackendError):

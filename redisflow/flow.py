@@ -21,8 +21,10 @@ from redisflow.authoring.definition import (
 )
 from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
+from redisflow.backend.options import BackendOptions
 from redisflow.backend.per_loop import BackendPerLoop
 from redisflow.backend.redis_backend import RedisBackend
+from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.client.export import export_fields
 from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run, delete_run
@@ -37,6 +39,7 @@ from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
+from redisflow.sealing import Payloads
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
 from redisflow.worker.beside import work_beside
@@ -66,6 +69,7 @@ class RedisFlow:
     is opened for the first time: 1 for a single server, 16 or more for a Cluster. `call_timeout` is how long a call of
     a client waits for a server that does not answer before it raises BackendUnavailable. `resources` is an async
     context around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
+    `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class RedisFlow:
         partitions: int = 1,
         call_timeout: Duration = 10,
         resources: Resources | None = None,
+        payloads: Payloads | None = None,
     ) -> None:
         """Connect later."""
         self._url = url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0"
@@ -83,17 +88,18 @@ class RedisFlow:
         self._partitions = partitions
         self._call_timeout_s = to_ms(call_timeout, what="call_timeout") / 1000
         self._resources = resources
+        self._payloads = payloads
         self._registry = Registry()
         self._backends = BackendPerLoop(self._make_backend)
         self._sync = SyncFlow(self)
 
     def _make_backend(self) -> RedisBackend:
-        return RedisBackend(
-            self._url,
-            namespace=self._namespace,
-            partitions=self._partitions,
-            call_timeout_s=self._call_timeout_s,
+        options = BackendOptions(
+            namespace=self._namespace, partitions=self._partitions, call_timeout_s=self._call_timeout_s
         )
+        if self._payloads is None:
+            return RedisBackend(self._url, **options)
+        return SealedBackend(self._url, payloads=self._payloads, **options)
 
     def __repr__(self) -> str:
         """Without credentials."""

@@ -237,7 +237,8 @@ def decode_record(data: bytes, base_ms: int) -> Record:
         kind, *fields = codec.decode(data[1:])
         return _READERS[kind](fields, base_ms)
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        msg = f"a record that this version cannot read ({len(data)} bytes): {error}"
+        why = codec.explain_sealed(data) or error
+        msg = f"a record that this version cannot read ({len(data)} bytes): {why}"
         raise CannotDecode(msg) from error
 
 

@@ -11,12 +11,15 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import settings
 
+from redisflow import S3Store
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.server_process import find_binary
 
@@ -77,6 +80,55 @@ def redis_url() -> Iterator[str]:
     # Not its real path: on Debian it is a link to a program that asks by which name it was called.
     with start_server(ServerOptions(provider=str(Path(binary).absolute()))) as server:
         yield server.url
+
+
+# An object store on loopback, in a process of its own that ends with its standard input.
+_OBJECT_STORE = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print("http://%s:%d" % server.get_host_and_port(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """Return the URL of an object store that speaks the S3 protocol."""
+    if importlib.util.find_spec("moto") is None:
+        _skip_or_fail("moto is not installed: the group test")
+    with subprocess.Popen(
+        [sys.executable, "-c", _OBJECT_STORE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+@pytest.fixture
+def make_s3_store(s3_url: str) -> Callable[..., S3Store]:
+    """Return what makes a store in a bucket there, and the bucket."""
+
+    def make(*, bucket: str, **options: Any) -> S3Store:
+        store = S3Store(
+            bucket=bucket,
+            endpoint_url=s3_url,
+            region="us-east-1",
+            access_key_id="testing",
+            secret_access_key="testing",
+            **options,
+        )
+        client, _ = store._connection.get()
+        client.create_bucket(Bucket=bucket)
+        return store
+
+    return make
 
 
 @pytest.fixture(params=SERVER_KINDS)

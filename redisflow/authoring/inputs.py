@@ -14,15 +14,18 @@ from redisflow.payload import PayloadType, check_size
 In = TypeVar("In")
 
 INPUT_LIMIT: Final = 1 << 20
-"""Bytes. Larger values belong into a store of their own, with their address as the input."""
+"""Bytes, where there is no store for larger ones."""
 
 
 SIGNAL_LIMIT: Final = 1 << 20
 """Bytes of a signal's data."""
 
 
-def encode_input(spec: WorkflowSpec[In, Any], value: In) -> tuple[bytes, In]:
-    """The input as stored, and as the workflow's type says; InvalidInput where it does not fit that type."""
+def encode_input(spec: WorkflowSpec[In, Any], value: In, limit: int = INPUT_LIMIT) -> tuple[bytes, In]:
+    """The input as stored, and as the workflow's type says; InvalidInput where it does not fit that type.
+
+    PayloadTooLarge where it has more bytes than the limit.
+    """
     try:
         validated = spec.input.validate(value)
         data = spec.input.encode(validated)
@@ -32,7 +35,7 @@ def encode_input(spec: WorkflowSpec[In, Any], value: In) -> tuple[bytes, In]:
     except CannotRecord as error:
         msg = f"the input of workflow {spec} cannot be stored: {error}"
         raise InvalidInput(msg) from error
-    check_size(data, INPUT_LIMIT, f"the input of workflow {spec}")
+    check_size(data, limit, f"the input of workflow {spec}")
     return data, validated
 
 

@@ -21,6 +21,7 @@ from redisflow.backend.listings import ListingCalls
 from redisflow.backend.mail import Mailboxes
 from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
+from redisflow.backend.payloads import NOTHING_STORED
 from redisflow.backend.retention import RetentionOnRedis
 from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.rows import COLUMNS, row_of
@@ -45,7 +46,9 @@ from redisflow.contract import (
     Extension,
     Heartbeat,
     Hold,
+    MailCalls,
     NewRun,
+    PayloadCalls,
     RunEnd,
     StartCalls,
     Upkeep,
@@ -55,6 +58,7 @@ from redisflow.errors import BackendError, UnsuitableServer
 from redisflow.names import check_name
 from redisflow.run_id import partition_of
 from redisflow.runs import WorkflowRun, view_run
+from redisflow.sealing import Payloads, Seals
 
 if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
@@ -88,6 +92,7 @@ class RedisBackend:
         self._wanted_partitions = partitions
         self._timeout_s = call_timeout_s
         self._stall_s = stall_s
+        self.seals = Seals(Payloads(), namespace)
         self._prefixes: tuple[str, ...] = ()
         self._transport: Transport | None = None
         scripts = self._scripts = load_scripts(clock, shebang=self._target.kind != "memory")
@@ -108,7 +113,7 @@ class RedisBackend:
         return self._namespace
 
     @property
-    def mail(self) -> Mailboxes:
+    def mail(self) -> MailCalls:
         """The mailboxes of its runs; known once it is open."""
         self._server()
         return self._mailboxes
@@ -142,6 +147,16 @@ class RedisBackend:
         """Deleting finished runs."""
         self._server()
         return self._retention
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes of the largest input, result or output that it takes."""
+        return self.seals.payload_limit
+
+    @property
+    def payloads(self) -> PayloadCalls:
+        """What runs have outside: nothing."""
+        return NOTHING_STORED
 
     def _server(self) -> Transport:
         if self._transport is None:
@@ -293,7 +308,7 @@ class RedisBackend:
         return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken + unreadable)
 
     async def _add_mail(self, claim: Claim) -> None:
-        claim.mail = await self.mail.read_all(claim.hold.run_id)
+        claim.mail = await self._mailboxes.read_all(claim.hold.run_id)
 
     def commit_run(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,6 +13,7 @@ from redisflow.client.signals import signal_run
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import (
     DeadlineExceeded,
+    PayloadStoreUnavailable,
     ResultTimeout,
     RunNotFinished,
     RunNotFound,
@@ -164,10 +166,12 @@ async def cancel_run(backend: Backend, run_id: str) -> bool:
 
 
 async def delete_run(backend: Backend, run_id: str) -> None:
-    """Delete a finished run."""
+    """Delete a finished run, and what it has in a payload store. Where that is away, its sweep finds it later."""
     status = await backend.retention.delete_run(run_id)
     if status is not None:
         raise RunNotFinished(run_id, status)
+    with contextlib.suppress(PayloadStoreUnavailable):
+        await backend.payloads.delete_run_payloads(run_id)
 
 
 def _not_found(run_id: str, namespace: str) -> RunNotFound:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, assert_never
 
 from redisflow.authoring.definition import WorkflowSpec
-from redisflow.authoring.inputs import encode_input
+from redisflow.authoring.inputs import INPUT_LIMIT, encode_input
 from redisflow.authoring.starting import Debounce, OnConflict, Throttle
 from redisflow.client.handle import StartedRun, WorkflowHandle
 from redisflow.client.rules import Plan, check_key, hash_of, plan_start
@@ -99,12 +99,12 @@ async def start_run(
     backend: Backend, spec: WorkflowSpec[In, Out], value: In, options: StartOptions
 ) -> WorkflowHandle[Out]:
     """Store a run and return its handle: from then on it will reach exactly one terminal status."""
-    return await start_prepared(backend, spec, prepare_start(spec, value, options), options)
+    return await start_prepared(backend, spec, prepare_start(spec, value, options, backend.payload_limit), options)
 
 
-def prepare_start(spec: WorkflowSpec[In, Any], value: In, options: StartOptions) -> Prepared:
-    """All that can be refused before anything is stored: InvalidInput, InvalidStart."""
-    data, validated = encode_input(spec, value)
+def prepare_start(spec: WorkflowSpec[In, Any], value: In, options: StartOptions, limit: int = INPUT_LIMIT) -> Prepared:
+    """All that can be refused before anything is stored: InvalidInput, InvalidStart; an input over `limit` bytes."""
+    data, validated = encode_input(spec, value, limit)
     return Prepared(data, plan_start(spec, validated, options))
 
 

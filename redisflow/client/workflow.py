@@ -117,5 +117,5 @@ class Workflow(Generic[In, Out]):
         return handles + await self._start_batch(backend, batch, options)
 
     async def _start_batch(self, backend: Backend, batch: list[In], options: StartOptions) -> list[WorkflowHandle[Out]]:
-        starts = [prepare_start(self.spec, value, options) for value in batch]
+        starts = [prepare_start(self.spec, value, options, backend.payload_limit) for value in batch]
         return await asyncio.gather(*(start_prepared(backend, self.spec, start, options) for start in starts))

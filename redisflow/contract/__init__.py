@@ -4,6 +4,7 @@ from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import Purged, RetentionCalls
 from redisflow.contract.starts import (
     Active,
@@ -54,6 +55,7 @@ __all__ = [
     "NewRun",
     "Order",
     "OutboxCalls",
+    "PayloadCalls",
     "Purged",
     "RetentionCalls",
     "RunEnd",

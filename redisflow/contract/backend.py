@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import RetentionCalls
 from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
@@ -82,6 +83,16 @@ class Backend(Protocol):
     @property
     def retention(self) -> RetentionCalls:
         """Deleting finished runs."""
+        ...
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes of the largest input, result or output that it takes."""
+        ...
+
+    @property
+    def payloads(self) -> PayloadCalls:
+        """What runs have outside: their large payloads in a store."""
         ...
 
     async def open(self) -> None:

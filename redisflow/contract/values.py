@@ -144,6 +144,9 @@ class Claim:
     """What the end of this run does besides: effects that go with its finish."""
     tags: str = ""
     """As they are stored: few workflows read them."""
+    opening: Answer[None] | None = None
+    """Input and records are still being read where it is given, and there when it has come; it says why where they
+    cannot be read here."""
 
 
 @dataclass(frozen=True, slots=True)

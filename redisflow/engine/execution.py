@@ -117,6 +117,7 @@ class Execution:
         claim, spec, port = self._claim, self._definition.spec, self._port
         port.at_ms = now_ms
         port.default_version, port.partitions = spec.version, self._around.partitions
+        port.payload_limit = self._around.payload_limit
         step = Step(port)
         port.mailbox.put(claim.mail, claim.mail_count)
         try:

@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from redisflow.authoring.body import detached_arguments
-from redisflow.authoring.inputs import encode_input
+from redisflow.authoring.inputs import INPUT_LIMIT, encode_input
 from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
 from redisflow.authoring.outside import ChildOrder, start_child, start_detached
 from redisflow.authoring.step import ChildTerms, RunInfo
@@ -68,6 +68,7 @@ class Port:
         "mailbox",
         "matched",
         "partitions",
+        "payload_limit",
         "problem",
         "slack_ms",
         "time_ms",
@@ -82,6 +83,8 @@ class Port:
         """Whether the code has ever asked for a child run on this pass."""
         self.partitions = 1
         """Of the namespace: where children may be spread."""
+        self.payload_limit = INPUT_LIMIT
+        """Bytes of a child's input."""
         self.matched = 0
         """How many of the calls that the record holds have been made."""
         self.begun = 0
@@ -186,7 +189,7 @@ class Port:
     def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
         """Claim the key of a child run. Its input is validated and encoded as it is now."""
         spec = terms.spec
-        data, _ = encode_input(spec, value)
+        data, _ = encode_input(spec, value, self.payload_limit)
         place, recorded = self._claim_place("child", terms.name)
         call = OpenChild(place, recorded, self)
         self.calls[place.key] = call
@@ -200,7 +203,7 @@ class Port:
 
     def ask_detached(self, terms: ChildTerms, value: Any) -> OpenStep:
         """Claim the key of a step that starts a child and is done."""
-        data, _ = encode_input(terms.spec, value)
+        data, _ = encode_input(terms.spec, value, self.payload_limit)
         call = self.ask_step(terms.name, start_detached, (), {})
         call.args = (self._order_child(terms, data, call),)
         call.plan = StepPlan(terms.name, _UNTIL_STARTED, None)

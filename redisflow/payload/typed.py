@@ -44,7 +44,7 @@ def check_size(data: bytes, limit: int, what: str) -> None:
     if len(data) > limit:
         message = (
             f"{what} has {len(data):,} bytes, over the limit of {limit:,}: "
-            "store it elsewhere (an object store, a database) and pass a reference to it"
+            "store it elsewhere: RedisFlow(payloads=Payloads(store=...)) does, or pass a reference to where it is"
         )
         raise PayloadTooLarge(message)
 

@@ -34,6 +34,7 @@ from redisflow.worker.clock import ClaimClock
 from redisflow.worker.held_run import HeldRun, forget
 from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
+from redisflow.worker.payload_sweep import sweep_forever
 from redisflow.worker.retention import RetentionService
 from redisflow.worker.services import keep_going
 from redisflow.worker.signals import on_signals
@@ -140,7 +141,10 @@ class Worker:
 
     async def _start(self) -> None:
         self.backend = await self._connect()
-        self._around = dataclasses.replace(self._around, partitions=self.backend.partitions)
+        backend = self.backend
+        self._around = dataclasses.replace(
+            self._around, partitions=backend.partitions, payload_limit=backend.payload_limit
+        )
         for warning in await self.backend.check_server():
             _log.warning(warning)
         if self.options.resources is not None:
@@ -148,6 +152,8 @@ class Worker:
         await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss, self._told_of_mail))
         self._leases.begin(self.backend, self.name, describe_worker(self._registry, self.queues, self.options))
         self._serve("watch", self._leases.run_forever)
+        if self.backend.payloads.in_use:
+            self._serve("payloads", partial(sweep_forever, self.backend, self.name))
         for workflow in self._registry.names():
             self._serve("wake-stuck", partial(self._wake_stuck, workflow))
         options, backend = self.options, self.backend
@@ -257,7 +263,13 @@ class Worker:
         held = HeldRun(self, claim, clock, execution)
         self._held[claim.hold.run_id] = held
         held.since_s = time.monotonic()
-        if claim.crashes:
+        if claim.opening is None:
+            self._admit(held)
+        else:
+            claim.opening.add_done_callback(partial(self._opened, held))
+
+    def _admit(self, held: HeldRun) -> None:
+        if held.claim.crashes:
             self._suspects.admit(held)
         else:
             if not self._taken:
@@ -265,6 +277,22 @@ class Worker:
                 # Behind the next claim, if one is sent now.
                 loop.call_soon(loop.call_soon, self._start_taken)
             self._taken.append(held)
+
+    def _opened(self, held: HeldRun, opening: Answer[None]) -> None:
+        if held.is_dropped:
+            return
+        if opening.cancelled():  # the connection was closed
+            held.drop()
+            return
+        error = opening.exception()
+        if error is None:
+            self._admit(held)
+            return
+        # The run is fine, and another worker, or this one with another key, can go on with it.
+        claim = held.claim
+        held.drop()
+        _log.error("run.stranded %s: its payloads cannot be read here: %s", claim.hold.run_id, error)
+        self._strand(claim)
 
     def _start_taken(self) -> None:
         taken, self._taken = self._taken, []
@@ -278,8 +306,11 @@ class Worker:
             return
         workflow, version = claim.workflow, claim.version
         _log.warning("run.stranded %s: no worker here has workflow %s version %s", hold.run_id, workflow, version)
+        self._strand(claim)
+
+    def _strand(self, claim: Claim) -> None:
         answer = self.backend.shelve_run(
-            hold, reason="stranded", problem=b"", first_ms=STRANDED_FIRST_MS, last_ms=STRANDED_LAST_MS
+            claim.hold, reason="stranded", problem=b"", first_ms=STRANDED_FIRST_MS, last_ms=STRANDED_LAST_MS
         )
         answer.add_done_callback(forget)
 

@@ -17,11 +17,13 @@ from typing import Any, TypeVar
 from redisflow.authoring.body import current_body
 from redisflow.authoring.definition import Registry, WorkflowDefinition
 from redisflow.backend.redis_backend import RedisBackend
+from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.client.outside import ClientOutside
-from redisflow.contract import Answer, Backend, Beat, Extension, Heartbeat, Hold, Verdict
+from redisflow.contract import Answer, Backend, Beat, Extension, Heartbeat, Hold, PayloadCalls, Verdict
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import numbered_live_records
+from redisflow.sealing import Payloads
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.worker import Worker
 from tests.crash.audit import Raw
@@ -88,6 +90,7 @@ class FaultyBackend:
         self.stopped = asyncio.Event()
         self.fired = False
         self.calls: list[str] = []
+        self._unsettled: set[asyncio.Future[None]] = set()
         self._journal = journal
         self._fault = fault
         self._at = at
@@ -134,7 +137,13 @@ class FaultyBackend:
         if self.stopped.is_set():
             return outer
 
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsettled.add(settled)
+        settled.add_done_callback(self._unsettled.discard)
+
         def answered(inner: Answer[Any], *, again: bool) -> None:
+            if not settled.done():
+                settled.set_result(None)
             if inner.cancelled() or inner.exception() is not None:
                 return
             if extension is not None and inner.result() in {Verdict.OK, Verdict.MAIL}:
@@ -161,10 +170,21 @@ class FaultyBackend:
     def partitions(self) -> int:
         return self.real.partitions
 
+    @property
+    def payload_limit(self) -> int:
+        return self.real.payload_limit
+
+    @property
+    def payloads(self) -> PayloadCalls:
+        return self.real.payloads
+
     async def open(self) -> None:
         await self.real.open()
 
     async def close(self) -> None:
+        # What was sent before the world stopped arrives, and its outcome belongs into the journal.
+        if self._unsettled:
+            await asyncio.wait(self._unsettled, timeout=1)
         await self.real.close()
 
     def listen(self, worker: str, lost: Callable[[str], None], mail: Callable[[str], None]) -> Any:
@@ -246,6 +266,7 @@ class Crew:
     registry: Registry = field(default_factory=Registry)
     backends: list[FaultyBackend] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
+    payloads: Payloads | None = None
     prepare: Callable[[FaultyBackend], object] = lambda _: None
     """Called with the backend of each worker that is hired from now on."""
 
@@ -256,7 +277,11 @@ class Crew:
 
     async def hire(self, *, fault: Fault | None = None, at: int = 0, **options: Any) -> tuple[Worker, FaultyBackend]:
         """Start a worker."""
-        backend = FaultyBackend(RedisBackend(self.url, namespace=self.namespace), self.journal, fault=fault, at=at)
+        if self.payloads is None:
+            real = RedisBackend(self.url, namespace=self.namespace)
+        else:
+            real = SealedBackend(self.url, namespace=self.namespace, payloads=self.payloads)
+        backend = FaultyBackend(real, self.journal, fault=fault, at=at)
         self.prepare(backend)
         self.backends.append(backend)
 

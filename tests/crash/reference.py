@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -235,6 +236,25 @@ def _signaled(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "signaled", signaled)
 
 
+def _large(flow: RedisFlow, journal: Journal) -> Any:
+    async def large(step: Step) -> str:
+        first: str = await step.run("first", _failing(journal, 0, NOISE[:5_000]))
+        await step.run(StepOptions("flaky", retry=SOON), _failing(journal, 1))
+        await step.sleep("nap", "10ms")
+        return f"{first}{await step.run('last', _failing(journal, 0, NOISE[5_000:]))}"
+
+    return _define(flow, "large", large)
+
+
+# Values that do not get smaller, so that they go to a store.
+NOISE = random.Random(1).randbytes(10_000).hex()
+LARGE = Reference(
+    name="large",
+    define=_large,
+    output=NOISE,
+    steps=dict.fromkeys(["first", "flaky", "nap", "last"], "succeeded"),
+    attempts={"flaky": 2, "nap": 0},
+)
 REFERENCES = (
     Reference(
         name="sequential", define=_sequential, output=9, steps=dict.fromkeys(["one", "two", "three"], "succeeded")

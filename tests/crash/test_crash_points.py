@@ -11,14 +11,15 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from redisflow import RedisFlow
+from redisflow import AesGcm, FileStore, Payloads, RedisFlow
 from redisflow.runs import WorkflowRun
 from tests.crash.audit import audit, leftovers, raw_calls
 from tests.crash.harness import Crew, Fault, Journal
-from tests.crash.reference import REFERENCES, Reference
+from tests.crash.reference import LARGE, REFERENCES, Reference
 
 WITHIN_S = 20.0
 LEASE = "10m"
@@ -29,6 +30,7 @@ AT_ONCE = 16
 
 FAULTS = pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
 # On the server inside this process, which takes more time, those that write in the most ways.
+SIGNALED = [reference for reference in REFERENCES if reference.name == "signaled"]
 SOME = [reference for reference in REFERENCES if reference.name in {"retrying", "canceled", "unique"}]
 
 
@@ -47,23 +49,35 @@ async def test_a_run_in_memory_survives_a_fault_at_any_call(
     await survives_everywhere(reference, fault, lambda: f"{memory_url}crash-{secrets.token_hex(8)}")
 
 
-async def survives_everywhere(reference: Reference, fault: Fault, url: Callable[[], str]) -> None:
+@FAULTS
+@pytest.mark.parametrize("reference", [LARGE, *SIGNALED], ids=lambda reference: reference.name)
+async def test_a_run_with_sealed_and_stored_payloads_survives_a_fault_at_any_call(
+    reference: Reference, fault: Fault, valkey_url: str, tmp_path: Path
+) -> None:
+    keys = AesGcm(write="key", keys={"key": bytes(32)})
+    payloads = Payloads(compress=True, encrypt=keys, store=FileStore(tmp_path), store_above=1024)
+    await survives_everywhere(reference, fault, lambda: valkey_url, payloads)
+
+
+async def survives_everywhere(
+    reference: Reference, fault: Fault, url: Callable[[], str], payloads: Payloads | None = None
+) -> None:
     """At call 1, 2, 3, ..., some at the same time, until the run has ended before the call was made."""
     for first in range(1, CALLS_AT_MOST, AT_ONCE):
         calls = range(first, first + AT_ONCE)
-        if not all(await asyncio.gather(*(survives(reference, fault, at, url()) for at in calls))):
+        if not all(await asyncio.gather(*(survives(reference, fault, at, url(), payloads) for at in calls))):
             return
     pytest.fail(f"the run has not ended within {CALLS_AT_MOST} calls")
 
 
-async def survives(reference: Reference, fault: Fault, at: int, url: str) -> bool:
+async def survives(reference: Reference, fault: Fault, at: int, url: str, payloads: Payloads | None) -> bool:
     """One scenario; returns whether the fault happened before the run had ended."""
     namespace = f"crash-{secrets.token_hex(6)}"
     raw, close = raw_calls(url)
     where = f"{reference.name}, {fault.name} call {at}"
     try:
-        async with RedisFlow(url, namespace=namespace) as flow:
-            crew = Crew(url, namespace, raw)
+        async with RedisFlow(url, namespace=namespace, payloads=payloads) as flow:
+            crew = Crew(url, namespace, raw, payloads=payloads)
             try:
                 crew.know(reference.define(flow, crew.journal))
                 handle = await flow.run_workflow(reference.name, **reference.options)

@@ -97,6 +97,11 @@ def test_whoever_opens_a_namespace_first_fixes_its_layout(lua: Lua) -> None:
     assert lua.twice("open_namespace", partitions=16, layout=2) == ["ok", b"4", b"1"]
 
 
+def test_a_namespace_keeps_the_name_that_it_was_first_given_in_stores(lua: Lua) -> None:
+    assert lua.twice("name_store", name="first") == ["ok", b"first"]
+    assert lua.twice("name_store", name="second") == ["ok", b"first"]
+
+
 @pytest.mark.parametrize("zeros", [5, 8, 11])
 def test_instants_with_many_zeros_are_stored_as_whole_numbers(lua: Lua, zeros: int) -> None:
     step = 10**zeros

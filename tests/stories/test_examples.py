@@ -76,6 +76,13 @@ PRINTED = {
         r"launch: sent the announcement \| early: False",
         r"beside a step: built",
     ],
+    "encrypted": [
+        r"result: 200,000 characters, nothing found",
+        r"in the store: 1 object",
+        r"without keys: .*it is sealed \(compressed",
+        r"after a rotation: 200,000 characters, nothing found \| True",
+        r"the old key was dropped too soon: the input of run [0-9a-f]{32} is encrypted with key '2026-01', .*: add it",
+    ],
     "workers": [
         r"pool opened",
         r"answer to 'how many\?'",

@@ -1,0 +1,17 @@
+"""The keywords with which a backend is made."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from redisflow.backend.scripts import Clock
+
+
+class BackendOptions(TypedDict, total=False):
+    """See `RedisBackend`."""
+
+    namespace: str
+    partitions: int
+    clock: Clock
+    call_timeout_s: float
+    stall_s: float

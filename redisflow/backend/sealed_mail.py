@@ -1,0 +1,69 @@
+"""Mailboxes whose payloads are sealed.
+
+A signal is sealed for the run that it is sent to. The end of a child comes as the child's own script wrote it, sealed
+as that run's output or error, so it is opened as that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from redisflow.contract import Answer, Delivery, MailBatch, MailCalls
+from redisflow.mail import Mail
+from redisflow.sealing import Seals
+
+T = TypeVar("T")
+
+
+class SealedMail:
+    """Of one namespace."""
+
+    def __init__(
+        self,
+        mail: MailCalls,
+        seals: Seals,
+        keep: Callable[[asyncio.Task[MailBatch]], asyncio.Task[MailBatch]],
+        within_s: float,
+    ) -> None:
+        """`keep` looks after tasks, `within_s` is how long the store is waited for."""
+        self._mail = mail
+        self._seals = seals
+        self._keep = keep
+        self._within_s = within_s
+
+    async def signal_run(self, run_id: str, name: str, payload: bytes, *, once: str, keep_ms: int) -> Delivery:
+        """Put a signal into a run's mailbox; once within `keep_ms` for each `once` (a hash)."""
+        sealed = await self._seals.seal(payload, run_id, _signal(name), within_s=self._within_s)
+        return await self._mail.signal_run(run_id, name, sealed, once=once, keep_ms=keep_ms)
+
+    def read_mail(self, run_id: str, after: int) -> Answer[MailBatch]:
+        """Read the mail of a run that came after the one of this number, a bounded piece at a time."""
+
+        async def read() -> MailBatch:
+            batch = await self._mail.read_mail(run_id, after)
+            opened = await self.open_all(run_id, batch.mail)
+            return replace(batch, mail=opened)
+
+        return self._keep(asyncio.create_task(read()))
+
+    async def open_all(self, run_id: str, mail: Sequence[Mail]) -> list[Mail]:
+        """The same items, opened."""
+        return [await self._open(run_id, item) for item in mail]
+
+    async def _open(self, run_id: str, item: Mail) -> Mail:
+        owner, field = place_of(run_id, item)
+        return replace(item, payload=await self._seals.open(item.payload, owner, field, within_s=self._within_s))
+
+
+def place_of(run_id: str, item: Mail) -> tuple[str, str]:
+    """The run for which an item was sealed, and as which of its fields."""
+    if item.kind == "signal":
+        return run_id, _signal(item.name)
+    return item.name, "output" if item.status == "succeeded" else "error"
+
+
+def _signal(name: str) -> str:
+    return f"signal {name}"

@@ -1,0 +1,282 @@
+"""Payloads compressed, encrypted and in a store: nothing changes for who writes workflows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redisflow import (
+    AesGcm,
+    BackendUnavailable,
+    FileStore,
+    Payloads,
+    PayloadStore,
+    PayloadStoreUnavailable,
+    PayloadTooLarge,
+    RedisFlow,
+    S3Store,
+    Step,
+    StepError,
+    StepOptions,
+    WorkflowFailed,
+)
+from tests.conformance.world import World
+from tests.stories.world import QUICK, eventually, until
+
+KEYS = {"spring": b"1" * 32, "summer": b"2" * 32}
+
+
+def sealed(store: PayloadStore | None, write: str = "spring", **options: Any) -> Payloads:
+    return Payloads(compress=True, encrypt=AesGcm(write=write, keys=KEYS), store=store, store_above="4KB", **options)
+
+
+@pytest.fixture
+async def flow(server_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[RedisFlow]:
+    """Return a flow with everything switched on."""
+    async with RedisFlow(server_url, namespace=namespace, payloads=sealed(FileStore(tmp_path))) as made:
+        yield made
+
+
+def define(flow: RedisFlow) -> Any:
+    attempts: list[int] = []
+
+    async def fetch(size: int) -> bytes:
+        return b"secret" + secrets.token_bytes(size)
+
+    async def flaky() -> str:
+        attempts.append(1)
+        if len(attempts) % 3:
+            raise ConnectionError("secret: not yet")
+        return "secret: done"
+
+    async def broken() -> None:
+        raise ValueError("secret: never")
+
+    @flow.define_workflow("everything")
+    async def everything(document: str, step: Step) -> dict[str, Any]:
+        large = await step.run("secret-fetch", fetch, 50_000)
+        seen = await step.run(StepOptions("secret-flaky", retry=QUICK), flaky)
+        await step.sleep("secret-nap", "50ms")
+        try:
+            await step.run(StepOptions("secret-broken", retry=QUICK), broken)
+        except StepError as error:
+            seen += f", {error.message}"
+        return {"document": document, "large": large, "seen": seen}
+
+    return everything
+
+
+async def test_a_workflow_with_retries_failures_and_sleeps_stores_nothing_that_can_be_read(
+    flow: RedisFlow, server_url: str, tmp_path: Path
+):
+    everything = define(flow)
+    document = "secret: " + "text " * 10_000 + secrets.token_hex(20_000)
+    handle = await everything.run(document)
+    async with flow.new_worker():
+        output = await handle.result(timeout="1m")
+    assert output["document"] == document
+    assert output["large"].startswith(b"secret")
+    assert output["seen"] == "secret: done, secret: never"
+    run = await handle.get()
+    assert run.input == document
+    assert run.output == output
+    assert [step.key for step in run.steps][:2] == ["secret-fetch", "secret-flaky"]
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    try:
+        assert b"secret" not in repr(world.snapshot()).encode()
+    finally:
+        world.close()
+    files = await asyncio.to_thread(lambda: [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()])
+    assert len(files) == 3  # the input, a step's result, the output
+    assert not any(b"secret" in data for data in files)
+
+
+async def test_the_errors_of_a_failed_run_are_sealed_as_well(flow: RedisFlow, server_url: str):
+    @flow.define_workflow("failing")
+    async def failing(step: Step) -> None:
+        raise ValueError("the secret is 1234")
+
+    handle = await failing.run()
+    async with flow.new_worker():
+        with pytest.raises(WorkflowFailed, match="the secret is 1234"):
+            await handle.result(timeout="1m")
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    try:
+        assert b"1234" not in repr(world.snapshot()).encode()
+    finally:
+        world.close()
+
+
+async def test_signals_are_sealed_for_the_run_that_they_are_sent_to(flow: RedisFlow, server_url: str):
+    @flow.define_workflow("approval")
+    async def approval(step: Step) -> list[Any]:
+        return [await step.wait_for_signal("decision"), await step.wait_for_signal("decision")]
+
+    handle, large = await approval.run(), secrets.token_hex(20_000)
+    await handle.signal("decision", "secret: yes")
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    async with flow.new_worker():
+        await until(flow, handle.id, lambda run: run.waiting_for == "signal")
+        await handle.signal("decision", large)
+        assert await handle.result(timeout="1m") == ["secret: yes", large]
+    assert b"secret" not in repr(world.snapshot()).encode()
+    other = await approval.run()
+    await other.signal("decision", "secret: no")
+    assert b"secret" not in repr(world.snapshot()).encode()
+    world.close()
+
+
+async def test_child_workflows_take_and_give_sealed_payloads(flow: RedisFlow, server_url: str):
+    @flow.define_workflow("child")
+    async def child(word: str, step: Step) -> str:
+        if word == "secret: bad":
+            raise ValueError("secret: no such word")
+        return await step.run("double", lambda: word + word)
+
+    @flow.define_workflow("parent")
+    async def parent(words: list[str], step: Step) -> list[str]:
+        results = [await step.run_workflow(child, word) for word in words]
+        try:
+            await step.run_workflow(child, "secret: bad")
+        except StepError as error:
+            results.append(error.message)
+        return results
+
+    words = ["secret: yes", "secret" + secrets.token_hex(20_000)]
+    handle = await parent.run(words)
+    async with flow.new_worker():
+        output = await handle.result(timeout="1m")
+    assert output[:2] == [word + word for word in words]
+    assert "secret: no such word" in output[2]
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    assert b"secret" not in repr(world.snapshot()).encode()
+    world.close()
+
+
+async def test_it_is_switched_on_and_keys_are_rotated_under_a_waiting_run(
+    server_url: str, namespace: str, tmp_path: Path
+):
+    store = FileStore(tmp_path)
+    rotations = [None, sealed(None), sealed(store), sealed(store, "summer"), sealed(store, "summer")]
+
+    async def number(index: int) -> str:
+        return f"{index}" * 10_000
+
+    handle_id = ""
+    for index, payloads in enumerate(rotations):
+        async with RedisFlow(server_url, namespace=namespace, payloads=payloads) as flow:
+
+            @flow.define_workflow("long")
+            async def long(step: Step) -> list[int]:
+                parts = []
+                for place in range(len(rotations)):
+                    parts.append(len(await step.run(f"part-{place}", number, place)))
+                    await step.sleep(f"nap-{place}", "40ms")
+                return parts
+
+            if not handle_id:
+                handle_id = (await long.run()).id
+            async with flow.new_worker():
+                await eventually(partial(_has_step, flow, handle_id, f"nap-{index}"))
+                if index == len(rotations) - 1:
+                    handle = await flow.get_handle(handle_id, long)
+                    assert await handle.result(timeout="1m") == [10_000] * len(rotations)
+
+
+async def test_a_run_whose_key_is_missing_here_waits_for_a_worker_that_has_it(
+    flow: RedisFlow, server_url: str, namespace: str, tmp_path: Path, caplog
+):
+    everything = define(flow)
+    handle = await everything.run("secret document")
+    poor = AesGcm(write="summer", keys={"summer": KEYS["summer"]})
+    async with RedisFlow(
+        server_url, namespace=namespace, payloads=Payloads(encrypt=poor, store=FileStore(tmp_path))
+    ) as other:
+        define(other)
+        own = await other.run_workflow("everything", "another document")
+        with caplog.at_level(logging.ERROR):
+            async with other.new_worker():
+                await eventually(lambda: _is_stranded(flow, handle.id))
+                assert (await own.result(timeout="1m"))["document"] == "another document"
+    assert f"run.stranded {handle.id}: its payloads cannot be read here" in caplog.text
+    assert "with key 'spring', which is not among the keys here (summer)" in caplog.text
+    assert "secret" not in caplog.text
+    async with flow.new_worker():
+        assert (await handle.result(timeout="1m"))["document"] == "secret document"
+
+
+async def _has_step(flow: RedisFlow, run_id: str, key: str) -> bool:
+    return (await flow.get_run(run_id)).step(key) is not None
+
+
+async def _is_stranded(flow: RedisFlow, run_id: str) -> bool:
+    run = await flow.get_run(run_id)
+    return (run.status, run.waiting_for) == ("waiting", "stranded")
+
+
+async def test_a_worker_that_is_told_of_no_payloads_suspends_the_run_and_says_what_to_do(
+    flow: RedisFlow, server_url: str, namespace: str, caplog
+):
+    handle = await define(flow).run("secret document")
+    async with RedisFlow(server_url, namespace=namespace) as plain:
+        define(plain)
+        with caplog.at_level(logging.ERROR):
+            async with plain.new_worker():
+                run = await until(flow, handle.id, lambda run: run.waiting_for == "suspended")
+    assert "RedisFlow(payloads=...)" in run.error.message
+    async with flow.new_worker():
+        assert (await handle.result(timeout="1m"))["document"] == "secret document"
+
+
+async def test_large_values_are_taken_where_there_is_a_store(flow: RedisFlow):
+    @flow.define_workflow("sized")
+    async def sized(data: bytes, step: Step) -> int:
+        return len(await step.run("double", lambda: data + data))
+
+    handle = await sized.run(secrets.token_bytes(3_000_000))
+    async with flow.new_worker():
+        assert await handle.result(timeout="1m") == 6_000_000
+    with pytest.raises(PayloadTooLarge, match="over the limit of 32,000,000"):
+        await sized.run(bytes(32_000_001))
+
+
+async def test_large_payloads_go_through_the_s3_protocol(
+    valkey_url: str, namespace: str, make_s3_store: Callable[..., S3Store]
+):
+    store = make_s3_store(bucket="payloads")
+    async with RedisFlow(valkey_url, namespace=namespace, payloads=sealed(store)) as flow:
+        handle = await define(flow).run(secrets.token_hex(100_000))
+        async with flow.new_worker():
+            assert (await handle.result(timeout="1m"))["large"].startswith(b"secret")
+        client, _ = store._connection.get()
+        keys = [found["Key"] for found in client.list_objects_v2(Bucket="payloads")["Contents"]]
+        assert len(keys) == 3
+        assert all(key.split("/")[2] == handle.id for key in keys)
+        await flow.backend.payloads.delete_run_payloads(handle.id)
+        assert client.list_objects_v2(Bucket="payloads")["KeyCount"] == 0
+    store.close()
+
+
+async def test_a_flow_whose_store_is_away_does_not_open(valkey_url: str, namespace: str):
+    store = S3Store(
+        bucket="payloads",
+        endpoint_url="http://127.0.0.1:9",
+        region="us-east-1",
+        access_key_id="id",
+        secret_access_key="key",
+        timeout="200ms",
+    )
+    flow = RedisFlow(valkey_url, namespace=namespace, payloads=sealed(store), call_timeout=timedelta(seconds=5))
+    with pytest.raises(BackendUnavailable, match="the payload store cannot be used: S3Store") as caught:
+        await flow.open()
+    assert isinstance(caught.value, PayloadStoreUnavailable)
+    await flow.close()
+    store.close()
