@@ -19,6 +19,7 @@ from redisflow.errors import (
     InvalidDuration,
     InvalidInput,
     InvalidName,
+    InvalidSchedule,
     InvalidSignal,
     InvalidStart,
     InvalidWorkflow,
@@ -33,6 +34,7 @@ from redisflow.errors import (
     RunAlreadyActive,
     RunEnded,
     RunNotFound,
+    ScheduleNotFound,
     StartThrottled,
     StepError,
     StepTimeout,
@@ -47,6 +49,7 @@ from redisflow.failure import Failure
 from redisflow.flow import RedisFlow
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sync.facade import SyncFlow
 from redisflow.sync.handle import SyncWorkflowHandle
 from redisflow.worker.processes import WorkerProcesses
@@ -68,6 +71,7 @@ __all__ = [
     "InvalidDuration",
     "InvalidInput",
     "InvalidName",
+    "InvalidSchedule",
     "InvalidSignal",
     "InvalidStart",
     "InvalidWorkflow",
@@ -85,6 +89,9 @@ __all__ = [
     "RunEnded",
     "RunInfo",
     "RunNotFound",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFound",
     "StartRules",
     "StartThrottled",
     "Step",

@@ -25,6 +25,7 @@ from redisflow.backend.per_loop import BackendPerLoop
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run
 from redisflow.client.outside import ClientOutside
+from redisflow.client.schedules import Schedules, definition_of
 from redisflow.client.signals import signal_run
 from redisflow.client.start import RunOptions
 from redisflow.client.workflow import Workflow
@@ -34,6 +35,7 @@ from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
+from redisflow.schedule import Schedule
 from redisflow.sync.facade import SyncFlow
 from redisflow.worker.beside import work_beside
 from redisflow.worker.options import OwnWorkerKeywords, Resources, WorkerKeywords, WorkerOptions
@@ -169,16 +171,18 @@ class RedisFlow:
         queue: str = DEFAULT_QUEUE,
         retry: RetryPolicy | None = None,
         start: StartRules | None = None,
+        schedule: Schedule | None = None,
     ) -> DefineWorkflow:
         """Declare and implement a workflow: `@flow.define_workflow("name")`, or `flow.define_workflow("name")(fn)`.
 
         `fn` is `async def fn(input, step)` or `async def fn(step)`. `retry` is the workflow's own policy: none unless
         given, and not a default for its steps. `start` are the rules under which it is started, unless a start says
-        otherwise.
+        otherwise. `schedule` is created, or given this definition, by each worker that starts; taking it out of the
+        code does not delete it.
         """
 
         def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
-            return self._register(spec_of(name, fn, version=version, queue=queue, start=start), fn, retry)
+            return self._register(spec_of(name, fn, version=version, queue=queue, start=start), fn, retry, schedule)
 
         return cast("DefineWorkflow", define)
 
@@ -211,9 +215,14 @@ class RedisFlow:
         return define
 
     def _register(
-        self, spec: WorkflowSpec[Any, Any], fn: Callable[..., Awaitable[Any]], retry: RetryPolicy | None
+        self,
+        spec: WorkflowSpec[Any, Any],
+        fn: Callable[..., Awaitable[Any]],
+        retry: RetryPolicy | None,
+        schedule: Schedule | None = None,
     ) -> Workflow[Any, Any]:
-        definition = WorkflowDefinition(spec=spec, fn=fn, retry=retry)
+        planned = None if schedule is None else definition_of(spec, schedule)
+        definition = WorkflowDefinition(spec=spec, fn=fn, retry=retry, schedule=planned)
         self._registry.add(definition)
         return Workflow(spec, self.open, definition)
 
@@ -266,6 +275,11 @@ class RedisFlow:
             msg = f"no workflow {workflow!r} is registered here (known: {known}); give a spec to start it from here"
             raise UnknownWorkflow(msg)
         return found.spec
+
+    @property
+    def schedules(self) -> Schedules:
+        """Its schedules: create, list, pause, resume, trigger, delete."""
+        return Schedules(self.open, self._spec_of)
 
     # -- runs -----------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from redisflow.records import (
 )
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
-WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended"]
+WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended", "overlap"]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 
@@ -95,6 +95,10 @@ class WorkflowRun:
     expires_at: datetime | None = None
     """Canceled if no worker had taken it up by then."""
     steps: tuple[StepRun, ...]
+    schedule: str | None = None
+    """The schedule that started it."""
+    scheduled_at: datetime | None = None
+    """The tick for which it did; None where a person triggered it."""
 
     def __str__(self) -> str:
         """For people, a line for the run and one for each step, without what users store."""
@@ -177,10 +181,12 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         parent=text.get(b"pa"),
         expires_at=_instant(text.get(b"xp")),
         steps=steps,
+        schedule=text.get(b"sc"),
+        scheduled_at=_instant(text.get(b"sa")),
     )
 
 
-_TEXT = frozenset({b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"xp", b"av", b"ca", b"pa"})
+_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa sc sa".split())
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -15,6 +15,7 @@ from redisflow.errors import InvalidWorkflow
 from redisflow.names import check_name
 from redisflow.payload import PayloadType, input_annotation, return_annotation
 from redisflow.retry import RetryPolicy
+from redisflow.schedule import ScheduleDefinition
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -115,11 +116,12 @@ def define_workflow_spec(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowDefinition(Generic[In, Out]):
-    """A spec with the function that implements it, and the workflow's own retry policy (none unless given)."""
+    """A spec with the function that implements it, the workflow's own retry policy and schedule (none unless given)."""
 
     spec: WorkflowSpec[In, Out]
     fn: Callable[..., Awaitable[Out]]
     retry: RetryPolicy | None = None
+    schedule: ScheduleDefinition | None = None
 
 
 def spec_of(
@@ -158,6 +160,14 @@ class Registry:
                 "Give one of them another name or version"
             )
             raise InvalidWorkflow(msg)
+        schedule = definition.schedule
+        for other in self._known.values():
+            if schedule and other.schedule and other.fn is not definition.fn and other.schedule.id == schedule.id:
+                msg = (
+                    f"schedule {schedule.id!r} is declared by workflows {other.spec} and {definition.spec}: declare it "
+                    "with one of them, or give one an id of its own, Schedule(id=...)"
+                )
+                raise InvalidWorkflow(msg)
         self._known[place] = definition
 
     def find(self, name: str, version: str | None) -> WorkflowDefinition[Any, Any] | None:
@@ -171,6 +181,10 @@ class Registry:
     def served(self) -> list[tuple[str, str | None]]:
         """Names and versions of all workflows, sorted."""
         return sorted(self._known, key=lambda place: (place[0], place[1] or ""))
+
+    def schedules(self) -> list[ScheduleDefinition]:
+        """The schedules that are declared with workflows."""
+        return [definition.schedule for definition in self._known.values() if definition.schedule is not None]
 
     def queues(self) -> list[str]:
         """The queues on which they are declared, sorted."""

@@ -52,6 +52,8 @@ class RunInfo:
     deadline_at: datetime | None
     parent: str | None = None
     """The run that waits for this one's end, where it is a child."""
+    scheduled_at: datetime | None = None
+    """The tick for which its schedule started it; None where a person did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
 from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.rows import COLUMNS, row_of
+from redisflow.backend.schedules import RedisSchedules
 from redisflow.backend.scripts import Clock, load_scripts
 from redisflow.backend.servers import (
     MEMORY_PRODUCT,
@@ -129,6 +130,12 @@ class RedisBackend:
         self._server()
         return self._starts
 
+    @property
+    def schedules(self) -> RedisSchedules:
+        """Its schedules."""
+        self._server()
+        return self._schedules
+
     def _server(self) -> Transport:
         if self._transport is None:
             msg = "the backend is not open: await open() first"
@@ -168,6 +175,7 @@ class RedisBackend:
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
+        self._schedules = RedisSchedules(transport, self._scripts, patience, self._namespace, self._prefixes)
         self._transport = transport
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:

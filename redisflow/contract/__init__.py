@@ -3,6 +3,7 @@
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.schedules import DueSchedules, FireOutcome, ScheduleCalls, TriggerOutcome
 from redisflow.contract.starts import (
     Active,
     DebounceRule,
@@ -41,7 +42,9 @@ __all__ = [
     "Created",
     "DebounceRule",
     "Delivery",
+    "DueSchedules",
     "Extension",
+    "FireOutcome",
     "Heartbeat",
     "Hold",
     "Idempotency",
@@ -51,11 +54,13 @@ __all__ = [
     "NewRun",
     "OutboxCalls",
     "RunEnd",
+    "ScheduleCalls",
     "StartCalls",
     "StartRule",
     "Started",
     "ThrottleRule",
     "Throttled",
+    "TriggerOutcome",
     "UniqueRule",
     "Upkeep",
     "Verdict",

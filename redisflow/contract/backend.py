@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
+from redisflow.contract.schedules import ScheduleCalls
 from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
@@ -70,6 +71,11 @@ class Backend(Protocol):
     @property
     def starts(self) -> StartCalls:
         """Starting runs under rules; once it is open."""
+        ...
+
+    @property
+    def schedules(self) -> ScheduleCalls:
+        """Its schedules."""
         ...
 
     async def open(self) -> None:

@@ -142,6 +142,8 @@ class Claim:
     """How many items ever came there: the number of the last one."""
     end_effects: Sequence[bytes | str] = ()
     """What the end of this run does besides: effects that go with its finish."""
+    scheduled_at_ms: int | None = None
+    """The tick for which its schedule started it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ class Port:
                 created_at=from_ms(claim.created_at_ms),
                 deadline_at=None if claim.deadline_at_ms is None else from_ms(claim.deadline_at_ms),
                 parent=claim.parent,
+                scheduled_at=None if claim.scheduled_at_ms is None else from_ms(claim.scheduled_at_ms),
             )
         return self._info
 

@@ -13,6 +13,7 @@ from redisflow import (
     Debounce,
     RedisFlow,
     RetryPolicy,
+    ScheduleInfo,
     StartRules,
     Step,
     StepCall,
@@ -180,6 +181,17 @@ async def starts() -> None:
     assert_type(handle.workflow_run.available_at, datetime | None)
 
 
+async def schedules() -> None:
+    order = Order(id="1", items=[])
+    made = await flow.schedules.create("s", process_order, cron="0 3 * * *", timezone="Europe/Paris", input=order)
+    assert_type(made, ScheduleInfo)
+    await flow.schedules.create("s", spec, every="15m", input=order, overlap="queue", catch_up="all")
+    await flow.schedules.create("s", no_input, every=60)
+    await flow.schedules.create("s", "by-name", every=60, input=5)
+    assert_type(await flow.schedules.trigger("s"), WorkflowHandle[Any] | None)
+    assert_type(await flow.schedules.list(), list[ScheduleInfo])
+
+
 async def workers(processes: int) -> None:
     assert_type(flow.new_worker(lease="1m"), Worker)
     assert_type(flow.new_worker(processes=1, resources=contextlib.nullcontext), Worker)
@@ -225,7 +237,7 @@ class Application:
 Application(flow.lifespan())
 Application(lifespan=flow.lifespan(worker=True, concurrency=10, grace="5s"))
 
-_ = callers, starts, workers, without_a_loop
+_ = callers, schedules, starts, workers, without_a_loop
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared
