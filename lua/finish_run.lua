@@ -9,6 +9,7 @@
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
 -- @include lib/apply_effects.lua
+-- @include lib/effect_leave.lua
 -- @include lib/collect.lua
 -- @include lib/end_if_late.lua
 -- @include lib/leave_streams.lua

@@ -21,6 +21,7 @@ from redisflow.errors import (
     InvalidDuration,
     InvalidInput,
     InvalidName,
+    InvalidSchedule,
     InvalidSignal,
     InvalidStart,
     InvalidTags,
@@ -39,6 +40,7 @@ from redisflow.errors import (
     RunEnded,
     RunNotFinished,
     RunNotFound,
+    ScheduleNotFound,
     StartThrottled,
     StepError,
     StepTimeout,
@@ -54,6 +56,7 @@ from redisflow.flow import RedisFlow
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
 from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts
 from redisflow.sync.facade import SyncFlow
@@ -81,6 +84,7 @@ __all__ = [
     "InvalidDuration",
     "InvalidInput",
     "InvalidName",
+    "InvalidSchedule",
     "InvalidSignal",
     "InvalidStart",
     "InvalidTags",
@@ -109,6 +113,9 @@ __all__ = [
     "RunPage",
     "RunSummary",
     "S3Store",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFound",
     "StartRules",
     "StartThrottled",
     "Step",

@@ -10,6 +10,8 @@ A message says what happened, to which run, and what to do next.
     ├── InvalidInput                an input that does not fit the workflow's type
     ├── InvalidStart                options of a start that contradict each other
     ├── InvalidWorkflow             a workflow, step or flow that cannot be registered, called or served so
+    ├── InvalidSchedule             a cron expression, an interval, a time zone or a policy that makes no schedule
+    ├── ScheduleNotFound
     ├── UnknownWorkflow             no such workflow is declared here
     ├── CannotRecord                a value that could not be read back as what it is
     │   └── PayloadTooLarge
@@ -87,6 +89,14 @@ class InvalidStart(RedisflowError, ValueError):
 
 class InvalidWorkflow(RedisflowError, TypeError):
     """A function that cannot serve as a workflow or step, one registered twice, a flow that cannot be served."""
+
+
+class InvalidSchedule(RedisflowError, ValueError):
+    """A schedule that has no ticks, or policies that nobody knows; nothing was stored."""
+
+
+class ScheduleNotFound(RedisflowError, LookupError):
+    """No schedule of this id is stored."""
 
 
 class UnknownWorkflow(RedisflowError, LookupError):

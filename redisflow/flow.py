@@ -29,6 +29,7 @@ from redisflow.client.export import export_fields
 from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
 from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run, delete_run
 from redisflow.client.outside import ClientOutside
+from redisflow.client.schedules import Schedules, definition_of
 from redisflow.client.signals import signal_run
 from redisflow.client.start import RunOptions
 from redisflow.client.workflow import Workflow
@@ -39,6 +40,7 @@ from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
+from redisflow.schedule import Schedule
 from redisflow.sealing import Payloads
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
@@ -180,17 +182,23 @@ class RedisFlow:
         retry: RetryPolicy | None = None,
         start: StartRules | None = None,
         retention: Retention | None = None,
+        schedule: Schedule | None = None,
     ) -> DefineWorkflow:
         """Declare and implement a workflow: `@flow.define_workflow("name")`, or `flow.define_workflow("name")(fn)`.
 
         `fn` is `async def fn(input, step)` or `async def fn(step)`. `retry` is the workflow's own policy: none unless
         given, and not a default for its steps. `start` are the rules under which it is started, unless a start says
         otherwise. `retention` says how long its finished runs are kept: a day, and failed ones a week, unless given.
+        `schedule` is created, or given this definition, by each worker that starts; taking it out of the code does not
+        delete it.
         """
 
         def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
             spec = spec_of(name, fn, version=version, queue=queue, start=start)
-            return self._register(WorkflowDefinition(spec=spec, fn=fn, retry=retry, retention=retention))
+            planned = None if schedule is None else definition_of(spec, schedule)
+            return self._register(
+                WorkflowDefinition(spec=spec, fn=fn, retry=retry, retention=retention, schedule=planned)
+            )
 
         return cast("DefineWorkflow", define)
 
@@ -275,6 +283,11 @@ class RedisFlow:
             msg = f"no workflow {workflow!r} is registered here (known: {known}); give a spec to start it from here"
             raise UnknownWorkflow(msg)
         return found.spec
+
+    @property
+    def schedules(self) -> Schedules:
+        """Its schedules: create, list, pause, resume, trigger, delete."""
+        return Schedules(self.open, self._spec_of)
 
     # -- runs -----------------------------------------------------------------------------------------------------
 

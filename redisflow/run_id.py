@@ -49,8 +49,16 @@ def _put_together(at_ms: int, random: int, partition: int) -> str:
 
 def derived_run_id(seed: str, near: str, partition: int) -> str:
     """Return the id of a run that follows from another: the same for the same seed, and sorted beside `near`."""
-    bits = int.from_bytes(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()[:8], "big")
-    return _put_together(int(near[:12], 16), bits, partition)
+    return _put_together(int(near[:12], 16), _bits_of(seed), partition)
+
+
+def run_id_at(at_ms: int, key: str, partition: int) -> str:
+    """Return the id of the run that starts because of `key` at this instant: the same wherever it is asked for."""
+    return _put_together(at_ms, _bits_of(f"{at_ms} {key}"), partition)
+
+
+def _bits_of(seed: str) -> int:
+    return int.from_bytes(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
 def partition_of(run_id: str) -> int:

@@ -35,7 +35,7 @@ from redisflow.records import (
 from redisflow.tags import Tags, decode_tags
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
-WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended"]
+WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended", "overlap"]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 
@@ -97,6 +97,10 @@ class WorkflowRun:
     """Canceled if no worker had taken it up by then."""
     steps: tuple[StepRun, ...]
     tags: Tags = field(default_factory=dict[str, str])
+    schedule: str | None = None
+    """The schedule that started it."""
+    scheduled_at: datetime | None = None
+    """The tick for which it did; None where a person triggered it."""
 
     def __str__(self) -> str:
         """For people, a line for the run and one for each step, without what users store."""
@@ -180,12 +184,12 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         expires_at=_instant(text.get(b"xp")),
         steps=steps,
         tags=decode_tags(text.get(b"tg", "")),
+        schedule=text.get(b"sc"),
+        scheduled_at=_instant(text.get(b"sa")),
     )
 
 
-_TEXT = frozenset(
-    {b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"xp", b"av", b"ca", b"pa", b"tg"}
-)
+_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa".split())
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -11,6 +11,8 @@ local function end_run(prefix, run_id, status, now, run)
   if is_stuck(run.status) then redis.call('ZREM', prefix .. 'stuck:' .. run.workflow, run_id) end
   if run.unique then release_unique(prefix, run.unique, run_id) end
   redis.call('ZADD', prefix .. 'done:' .. run.workflow .. ':' .. status, now, run_id)
+  -- Its schedule is looked at now: another run of it may wait for this one.
+  if run.schedule then redis.call('ZADD', prefix .. 'schedules', 'XX', 0, run.schedule) end
   redis.call('ZREM', prefix .. 'runs:' .. run.workflow, run_id)
   -- Always, unlike finish_run: a verdict from outside is rare, and its waiter may not be noted yet.
   redis.call('SPUBLISH', prefix .. 'done:' .. run_id, status)

@@ -8,8 +8,9 @@
 -- @include lib/set_due.lua
 
 -- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key. It begins when
--- the row says, unless `starts_at_ms` does. Returns when that is, nil for now.
-local function store_run(prefix, at, now, stamp, starts_at_ms)
+-- the row says, unless `starts_at_ms` does; where it is to wait for something else than a time, `reason` says for what.
+-- Returns when it begins, nil for now.
+local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
   local run_id, workflow, version, queue, input = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local idem = ARGV[at + 7]
   local fields = { 'w', workflow, 'i', input, 'c', stamp, 'h', '0:' .. #input }
@@ -40,7 +41,9 @@ local function store_run(prefix, at, now, stamp, starts_at_ms)
     field('d', due_ms)
     set_due(prefix, run_id, due_ms)
   end
-  if available_at_ms then
+  if reason then
+    field('s', 'waiting:' .. reason)
+  elseif available_at_ms then
     field('av', available_at_ms)
     field('s', 'waiting:start')
   else

@@ -16,6 +16,7 @@ from redisflow.names import check_name
 from redisflow.payload import PayloadType, input_annotation, return_annotation
 from redisflow.retention import Retention, encode_policy
 from redisflow.retry import RetryPolicy
+from redisflow.schedule import ScheduleDefinition
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -116,12 +117,13 @@ def define_workflow_spec(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowDefinition(Generic[In, Out]):
-    """A spec with the function that implements it, and the workflow's own retry policy (none unless given)."""
+    """A spec with the function that implements it, the workflow's own retry policy and schedule (none unless given)."""
 
     spec: WorkflowSpec[In, Out]
     fn: Callable[..., Awaitable[Out]]
     retry: RetryPolicy | None = None
     retention: Retention | None = None
+    schedule: ScheduleDefinition | None = None
 
 
 def spec_of(
@@ -160,6 +162,14 @@ class Registry:
                 "Give one of them another name or version"
             )
             raise InvalidWorkflow(msg)
+        schedule = definition.schedule
+        for other in self._known.values():
+            if schedule and other.schedule and other.fn is not definition.fn and other.schedule.id == schedule.id:
+                msg = (
+                    f"schedule {schedule.id!r} is declared by workflows {other.spec} and {definition.spec}: declare it "
+                    "with one of them, or give one an id of its own, Schedule(id=...)"
+                )
+                raise InvalidWorkflow(msg)
         self._known[place] = definition
 
     def find(self, name: str, version: str | None) -> WorkflowDefinition[Any, Any] | None:
@@ -180,6 +190,10 @@ class Registry:
         for (name, _), definition in self._known.items():
             policies.setdefault(name, []).append(definition.retention)
         return {name: encode_policy(several) for name, several in policies.items()}
+
+    def schedules(self) -> list[ScheduleDefinition]:
+        """The schedules that are declared with workflows."""
+        return [definition.schedule for definition in self._known.values() if definition.schedule is not None]
 
     def queues(self) -> list[str]:
         """The queues on which they are declared, sorted."""

@@ -54,6 +54,8 @@ class RunInfo:
     parent: str | None = None
     """The run that waits for this one's end, where it is a child."""
     tags: Tags = field(default_factory=dict[str, str])
+    scheduled_at: datetime | None = None
+    """The tick for which its schedule started it; None where a person did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from redisflow.backend.payloads import NOTHING_STORED
 from redisflow.backend.retention import RetentionOnRedis
 from redisflow.backend.row_batches import RowBatches
 from redisflow.backend.rows import COLUMNS, row_of
+from redisflow.backend.schedules import RedisSchedules
 from redisflow.backend.scripts import Clock, load_scripts
 from redisflow.backend.servers import (
     MEMORY_PRODUCT,
@@ -158,6 +159,12 @@ class RedisBackend:
         """What runs have outside: nothing."""
         return NOTHING_STORED
 
+    @property
+    def schedules(self) -> RedisSchedules:
+        """Its schedules."""
+        self._server()
+        return self._schedules
+
     def _server(self) -> Transport:
         if self._transport is None:
             msg = "the backend is not open: await open() first"
@@ -199,6 +206,7 @@ class RedisBackend:
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
+        self._schedules = RedisSchedules(transport, self._scripts, patience, self._namespace, self._prefixes)
         self._transport = transport
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:

@@ -107,6 +107,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
     """A claimed run whose input and records have all come with it."""
     version, queue, deadline = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl")
     parent, tags = fields.get(b"pa"), fields.get(b"tg")
+    scheduled_at = fields.get(b"sa")
     fence = fields.get(b"f")
     if fence is None:
         mark, started_at_ms = Mark(0, len(fields[b"i"])), now_ms
@@ -131,9 +132,16 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         crashes=int(fields.get(b"x", 0)),
         parent=parent.decode() if parent is not None else None,
         mail_count=int(fields.get(b"m", 0)),
-        end_effects=(b"release", fields[b"uq"]) if b"uq" in fields else (),
+        end_effects=_end_effects(fields),
         tags=tags.decode() if tags is not None else "",
+        scheduled_at_ms=int(scheduled_at) if scheduled_at is not None else None,
     )
+
+
+def _end_effects(fields: dict[bytes, bytes]) -> tuple[bytes, ...]:
+    """What its fields say of the run's end."""
+    released = (b"release", fields[b"uq"]) if b"uq" in fields else ()
+    return (*released, b"leave", fields[b"sc"]) if b"sc" in fields else released
 
 
 def claims_of(given: list[tuple[str, dict[bytes, bytes]]], operation: str, now_ms: int) -> tuple[list[Claim], int]:

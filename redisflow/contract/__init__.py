@@ -6,6 +6,7 @@ from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import Purged, RetentionCalls
+from redisflow.contract.schedules import DueSchedules, FireOutcome, ScheduleCalls, TriggerOutcome
 from redisflow.contract.starts import (
     Active,
     DebounceRule,
@@ -44,7 +45,9 @@ __all__ = [
     "Created",
     "DebounceRule",
     "Delivery",
+    "DueSchedules",
     "Extension",
+    "FireOutcome",
     "Heartbeat",
     "Hold",
     "Idempotency",
@@ -60,11 +63,13 @@ __all__ = [
     "RetentionCalls",
     "RunEnd",
     "RunFilter",
+    "ScheduleCalls",
     "StartCalls",
     "StartRule",
     "Started",
     "ThrottleRule",
     "Throttled",
+    "TriggerOutcome",
     "UniqueRule",
     "Upkeep",
     "Verdict",

@@ -16,6 +16,7 @@ from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import RetentionCalls
+from redisflow.contract.schedules import ScheduleCalls
 from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
@@ -93,6 +94,11 @@ class Backend(Protocol):
     @property
     def payloads(self) -> PayloadCalls:
         """What runs have outside: their large payloads in a store."""
+        ...
+
+    @property
+    def schedules(self) -> ScheduleCalls:
+        """Its schedules."""
         ...
 
     async def open(self) -> None:

@@ -147,6 +147,8 @@ class Claim:
     opening: Answer[None] | None = None
     """Input and records are still being read where it is given, and there when it has come; it says why where they
     cannot be read here."""
+    scheduled_at_ms: int | None = None
+    """The tick for which its schedule started it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ class Port:
                 deadline_at=None if claim.deadline_at_ms is None else from_ms(claim.deadline_at_ms),
                 parent=claim.parent,
                 tags=decode_tags(claim.tags),
+                scheduled_at=None if claim.scheduled_at_ms is None else from_ms(claim.scheduled_at_ms),
             )
         return self._info
 

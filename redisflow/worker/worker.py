@@ -36,6 +36,7 @@ from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.payload_sweep import sweep_forever
 from redisflow.worker.retention import RetentionService
+from redisflow.worker.schedules import ScheduleService, declare_all
 from redisflow.worker.services import keep_going
 from redisflow.worker.signals import on_signals
 from redisflow.worker.suspects import Suspects
@@ -158,6 +159,8 @@ class Worker:
             self._serve("wake-stuck", partial(self._wake_stuck, workflow))
         options, backend = self.options, self.backend
         self._serve("policies", partial(backend.retention.set_retention, self._registry.retention()))
+        if declared := self._registry.schedules():
+            self._serve("declare-schedules", partial(declare_all, backend, declared))
         for partition in range(backend.partitions):
             upkeep = UpkeepService(
                 backend, partition, self.name, self.queues, options.lease_ms, options.crash_limit, options.upkeep_s
@@ -166,6 +169,7 @@ class Worker:
             self._serve(f"upkeep-{partition}", upkeep.run_forever)
             retention = RetentionService(backend, partition, self.name, options.upkeep_s)
             self._serve(f"retention-{partition}", retention.run_forever)
+            self._serve(f"schedules-{partition}", ScheduleService(backend, partition, self.name).run_forever)
             claim = partial(claim_forever, self, partition, self.queues)
             self._claimers.append(self._serve(f"claim-{partition}", claim))
         _log.info("worker %s started: queues %s", self.name, ", ".join(self.queues))

@@ -3,8 +3,8 @@
 It knows the layout from the outside (ARCHITECTURE.md) and shares no code with the scripts. Between two calls of a
 quiet namespace everything that it checks must hold:
 
-T1  pending: one stream entry that nobody has read; running: one pending entry of the group; waiting: a timer or a
-    place among the stuck, as its reason says; terminal: none of them
+T1  pending: one stream entry that nobody has read; running: one pending entry of the group; waiting: a timer, a
+    place among the stuck or behind another run of its schedule, as its reason says; terminal: none of them
 T2  a run stands in exactly one listing, the one of its status
 T3  no key without a run
 T4  nothing that a run needs has a time to live
@@ -28,7 +28,20 @@ Raw = Callable[..., Any]
 TERMINAL = {"succeeded", "failed", "canceled"}
 STARTS = ("debounce:", "joined:", "throttle:")
 # Of the whole partition: they outlive runs, or are no run's.
-SHARED = ("meta", "workers", "worker:", "workflows", "queues", "idem:", "turn:", "upkeep", "bell:", "alarm", *STARTS)
+SHARED = (
+    "meta",
+    "workers",
+    "worker:",
+    "workflows",
+    "queues",
+    "idem:",
+    "turn:",
+    "upkeep",
+    "bell:",
+    "alarm",
+    "schedule",
+    *STARTS,
+)
 # These run out by themselves: nobody's run depends on them.
 PASSING = ("idem:", "turn:", *STARTS)
 
@@ -98,6 +111,11 @@ class Audit:
             holder = runs.get(self.raw("GET", self.prefix + name).decode(), {})
             mine = holder.get("uq") == name.removeprefix("unique:") and holder["s"] not in TERMINAL
             self._expect(mine, f"{name} is of a run that has ended or does not have it")
+        elif name.startswith("queued:"):
+            for item in self.raw("LRANGE", self.prefix + name, 0, -1):
+                run = runs.get(item.decode(), {})
+                # Those that ended while they waited are passed over later.
+                self._expect(run.get("s") in TERMINAL | {"waiting:overlap"}, f"{name}: {item} is {run}")
         elif not name.startswith(("run:", "q:", "delayed", *SHARED)):
             self.problems.append(f"{name} is no key of the layout, or says that something was broken")
 
@@ -130,8 +148,11 @@ class Audit:
         else:
             # A run that has ended may remember its entry; what counts is that the stream has forgotten it.
             self._expect(entry is None, f"{run_id} is {status} and has an entry")
-        if word == "waiting" and reason not in {"suspended", "signal", "child"}:
+        if word == "waiting" and reason not in {"suspended", "signal", "child", "overlap"}:
             self._expect("d" in run, f"{run_id} is {status} without a due time")
+        if reason == "overlap":
+            queue = self.raw("LRANGE", f"{self.prefix}queued:{run['sc']}", 0, -1)
+            self._expect(queue.count(run_id.encode()) == 1, f"{run_id} is in the queue of its schedule: {queue}")
         if reason in {"stranded", "suspended"}:
             self._expect(self.raw("ZSCORE", f"{self.prefix}stuck:{workflow}", run_id), f"{run_id}: not among the stuck")
         if word in TERMINAL:

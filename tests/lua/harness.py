@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T0 = 1_700_000_000_000
 LEASE_MS = 30_000
 PREFIX = "rf:{shop:0}:"
+NEVER = 2**53 - 1
 TERMINAL = ("succeeded", "failed", "canceled")
 # These run out by themselves: nobody's run depends on them.
 PASSING = ("idem:", "turn:", "debounce:", "joined:", "throttle:")
@@ -385,6 +386,9 @@ class _Keyspace:
     """Queue and entry of each stream entry, by run id."""
     held: Counter[tuple[str, str]]
     """Queue and entry of each pending entry."""
+    schedules: dict[str, dict[str, bytes]]
+    queued: dict[str, list[str]]
+    """By schedule, the runs that wait for another run of it to end."""
 
 
 def audit(lua: Lua) -> None:
@@ -403,13 +407,14 @@ def audit(lua: Lua) -> None:
         ]
         problems += [f"{run_id} ({status}): {problem}" for problem in found]
     for name, members in space.sets.items():
-        if name not in ("workers", "broken"):
+        if name not in ("workers", "broken", "schedules"):
             problems += [f"{name} has {member}, which is no run" for member in members if member not in space.runs]
     problems += [
         f"unique:{key} names {run_id}, which is no run"
         for key, run_id in space.uniques.items()
         if run_id not in space.runs
     ]
+    _audit_schedules(space, problems)
     problems += [
         f"{name} holds {count} tokens"
         for name, count in space.lists.items()
@@ -432,14 +437,14 @@ def _read(lua: Lua) -> _Keyspace:
     kinds = dict(zip(names, (kind.decode() for kind in answers[::2]), strict=True))
     mortal = [name for name, ttl in zip(names, answers[1::2], strict=True) if ttl != -1]
     assert all(name.startswith(PASSING) for name in mortal), f"live keys that expire: {mortal}"
-    return _Keyspace(*_read_values(client, kinds), *_read_streams(client, kinds))
+    return _Keyspace(*_read_values(client, kinds), *_read_streams(client, kinds), *_read_schedules(client, kinds))
 
 
 def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any, Any]:
     pipe = client.pipeline(transaction=False)
     runs = [name for name, kind in kinds.items() if name.startswith("run:") and kind == "hash"]
     sets = [name for name, kind in kinds.items() if kind == "zset"]
-    lists = [name for name, kind in kinds.items() if kind == "list"]
+    lists = [name for name, kind in kinds.items() if kind == "list" and not name.startswith("queued:")]
     uniques = [name for name in kinds if name.startswith("unique:")]
     for name in runs:
         pipe.hgetall(PREFIX + name)
@@ -476,6 +481,18 @@ def _read_streams(client: Any, kinds: dict[str, str]) -> tuple[Any, Any]:
     return entries, held
 
 
+def _read_schedules(client: Any, kinds: dict[str, str]) -> tuple[Any, Any]:
+    stored = [name for name, kind in kinds.items() if name.startswith("schedule:") and kind == "hash"]
+    queues = [name for name in kinds if name.startswith("queued:")]
+    return (
+        {
+            name[9:]: {field.decode(): value for field, value in client.hgetall(PREFIX + name).items()}
+            for name in stored
+        },
+        {name[7:]: [run_id.decode() for run_id in client.lrange(PREFIX + name, 0, -1)] for name in queues},
+    )
+
+
 def _exact(score: float) -> int:
     assert score == int(score), f"{score} is not a whole number of ms"
     assert abs(score) < 2**53
@@ -489,6 +506,26 @@ def _audit_streams(space: _Keyspace, problems: list[str]) -> None:
         fields = space.runs.get(run_id, {})
         mine = (fields.get("q", b"default").decode(), fields.get("e", b"").decode())
         problems += [f"{entry} is not the current entry of {run_id}" for entry in entries if entry != mine]
+
+
+def _audit_schedules(space: _Keyspace, problems: list[str]) -> None:
+    listed = space.sets.get("schedules", {})
+    wanted = {
+        schedule: NEVER if "pz" in fields or not fields["n"] else int(fields["n"])
+        for schedule, fields in space.schedules.items()
+    }
+    # One that was told of the end of a run is listed at 0 until it is looked at.
+    if {**listed, **{name: wanted.get(name) for name, at_ms in listed.items() if at_ms == 0}} != wanted:
+        problems.append(f"schedules are listed as {listed}, they say {wanted}")
+    waiting = {run_id for run_id, fields in space.runs.items() if fields.get("s") == b"waiting:overlap"}
+    queued = [run_id for runs in space.queued.values() for run_id in runs]
+    # Those that ended while they waited are passed over later.
+    if sorted(set(queued)) != sorted(queued) or not waiting <= set(queued):
+        problems.append(f"runs that wait for their turn: {sorted(waiting)}, queued are {queued}")
+    for schedule in space.queued:
+        on = space.runs.get(space.schedules[schedule].get("on", b"").decode(), {})
+        if on.get("s", b"succeeded").decode() in TERMINAL and listed.get(schedule) != 0:
+            problems.append(f"runs of {schedule} wait for one that has ended")
 
 
 def _audit_record(fields: dict[str, bytes]) -> list[str]:
@@ -533,7 +570,7 @@ def _audit_timer(space: _Keyspace, run_id: str, status: str, fields: dict[str, b
         return [f"its timer is set to {score}, its own field says {due}"]
     if status in TERMINAL:
         return [] if due is None else [f"it is due at {due}"]
-    if status in ("pending", "running", "waiting:suspended"):
+    if status in ("pending", "running", "waiting:suspended", "waiting:overlap"):
         return [] if due == deadline else [f"it is due at {due}, its deadline is {deadline}"]
     if due is None and status in ("waiting:signal", "waiting:child"):
         return [] if deadline is None else [f"it is due never, its deadline is {deadline}"]

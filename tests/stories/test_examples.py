@@ -117,6 +117,13 @@ PRINTED = {
         r"not deleted: (pending|running|waiting)",
         r"failed: c9 deadline",
     ],
+    "nightly": [
+        r"hours, in UTC: \[1, 2\]",
+        r"triggered: 42 orders",
+        r"cleaned up: planned for \.[02468]",
+        r"clean-up is paused",
+        r"nightly goes on",
+    ],
     "best_practices": [
         r"paid \| charged: \[4200\]",
         r"sum: 7 \| steps: \['summarize'\]",

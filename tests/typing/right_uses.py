@@ -16,6 +16,7 @@ from redisflow import (
     RunCounts,
     RunPage,
     RunSummary,
+    ScheduleInfo,
     StartRules,
     Step,
     StepCall,
@@ -192,6 +193,17 @@ async def finders() -> None:
     assert_type((await flow.get_run("1")).tags, Mapping[str, str])
 
 
+async def schedules() -> None:
+    order = Order(id="1", items=[])
+    made = await flow.schedules.create("s", process_order, cron="0 3 * * *", timezone="Europe/Paris", input=order)
+    assert_type(made, ScheduleInfo)
+    await flow.schedules.create("s", spec, every="15m", input=order, overlap="queue", catch_up="all")
+    await flow.schedules.create("s", no_input, every=60)
+    await flow.schedules.create("s", "by-name", every=60, input=5)
+    assert_type(await flow.schedules.trigger("s"), WorkflowHandle[Any] | None)
+    assert_type(await flow.schedules.list(), list[ScheduleInfo])
+
+
 async def workers(processes: int) -> None:
     assert_type(flow.new_worker(lease="1m"), Worker)
     assert_type(flow.new_worker(processes=1, resources=contextlib.nullcontext), Worker)
@@ -237,7 +249,7 @@ class Application:
 Application(flow.lifespan())
 Application(lifespan=flow.lifespan(worker=True, concurrency=10, grace="5s"))
 
-_ = callers, finders, starts, workers, without_a_loop
+_ = callers, finders, schedules, starts, workers, without_a_loop
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared

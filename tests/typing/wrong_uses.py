@@ -100,6 +100,9 @@ async def wrong_callers() -> None:
     print(handle.result().order_id)  # type: ignore[attr-defined]  # error: it was not awaited
     flow.new_worker(processes="2")  # type: ignore[call-overload]  # error: a number of processes is an int
     flow.new_worker(processes=2, resources=contextlib.nullcontext)  # type: ignore[call-overload]  # error: no process gets it
+    await flow.schedules.create("s", wrong_steps, every="1h", input=5)  # type: ignore[misc]  # error: the wrong type of input
+    await flow.schedules.create("s", wrong_steps, every="1h")  # type: ignore[arg-type]  # error: the input is missing
+    await flow.schedules.create("s", no_input, every="1h", overlap="maybe")  # type: ignore[call-overload]  # error: no such policy
     print(number)
 
 

@@ -1,0 +1,19 @@
+-- @include lib/set_due.lua
+
+-- Let the first run that is queued behind others of its schedule start, and return its id: it is due now, and whoever
+-- wakes what is due brings it to its stream. Those that ended while they waited are passed over.
+local function pass_turn(prefix, schedule, now)
+  local key, queue = prefix .. 'schedule:' .. schedule, prefix .. 'queued:' .. schedule
+  local run_id = redis.call('LPOP', queue)
+  while run_id do
+    local run_key = prefix .. 'run:' .. run_id
+    if redis.call('HGET', run_key, 's') == 'waiting:overlap' then
+      redis.call('HSET', run_key, 's', 'waiting:start', 'd', now)
+      set_due(prefix, run_id, now)
+      redis.call('HSET', key, 'on', run_id)
+      return run_id
+    end
+    run_id = redis.call('LPOP', queue)
+  end
+  redis.call('HDEL', key, 'on')
+end

@@ -1,0 +1,236 @@
+"""Schedules on Redis: a hash each, listed by when they are due, in the partition that the id says.
+
+A call that needs the next tick asks for the server's time first and computes it here: Lua knows no calendars. What the
+time was in between does not matter, because each script refuses what is no longer as it was read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redisflow.backend import replies
+from redisflow.backend.row_batches import LARGE_BYTES
+from redisflow.backend.rows import row_of
+from redisflow.contract import DueSchedules, NewRun
+from redisflow.durations import from_ms
+from redisflow.errors import BackendError, InvalidSchedule
+from redisflow.run_id import partition_for_key, run_id_at
+from redisflow.schedule import ScheduleDefinition, ScheduleInfo, check_policies
+from redisflow.ticks import Ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+
+    from redisflow.backend.patience import Patience
+    from redisflow.backend.scripts import Scripts
+    from redisflow.backend.transport import Transport
+    from redisflow.contract import FireOutcome, TriggerOutcome
+    from redisflow.schedule import Firing
+
+DUE_AT_ONCE = 100
+DUE_BYTES = 1 << 20
+"""Of the inputs in one reply: as much as a claim brings."""
+
+
+class RedisSchedules:
+    """See `ScheduleCalls`."""
+
+    def __init__(
+        self, transport: Transport, scripts: Scripts, patience: Patience, namespace: str, prefixes: Sequence[str]
+    ) -> None:
+        """All that it needs to call."""
+        self._transport = transport
+        self._scripts = scripts
+        self._patience = patience
+        self._namespace = namespace
+        self._prefixes = prefixes
+
+    def _partition_of(self, schedule_id: str) -> int:
+        return partition_for_key(f"schedule\0{schedule_id}", len(self._prefixes))
+
+    async def _call(self, name: str, schedule_id: str, /, *tail: Any, **arguments: Any) -> list[Any]:
+        prefix = self._prefixes[self._partition_of(schedule_id)]
+        command = self._scripts.by_name[name].call(prefix, tail, schedule=schedule_id, **arguments)
+        is_large = any(isinstance(part, bytes) and len(part) > LARGE_BYTES for part in tail)
+        reply: list[Any] = await self._transport.send(prefix, command, bulk=is_large or name == "read_schedule")
+        return reply
+
+    # -- what clients call ----------------------------------------------------------------------------------------
+
+    async def put(self, definition: ScheduleDefinition) -> None:
+        """Create it, or give it this definition."""
+        await self._patience.wait(self.declare(definition))
+
+    async def declare(self, definition: ScheduleDefinition) -> None:
+        """The same, for as long as it takes."""
+        told: int | str = ""
+        while True:
+            reply = await self._call(
+                "put_schedule",
+                definition.id,
+                *_fields_of(definition),
+                fingerprint=definition.fingerprint(),
+                next_ms=told,
+            )
+            if reply[0] == b"ok":
+                return
+            told = definition.ticks.next_after(reply[1]) or "never"
+
+    async def get(self, schedule_id: str) -> ScheduleInfo | None:
+        """As it is now; None where it is not stored."""
+        found = await self._patience.wait(self._read(schedule_id))
+        return None if found is None else found[1]
+
+    async def _read(self, schedule_id: str) -> tuple[int, ScheduleInfo] | None:
+        reply = await self._call("read_schedule", schedule_id)
+        return None if reply[0] == b"missing" else (reply[1], _info(schedule_id, replies.named(reply[2])))
+
+    async def list_ids(self) -> Sequence[str]:
+        """The ids of all, sorted."""
+        return await self._patience.wait(self._list_ids())
+
+    async def _list_ids(self) -> Sequence[str]:
+        found: set[str] = set()
+        for prefix in self._prefixes:
+            cursor = b"0"
+            while True:
+                command = ("ZSCAN", f"{prefix}schedules", cursor, "COUNT", DUE_AT_ONCE)
+                cursor, flat = await self._transport.send(prefix, command)
+                found.update(schedule_id.decode() for schedule_id in flat[::2])
+                if int(cursor) == 0:
+                    break
+        return sorted(found)
+
+    async def pause(self, schedule_id: str) -> bool:
+        """Let it rest; whether it is stored."""
+        return await self._patience.wait(self._is_stored(self._call("pause_schedule", schedule_id)))
+
+    async def _is_stored(self, call: Awaitable[list[Any]]) -> bool:
+        return bool((await call)[0] != b"missing")
+
+    async def resume(self, schedule_id: str) -> bool:
+        """Let it go on with its first tick after now; whether it is stored."""
+        return await self._patience.wait(self._resume(schedule_id))
+
+    async def _resume(self, schedule_id: str) -> bool:
+        while True:
+            found = await self._read(schedule_id)
+            if found is None:
+                return False
+            now_ms, info = found
+            # A clock that was set back does not bring a tick again.
+            after_ms = max(now_ms, info.last_ms or 0)
+            next_ms = info.definition.ticks.next_after(after_ms)
+            reply = await self._call(
+                "resume_schedule", schedule_id, revision=info.revision, next_ms="" if next_ms is None else next_ms
+            )
+            if reply[0] != b"stale":
+                return bool(reply[0] == b"ok")
+
+    async def trigger(self, schedule: ScheduleInfo, run_id: str) -> TriggerOutcome:
+        """Start a run of it now."""
+        row = row_of(self._new_run(schedule, run_id, None))
+        reply = await self._patience.wait(self._call("trigger_schedule", schedule.id, *row, revision=schedule.revision))
+        outcome: TriggerOutcome = reply[0].decode()
+        return outcome
+
+    async def delete(self, schedule_id: str) -> None:
+        """Delete it."""
+        await self._patience.wait(self._call("delete_schedule", schedule_id))
+
+    # -- what workers call ----------------------------------------------------------------------------------------
+
+    async def due(self, partition: int) -> DueSchedules:
+        """What is due in a partition."""
+        prefix = self._prefixes[partition]
+        command = self._scripts.due_schedules.call(prefix, limit=DUE_AT_ONCE, bytes=DUE_BYTES)
+        now_ms, next_in_ms, *rows = replies.expect_ok(await self._transport.send(prefix, command, bulk=True))
+        schedules: list[ScheduleInfo] = []
+        unreadable: list[str] = []
+        for name, flat in rows:
+            schedule_id = name.decode()
+            try:
+                schedules.append(_info(schedule_id, replies.named(flat)))
+            except (BackendError, InvalidSchedule) as error:
+                unreadable.append(str(error))
+        return DueSchedules(now_ms, replies.due_in(next_in_ms), schedules, unreadable)
+
+    async def fire(self, schedule: ScheduleInfo, firing: Firing) -> FireOutcome:
+        """Fire one tick, once."""
+        row: tuple[Any, ...] = ()
+        if not firing.is_missed:
+            key = f"{self._namespace} {schedule.id}"
+            run_id = run_id_at(firing.tick_ms, key, self._partition_of(schedule.id))
+            row = row_of(self._new_run(schedule, run_id, firing.tick_ms))
+        reply = await self._call(
+            "fire_schedule",
+            schedule.id,
+            *row,
+            revision=schedule.revision,
+            meant=firing.meant_ms,
+            tick=firing.tick_ms,
+            next_ms="" if firing.next_ms is None else firing.next_ms,
+        )
+        outcome: FireOutcome = reply[0].decode()
+        return outcome
+
+    def _new_run(self, schedule: ScheduleInfo, run_id: str, tick_ms: int | None) -> NewRun:
+        definition = schedule.definition
+        return NewRun(
+            run_id=run_id,
+            workflow=definition.workflow,
+            version=definition.version,
+            queue=definition.queue,
+            input=definition.input,
+            fields={"sc": schedule.id} | ({} if tick_ms is None else {"sa": tick_ms}),
+        )
+
+
+def _fields_of(definition: ScheduleDefinition) -> list[Any]:
+    """Of the hash, each with its value; all of them, so that none is left of a definition before."""
+    ticks = definition.ticks
+    fields: dict[str, Any] = {
+        "w": definition.workflow,
+        "v": definition.version or "",
+        "q": definition.queue,
+        "i": definition.input,
+        "cr": ticks.cron or "",
+        "tz": ticks.timezone,
+        "ev": ticks.every_ms or "",
+        "ov": definition.overlap,
+        "cu": definition.catch_up,
+    }
+    return [part for item in fields.items() for part in item]
+
+
+def _info(schedule_id: str, fields: Mapping[bytes, bytes]) -> ScheduleInfo:
+    """As stored; InvalidSchedule or BackendError where this version, on this machine, cannot read it."""
+    text = {name.decode(): value.decode() for name, value in fields.items() if name != b"i"}
+    try:
+        check_policies(text["ov"], text["cu"])
+        definition = ScheduleDefinition(
+            id=schedule_id,
+            workflow=text["w"],
+            version=text["v"] or None,
+            queue=text["q"],
+            input=fields[b"i"],
+            ticks=Ticks(cron=text["cr"] or None, timezone=text["tz"], every_ms=int(text["ev"]) if text["ev"] else None),
+            overlap=text["ov"],  # type: ignore[arg-type]  # checked above
+            catch_up=text["cu"],  # type: ignore[arg-type]  # the same
+        )
+        return ScheduleInfo(
+            definition=definition,
+            revision=int(text["rv"]),
+            is_paused="pz" in text,
+            created_at=from_ms(int(text["c"])),
+            next_ms=int(text["n"]) if text["n"] else None,
+            last_ms=int(text["lt"]) if "lt" in text else None,
+            last_outcome=text.get("lw"),  # type: ignore[arg-type]  # the scripts write no other word
+            last_run_id=text.get("lr"),
+        )
+    except KeyError as error:
+        msg = f"schedule {schedule_id!r} is not as redisflow stores it: field {error} is missing. Create it again"
+        raise BackendError(msg) from None
+    except InvalidSchedule as error:
+        msg = f"schedule {schedule_id!r}: {error}"
+        raise InvalidSchedule(msg) from None
