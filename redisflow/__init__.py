@@ -5,6 +5,8 @@ from redisflow.authoring.options import StepOptions, define_step
 from redisflow.authoring.starting import Debounce, StartRules, Throttle
 from redisflow.authoring.step import RunInfo, Step
 from redisflow.authoring.step_call import StepCall
+from redisflow.client.bulk import Bulk, BulkJob, BulkOutcome, BulkProgress
+from redisflow.client.controls import Control, Controls
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.workflow import Workflow
 from redisflow.errors import (
@@ -28,6 +30,7 @@ from redisflow.errors import (
     NonDeterminismError,
     NonRetryableError,
     NotAllowedInWorkflow,
+    NotPaused,
     PayloadTooLarge,
     RedisflowError,
     ResultTimeout,
@@ -36,8 +39,10 @@ from redisflow.errors import (
     RunEnded,
     RunNotFinished,
     RunNotFound,
+    RunStateConflict,
     StartThrottled,
     StepError,
+    StepNotFound,
     StepTimeout,
     UnknownWorkflow,
     UnsuitableServer,
@@ -63,9 +68,15 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "BackpressureError",
+    "Bulk",
+    "BulkJob",
+    "BulkOutcome",
+    "BulkProgress",
     "CalledInEventLoop",
     "CannotDecode",
     "CannotRecord",
+    "Control",
+    "Controls",
     "DeadlineExceeded",
     "Debounce",
     "Failure",
@@ -82,6 +93,7 @@ __all__ = [
     "NonDeterminismError",
     "NonRetryableError",
     "NotAllowedInWorkflow",
+    "NotPaused",
     "PayloadTooLarge",
     "RedisFlow",
     "RedisflowError",
@@ -96,12 +108,14 @@ __all__ = [
     "RunNotFinished",
     "RunNotFound",
     "RunPage",
+    "RunStateConflict",
     "RunSummary",
     "StartRules",
     "StartThrottled",
     "Step",
     "StepCall",
     "StepError",
+    "StepNotFound",
     "StepOptions",
     "StepRun",
     "StepTimeout",

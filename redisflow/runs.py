@@ -35,7 +35,7 @@ from redisflow.records import (
 from redisflow.tags import Tags, decode_tags
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
-WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended"]
+WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended", "paused", "held"]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 
@@ -97,6 +97,10 @@ class WorkflowRun:
     """Canceled if no worker had taken it up by then."""
     steps: tuple[StepRun, ...]
     tags: Tags = field(default_factory=dict[str, str])
+    retries: int = 0
+    """How often it was retried in place, by hand."""
+    forked_from: str | None = None
+    """The run that this one repeats, or whose beginning it shares."""
 
     def __str__(self) -> str:
         """For people, a line for the run and one for each step, without what users store."""
@@ -168,7 +172,7 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         input=codec.decode(fields[b"i"]),
         output=codec.decode(fields[b"o"]) if b"o" in fields else None,
         error=error,
-        attempt=1 + sum(isinstance(record, WorkflowAttemptFailed) for record in records),
+        attempt=1 + sum(isinstance(record, WorkflowAttemptFailed) and not record.alone for record in records),
         claims=int(text.get(b"f", "0:").partition(":")[0]),
         crashes=int(text.get(b"x", 0)),
         created_at=from_ms(int(text[b"c"])),
@@ -180,11 +184,13 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         expires_at=_instant(text.get(b"xp")),
         steps=steps,
         tags=decode_tags(text.get(b"tg", "")),
+        retries=int(text.get(b"rt", 0)),
+        forked_from=text.get(b"ff"),
     )
 
 
 _TEXT = frozenset(
-    {b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"xp", b"av", b"ca", b"pa", b"tg"}
+    {b"s", b"w", b"v", b"q", b"c", b"a", b"t", b"h", b"f", b"x", b"dl", b"xp", b"av", b"ca", b"pa", b"tg", b"rt", b"ff"}
 )
 
 
@@ -249,7 +255,8 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
             live = [
                 (n, r)
                 for n, r in live
-                if isinstance(r, WorkflowAttemptFailed) or (r.call.key != failed and r.call.mark < first)
+                if isinstance(r, WorkflowAttemptFailed)
+                or (r.call.key != failed and (record.alone or r.call.mark < first))
             ]
         live.append((number, record))
     return live

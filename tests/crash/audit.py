@@ -28,9 +28,23 @@ Raw = Callable[..., Any]
 TERMINAL = {"succeeded", "failed", "canceled"}
 STARTS = ("debounce:", "joined:", "throttle:")
 # Of the whole partition: they outlive runs, or are no run's.
-SHARED = ("meta", "workers", "worker:", "workflows", "queues", "idem:", "turn:", "upkeep", "bell:", "alarm", *STARTS)
+SHARED = (
+    "meta",
+    "workers",
+    "worker:",
+    "workflows",
+    "queues",
+    "idem:",
+    "turn:",
+    "upkeep",
+    "bell:",
+    "alarm",
+    "control",
+    "fork:",
+    *STARTS,
+)
 # These run out by themselves: nobody's run depends on them.
-PASSING = ("idem:", "turn:", *STARTS)
+PASSING = ("idem:", "turn:", "fork:", *STARTS)
 
 
 def raw_calls(url: str) -> tuple[Raw, Callable[[], None]]:
@@ -88,7 +102,7 @@ class Audit:
     def _check_key(self, name: str, runs: dict[str, dict[str, str]]) -> None:
         if not name.startswith(PASSING):
             self._expect(self.raw("TTL", self.prefix + name) == -1, f"{name} has a time to live")
-        if name.startswith(("runs:", "done:", "stuck:", "tag:")):
+        if name.startswith(("runs:", "done:", "stuck:", "held:", "tag:")):
             for run_id in self._scores(name):
                 self._expect(run_id in runs, f"{name} lists {run_id}, which is not stored")
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
@@ -106,6 +120,8 @@ class Audit:
         stuck = status in {"waiting:stranded", "waiting:suspended"}
         listed = {f"done:{workflow}:{status}"} if status in TERMINAL else {f"runs:{workflow}"}
         listed |= {f"tag:{tag}" for tag in run.get("tg", "").partition("\n")[0].split()}
+        if status == "waiting:held":
+            listed.add(f"held:{workflow}")
         return name in (listed | {f"stuck:{workflow}"} if stuck else listed)
 
     def _read_stream(self, name: str) -> None:
@@ -130,8 +146,10 @@ class Audit:
         else:
             # A run that has ended may remember its entry; what counts is that the stream has forgotten it.
             self._expect(entry is None, f"{run_id} is {status} and has an entry")
-        if word == "waiting" and reason not in {"suspended", "signal", "child"}:
+        if word == "waiting" and reason not in {"suspended", "paused", "held", "signal", "child"}:
             self._expect("d" in run, f"{run_id} is {status} without a due time")
+        if reason == "held":
+            self._expect(self.raw("ZSCORE", f"{self.prefix}held:{workflow}", run_id), f"{run_id}: not among the held")
         if reason in {"stranded", "suspended"}:
             self._expect(self.raw("ZSCORE", f"{self.prefix}stuck:{workflow}", run_id), f"{run_id}: not among the stuck")
         if word in TERMINAL:

@@ -76,6 +76,14 @@ PRINTED = {
         r"launch: sent the announcement \| early: False",
         r"beside a step: built",
     ],
+    "lifecycle": [
+        r"failed: step 'charge' failed after 1 attempt\(s\): ConnectionError: the bank is away",
+        r"by hand: order 1: paid in cash",
+        r"held: 20",
+        r"stopped by itself: True, still held: True",
+        r"retried all that had failed: True, refused: 0",
+        r"paid: 21, the first was retried: 1",
+    ],
     "workers": [
         r"pool opened",
         r"answer to 'how many\?'",

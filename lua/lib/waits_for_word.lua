@@ -1,0 +1,4 @@
+-- Waiting for a person, or for code: its due time is that of its deadline (or start-by time), and wakes nothing.
+local function waits_for_word(status)
+  return status == 'waiting:suspended' or status == 'waiting:paused' or status == 'waiting:held'
+end
