@@ -1,7 +1,7 @@
 #!lua
 -- Claim runs for a worker: wake what is due, read new entries, and give each run a new fence and its history.
 --
--- Moves    pending -> running, waiting -> pending, a passed deadline -> failed
+-- Moves    pending -> running, waiting -> pending, a passed deadline -> failed; pending -> waiting:held
 -- Replies  ok <now_ms> <next_due_in_ms | -1> <broken> { <run_id> <entry> <field> <value> ... } ...
 --          A row without f, h and a is a first claim: its fence is 1:<operation>, its mark 0:<bytes of the input>, and
 --          it starts now.
@@ -11,9 +11,11 @@
 
 -- @include lib/clock.lua
 -- @include lib/claim_again.lua
--- @include lib/claim_entry.lua
+-- @include lib/claim_or_hold.lua
 -- @include lib/next_due_in.lua
+-- @include lib/read_controls.lua
 -- @include lib/read_new.lua
+-- @include lib/read_slowly.lua
 -- @include lib/read_run.lua
 -- @include lib/wake_due.lua
 
@@ -47,12 +49,21 @@ local function note_broken(name)
   broken = broken + 1
 end
 
+local controls = read_controls(prefix)
+local claim_one = controls and claim_or_hold or claim_entry
+
 local function claim_from(queue, lane)
-  local entries = read_new(prefix .. 'q:' .. queue .. ':' .. lane, worker, room)
+  local stream, state = prefix .. 'q:' .. queue .. ':' .. lane, controls and controls['q:' .. queue]
+  local entries
+  if state then
+    entries = read_slowly(prefix, queue, stream, state, worker, room, now)
+  else
+    entries = read_new(stream, worker, room)
+  end
   for _, item in ipairs(entries) do
     local entry, run_id = lane .. ':' .. item[1], item[2][2]
     local read = (lane == 'w' or item[2][3]) and read_within or read_small
-    local fine, row = pcall(claim_entry, prefix, queue, entry, run_id, operation, stamp, read)
+    local fine, row = pcall(claim_one, prefix, queue, entry, run_id, operation, stamp, read, controls)
     if not fine then
       leave_stream(prefix, queue, entry)
       note_broken(run_id)

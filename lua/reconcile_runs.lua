@@ -42,6 +42,11 @@ local function reconcile(run_id)
   end
   local timer_lost = run.due and not has_timer(run, run_id)
   local place_lost = is_stuck(run.status) and not redis.call('ZSCORE', prefix .. 'stuck:' .. workflow, run_id)
+  if run.status == 'waiting:held' and not redis.call('ZSCORE', prefix .. 'held:' .. workflow, run_id) then
+    -- Held by nobody: its next claim holds it again where it must be.
+    requeue(prefix, run_id, run.queue, nil, taken_fence(run.fence))
+    return true
+  end
   local entry_lost = (run.status == 'pending' or run.status == 'running') and not has_entry(prefix, run, run_id)
   local key_lost = run.unique and not holds_unique(prefix, run.unique, run_id)
   if timer_lost then set_due(prefix, run_id, run.due) end

@@ -5,6 +5,8 @@ from redisflow.authoring.options import StepOptions, define_step
 from redisflow.authoring.starting import Debounce, StartRules, Throttle
 from redisflow.authoring.step import RunInfo, Step
 from redisflow.authoring.step_call import StepCall
+from redisflow.client.bulk import Bulk, BulkJob, BulkOutcome, BulkProgress
+from redisflow.client.controls import Control, Controls
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.workflow import Workflow
 from redisflow.errors import (
@@ -31,6 +33,7 @@ from redisflow.errors import (
     NonDeterminismError,
     NonRetryableError,
     NotAllowedInWorkflow,
+    NotPaused,
     PayloadStoreUnavailable,
     PayloadTooLarge,
     RedisflowError,
@@ -40,9 +43,11 @@ from redisflow.errors import (
     RunEnded,
     RunNotFinished,
     RunNotFound,
+    RunStateConflict,
     ScheduleNotFound,
     StartThrottled,
     StepError,
+    StepNotFound,
     StepTimeout,
     UnknownWorkflow,
     UnsuitableServer,
@@ -71,10 +76,16 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "BackpressureError",
+    "Bulk",
+    "BulkJob",
+    "BulkOutcome",
+    "BulkProgress",
     "CalledInEventLoop",
     "CannotDecode",
     "CannotRecord",
     "CannotUnseal",
+    "Control",
+    "Controls",
     "DeadlineExceeded",
     "Debounce",
     "Failure",
@@ -94,6 +105,7 @@ __all__ = [
     "NonDeterminismError",
     "NonRetryableError",
     "NotAllowedInWorkflow",
+    "NotPaused",
     "PayloadStore",
     "PayloadStoreUnavailable",
     "PayloadTooLarge",
@@ -111,6 +123,7 @@ __all__ = [
     "RunNotFinished",
     "RunNotFound",
     "RunPage",
+    "RunStateConflict",
     "RunSummary",
     "S3Store",
     "Schedule",
@@ -121,6 +134,7 @@ __all__ = [
     "Step",
     "StepCall",
     "StepError",
+    "StepNotFound",
     "StepOptions",
     "StepRun",
     "StepTimeout",

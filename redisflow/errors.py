@@ -32,6 +32,9 @@ A message says what happened, to which run, and what to do next.
     ├── RunEnded                    the run has ended, so it cannot be told anything any more
     ├── MailboxFull                 a run that does not read its signals: this one was refused
     ├── RunNotFinished              only a finished run can be deleted
+    ├── StepNotFound                a run's record holds no (ended) step of this name
+    ├── RunStateConflict            the run's status does not allow what was asked
+    ├── NotPaused                   a release of a queue or workflow that is not paused
     ├── IdempotencyConflict         the key was used with another input
     ├── RunAlreadyActive            the unique key's run has not ended, and the start was to be rejected then
     ├── StartThrottled              too many starts, and this one was to be rejected then
@@ -218,6 +221,24 @@ class RunNotFinished(RedisflowError):
         super().__init__(
             f"run {run_id} is {status} and was not deleted: wait for its end, or cancel it first (handle.cancel())"
         )
+
+
+class StepNotFound(RedisflowError, LookupError):
+    """The record of this run holds no step of this name, or none that has ended."""
+
+
+class RunStateConflict(RedisflowError):
+    """What was asked cannot be done to a run in its state; nothing was changed."""
+
+    def __init__(self, message: str, run_id: str, status: str) -> None:
+        """`status` is what was found."""
+        self.run_id = run_id
+        self.status = status
+        super().__init__(message)
+
+
+class NotPaused(RedisflowError, LookupError):
+    """This queue or workflow is not paused, so there is nothing to be let go."""
 
 
 class IdempotencyConflict(RedisflowError):

@@ -48,11 +48,20 @@ class Failure:
     def from_wire(cls, wire: Any) -> Failure:
         """Return it from its stored list; raise CannotDecode if it is not one."""
         match wire:
-            case [str(error_type), str(message), str(text)]:
+            case [str(error_type), str(message), str(text)] | [str(error_type), str(message), str(text), int()]:
                 return cls(error_type, message, text)
             case _:
                 problem = f"a recorded failure is a list of three texts, not a {type(wire).__name__}"
                 raise CannotDecode(problem)
+
+
+def origin_of_wire(wire: Any) -> int | None:
+    """Where the failure of a run began: the number of a step's record, which its stored list may end with."""
+    match wire:
+        case [_, _, _, int(number)]:
+            return number
+        case _:
+            return None
 
 
 def outline(error: BaseException) -> str:

@@ -25,13 +25,15 @@ from redisflow.backend.options import BackendOptions
 from redisflow.backend.per_loop import BackendPerLoop
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.sealed_backend import SealedBackend
+from redisflow.client.bulk import Bulk
+from redisflow.client.controls import Controls
 from redisflow.client.export import export_fields
 from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
-from redisflow.client.handle import StartedRun, WorkflowHandle, cancel_run, delete_run
+from redisflow.client.handle import WorkflowHandle, cancel_run, delete_run
 from redisflow.client.outside import ClientOutside
 from redisflow.client.schedules import Schedules, definition_of
 from redisflow.client.signals import signal_run
-from redisflow.client.start import RunOptions
+from redisflow.client.start import RunOptions, StartedRun
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
 from redisflow.durations import Duration, to_ms
@@ -126,6 +128,16 @@ class RedisFlow:
     def sync(self) -> SyncFlow:
         """The same for code without an event loop: `flow.sync.run_workflow(workflow, value).result()`."""
         return self._sync
+
+    @property
+    def controls(self) -> Controls:
+        """Queues and workflows as a whole: pause, resume, let go slowly."""
+        return Controls(self.open)
+
+    @property
+    def bulk(self) -> Bulk:
+        """What is done to many runs."""
+        return Bulk(self.open)
 
     # -- life -----------------------------------------------------------------------------------------------------
 

@@ -137,13 +137,15 @@ class WorkflowAttemptFailed:
     """The workflow failed under a retry policy of its own; another attempt is due at `due_at_ms`.
 
     `archived_from` is the number of the record whose delivery began the failure: it, and all that was asked for after
-    its delivery, no longer counts. None where workflow code failed on its own: then every record stays.
+    its delivery, no longer counts. None where workflow code failed on its own: then every record stays. Where it stands
+    `alone`, no attempt has failed: only the call of that record begins anew, a child run that was given up.
     """
 
     at_ms: int
     due_at_ms: int
     failure: Failure
     archived_from: int | None
+    alone: bool = False
 
 
 StepRecord: TypeAlias = (
@@ -197,7 +199,8 @@ def encode_record(record: Record, base_ms: int) -> bytes:
         return bytes((len(header),)) + header + record.payload
     if isinstance(record, WorkflowAttemptFailed):
         at, due = record.at_ms - base_ms, record.due_at_ms - base_ms
-        return b"\0" + codec.encode([_WORKFLOW, at, due, record.archived_from, record.failure.to_wire()])
+        alone = [True] if record.alone else []
+        return b"\0" + codec.encode([_WORKFLOW, at, due, record.archived_from, record.failure.to_wire(), *alone])
     kind, rest = _WRITERS[type(record)]
     call = record.call
     fields = [kind, call.key, call.ordinal, call.mark, record.at_ms - base_ms, *rest(record, base_ms)]
@@ -294,8 +297,10 @@ def _read_child_ended(fields: list[Any], base_ms: int) -> Record:
 
 
 def _read_workflow(fields: list[Any], base_ms: int) -> Record:
-    at, due, archived_from, failure = fields
-    return WorkflowAttemptFailed(base_ms + at, base_ms + due, Failure.from_wire(failure), archived_from)
+    at, due, archived_from, failure, *alone = fields
+    return WorkflowAttemptFailed(
+        base_ms + at, base_ms + due, Failure.from_wire(failure), archived_from, alone=bool(alone)
+    )
 
 
 _READERS: dict[int, Callable[[list[Any], int], Record]] = {

@@ -35,7 +35,9 @@ from redisflow.records import (
 from redisflow.tags import Tags, decode_tags
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
-WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended", "overlap"]
+WaitReason: TypeAlias = Literal[
+    "start", "retry", "timer", "signal", "child", "stranded", "suspended", "overlap", "paused", "held"
+]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 
@@ -101,6 +103,10 @@ class WorkflowRun:
     """The schedule that started it."""
     scheduled_at: datetime | None = None
     """The tick for which it did; None where a person triggered it."""
+    retries: int = 0
+    """How often it was retried in place, by hand."""
+    forked_from: str | None = None
+    """The run that this one repeats, or whose beginning it shares."""
 
     def __str__(self) -> str:
         """For people, a line for the run and one for each step, without what users store."""
@@ -172,7 +178,7 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         input=codec.decode(fields[b"i"]),
         output=codec.decode(fields[b"o"]) if b"o" in fields else None,
         error=error,
-        attempt=1 + sum(isinstance(record, WorkflowAttemptFailed) for record in records),
+        attempt=1 + sum(isinstance(record, WorkflowAttemptFailed) and not record.alone for record in records),
         claims=int(text.get(b"f", "0:").partition(":")[0]),
         crashes=int(text.get(b"x", 0)),
         created_at=from_ms(int(text[b"c"])),
@@ -186,10 +192,12 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         tags=decode_tags(text.get(b"tg", "")),
         schedule=text.get(b"sc"),
         scheduled_at=_instant(text.get(b"sa")),
+        retries=int(text.get(b"rt", 0)),
+        forked_from=text.get(b"ff"),
     )
 
 
-_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa".split())
+_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa rt ff".split())
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -253,7 +261,8 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
             live = [
                 (n, r)
                 for n, r in live
-                if isinstance(r, WorkflowAttemptFailed) or (r.call.key != failed and r.call.mark < first)
+                if isinstance(r, WorkflowAttemptFailed)
+                or (r.call.key != failed and (record.alone or r.call.mark < first))
             ]
         live.append((number, record))
     return live

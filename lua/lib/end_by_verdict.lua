@@ -9,7 +9,7 @@ local function end_by_verdict(prefix, run_id, status, cause, now, run)
   local key = prefix .. 'run:' .. run_id
   if run.status == 'running' then tell_holder(prefix, run.queue, run.entry, run_id) end
   redis.call('HSET', key, 's', status, 't', now, 'ca', cause, 'f', taken_fence(run.fence))
-  redis.call('HDEL', key, 'e', 'd', 'p', 'z', 'er')
+  redis.call('HDEL', key, 'e', 'd', 'p', 'z', 'er', 'pz')
   end_run(prefix, run_id, status, now, run)
   orphan_kids(prefix, run_id)
   if run.parent then tell_parent(prefix, run.parent, run_id, status, cause, '', now) end

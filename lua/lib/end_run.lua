@@ -1,4 +1,4 @@
--- @include lib/is_stuck.lua
+-- @include lib/leave_place.lua
 -- @include lib/leave_stream.lua
 -- @include lib/release_unique.lua
 
@@ -8,7 +8,7 @@
 local function end_run(prefix, run_id, status, now, run)
   if run.entry then leave_stream(prefix, run.queue, run.entry) end
   if run.due then redis.call('ZREM', prefix .. 'delayed', run_id) end
-  if is_stuck(run.status) then redis.call('ZREM', prefix .. 'stuck:' .. run.workflow, run_id) end
+  leave_place(prefix, run_id, run)
   if run.unique then release_unique(prefix, run.unique, run_id) end
   redis.call('ZADD', prefix .. 'done:' .. run.workflow .. ':' .. status, now, run_id)
   -- Its schedule is looked at now: another run of it may wait for this one.

@@ -6,6 +6,7 @@
 -- @include lib/list_queue.lua
 -- @include lib/list_tags.lua
 -- @include lib/set_due.lua
+-- @include lib/take_staged.lua
 
 -- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key. It begins when
 -- the row says, unless `starts_at_ms` does; where it is to wait for something else than a time, `reason` says for what.
@@ -28,14 +29,20 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
   end
   if idem ~= '' then field('k', idem) end
   if deadline_at_ms then field('dl', deadline_at_ms) end
+  local bytes, copied = #input, nil
   for place = at + 11, at + 10 + ARGV[at + 10], 2 do
     local name, value = ARGV[place], ARGV[place + 1]
     if name == 'xp' then
       value = instant(value, now)
       due_ms = earlier(due_ms, value)
     end
+    if name == 'h' then copied = value end
     field(name, value)
     if name == 'tg' then list_tags(prefix, value, stamp, run_id) end
+  end
+  if copied then
+    assert(has_staged(prefix, run_id, copied))
+    bytes = tonumber(string.match(copied, '%d+$'))
   end
   if due_ms then
     field('d', due_ms)
@@ -48,8 +55,9 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
     field('s', 'waiting:start')
   else
     field('s', 'pending')
-    field('e', enter_stream(prefix, queue ~= '' and queue or nil, '0', run_id, is_large(#input)))
+    field('e', enter_stream(prefix, queue ~= '' and queue or nil, '0', run_id, is_large(bytes)))
   end
+  if copied then take_staged(prefix, run_id) end
   redis.call('HSET', prefix .. 'run:' .. run_id, unpack(fields))
   if idem ~= '' then keep_key(prefix, at, run_id) end
   return available_at_ms

@@ -2,6 +2,7 @@
 -- @include lib/end_if_expired.lua
 -- @include lib/is_terminal.lua
 -- @include lib/load_run.lua
+-- @include lib/waits_for_word.lua
 -- @include lib/wake_run.lua
 
 -- The hash says when a run is due; its member of `delayed` only says when to look.
@@ -14,8 +15,7 @@ local function wake_one(prefix, run_id, now)
     end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
   elseif run.due and run.due > now then
     redis.call('ZADD', prefix .. 'delayed', run.due, run_id)
-  elseif string.sub(run.status, 1, 7) == 'waiting' and run.status ~= 'waiting:suspended'
-    and run.status ~= 'waiting:overlap' then
+  elseif string.sub(run.status, 1, 7) == 'waiting' and not waits_for_word(run.status) then
     wake_run(prefix, run_id, run)
   else
     redis.call('ZREM', prefix .. 'delayed', run_id)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from redisflow.backend import replies
 from redisflow.errors import BackendError, BackendUnavailable
+from redisflow.runs import TERMINAL
 
 if TYPE_CHECKING:
     from redisflow.backend.scripts import Scripts
@@ -90,6 +91,10 @@ class Outbox:
         """Cancel the children that a run has left behind, some at a time."""
         kids = f"{prefix}kids:{run_id}"
         _, found = await self._transport.send(prefix, ("HSCAN", kids, 0, "COUNT", _KIDS_AT_ONCE), bulk=True)
+        # One that was retried has children of its own again. While these were there, it could not be.
+        status = await self._transport.send(prefix, ("HGET", f"{prefix}run:{run_id}", "s"))
+        if status is not None and replies.status_of(status) not in TERMINAL:
+            return _Outcome.DONE
         policies = replies.named(found)
         await asyncio.gather(*(self._cancel(kid.decode()) for kid, policy in policies.items() if policy == b"cancel"))
         if policies:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
 from redisflow.backend.connect import read_url
+from redisflow.backend.controls import Controls
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
+from redisflow.backend.lifecycle import Lifecycle
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.listings import ListingCalls
 from redisflow.backend.mail import Mailboxes
@@ -72,6 +74,11 @@ ALL_BYTES = 1024 * 1024
 
 class RedisBackend:
     """Runs of one namespace, kept in Redis or Valkey (or in this process: `memory://`)."""
+
+    lifecycle: Lifecycle
+    """Known once it is open."""
+    controls: Controls
+    """Known once it is open."""
 
     def __init__(
         self,
@@ -207,6 +214,8 @@ class RedisBackend:
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
         self._schedules = RedisSchedules(transport, self._scripts, patience, self._namespace, self._prefixes)
+        self.lifecycle = Lifecycle(transport, self._scripts, patience, self._histories, self._prefix_of, self._prefixes)
+        self.controls = Controls(transport, self._scripts, patience, self._prefixes)
         self._transport = transport
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redisflow.contract import Claim, Conflict, Created, Hold, Mark, RunEnd, Verdict
 from redisflow.errors import BackendError
+
+if TYPE_CHECKING:
+    from redisflow.durations import When
 
 _VERDICTS = {verdict.value.encode(): verdict for verdict in Verdict}
 
@@ -75,6 +78,13 @@ def told_end(message: bytes) -> RunEnd | None:
 def status_of(stored: bytes) -> str:
     """The status without the reason of a wait."""
     return stored.decode().partition(":")[0]
+
+
+def when_text(when: When | None) -> str:
+    """An instant as scripts take it: `lua/lib/instant.lua`."""
+    if when is None:
+        return ""
+    return f"+{when.ms}" if when.relative else str(when.ms)
 
 
 def woken(reply: Any) -> tuple[int, int | None]:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from redisflow.authoring.definition import WorkflowSpec
+from redisflow.client.lifecycle import (
+    SAME_INPUT,
+    fork_run,
+    not_found,
+    pause_run,
+    rerun,
+    resume_run,
+    retry_run,
+)
 from redisflow.client.signals import signal_run
-from redisflow.durations import Duration, to_ms
+from redisflow.client.start import RunOptions, StartedRun, StartOptions
+from redisflow.durations import Duration, Instant, to_ms
 from redisflow.errors import (
     DeadlineExceeded,
     PayloadStoreUnavailable,
     ResultTimeout,
     RunNotFinished,
-    RunNotFound,
     WorkflowCanceled,
     WorkflowExpired,
     WorkflowFailed,
@@ -33,25 +41,12 @@ POLL_S = 5.0
 """The net under a lost notification."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartedRun:
-    """What is known of a run the moment it was started."""
-
-    id: str
-    workflow: str
-    version: str | None
-    existing: bool
-    """It was there: a key (idempotency, unique, debounce, throttle) led to it, and this start made no run."""
-    available_at: datetime | None = None
-    """When it may begin, as far as the start was told: where a debounce or a throttle says so."""
-
-
 class WorkflowHandle(Generic[Out]):
     """One run, as the one who started it holds it. Safe to keep, to drop, and to use from many tasks."""
 
     __slots__ = ("_backend", "_spec", "workflow_run")
 
-    def __init__(self, backend: Backend, spec: WorkflowSpec[object, Out], workflow_run: StartedRun) -> None:
+    def __init__(self, backend: Backend, spec: WorkflowSpec[Any, Out], workflow_run: StartedRun) -> None:
         """Made by `Workflow.run` and `RedisFlow.get_handle`."""
         self._backend = backend
         self._spec = spec
@@ -74,7 +69,7 @@ class WorkflowHandle(Generic[Out]):
         """The run as it is now. RunNotFound where it is no longer stored."""
         run = await self._backend.get_workflow_run(self.id)
         if run is None:
-            raise _not_found(self.id, self._backend.namespace)
+            raise not_found(self.id, self._backend.namespace)
         return run
 
     async def cancel(self) -> bool:
@@ -102,6 +97,64 @@ class WorkflowHandle(Generic[Out]):
         """
         await delete_run(self._backend, self.id)
 
+    async def pause(self) -> None:
+        """Let the run wait until it is resumed, whatever it is doing. Safe to repeat.
+
+        Bodies that run are cancelled, and run again after `resume`: what they had not recorded is not known. Timers,
+        retries and mail that fall due wait; a deadline does not, and `cancel` works. RunStateConflict where it
+        has ended.
+        """
+        await pause_run(self._backend, self.id)
+
+    async def resume(self) -> None:
+        """Let a paused run go on; one that is not paused is left alone. RunStateConflict where it has ended."""
+        await resume_run(self._backend, self.id)
+
+    async def retry(self, *, deadline_at: Instant | None = None) -> None:
+        """Let a failed run go on in place: completed steps stay, the one whose failure ended it runs again.
+
+        That step, and what was asked for after its failure, runs under new idempotency keys. A `result()` called from
+        now on waits for the new end. A run that ended at its deadline needs a new one. RunStateConflict where the run
+        has not failed.
+        """
+        await retry_run(self._backend, self.id, deadline_at)
+
+    async def rerun(self, **options: Unpack[RunOptions]) -> WorkflowHandle[Out]:
+        """Start a new run with the same input: of the same version, on the same queue, unless options say otherwise.
+
+        Its `forked_from` names this run. Called twice, it starts two, unless an `idempotency_key` is given.
+        """
+        return self._beside(await rerun(self._backend, self._spec, self.id, StartOptions(**options)))
+
+    async def fork(
+        self,
+        from_step: str | None = None,
+        *,
+        input: Any = SAME_INPUT,  # noqa: A002  # the word that users have for it
+        steps: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> WorkflowHandle[Out]:
+        """Start a new run that begins with this one's record up to a step, which then runs, and what follows it.
+
+        `input` is another input; `steps` are other results for steps that had ended before, failed ones too, by their
+        keys. Without `from_step` the new run goes on after the last edited one. The record must still be what the code
+        does with the edited values: where it is not, the new run is suspended with a diff. StepNotFound where the
+        record has no such step.
+        """
+        started = await fork_run(
+            self._backend,
+            self._spec,
+            self.id,
+            StartOptions(**options),
+            from_step=from_step,
+            value=input,
+            steps=steps or {},
+        )
+        return self._beside(started)
+
+    def _beside(self, started: StartedRun) -> WorkflowHandle[Out]:
+        return WorkflowHandle(self._backend, self._spec, started)
+
     async def result(self, timeout: Duration | None = None) -> Out:  # noqa: ASYNC109  # it says how long, the run goes on
         """Wait for the run's end and return its output, of the workflow's type. Cancelling it leaves the run alone.
 
@@ -123,7 +176,7 @@ class WorkflowHandle(Generic[Out]):
                 # Subscribed first, looked at second: an end between the two is seen.
                 end = await self._backend.get_end(self.id)
                 if end is None:
-                    raise _not_found(self.id, self._backend.namespace)
+                    raise not_found(self.id, self._backend.namespace)
                 if end.status in {"succeeded", "failed", "canceled"}:
                     return end
                 try:
@@ -161,7 +214,7 @@ async def cancel_run(backend: Backend, run_id: str) -> bool:
     """Cancel a run; whether it is canceled now."""
     status = await backend.cancel_run(run_id)
     if status is None:
-        raise _not_found(run_id, backend.namespace)
+        raise not_found(run_id, backend.namespace)
     return status == "canceled"
 
 
@@ -172,7 +225,3 @@ async def delete_run(backend: Backend, run_id: str) -> None:
         raise RunNotFinished(run_id, status)
     with contextlib.suppress(PayloadStoreUnavailable):
         await backend.payloads.delete_run_payloads(run_id)
-
-
-def _not_found(run_id: str, namespace: str) -> RunNotFound:
-    return RunNotFound(f"run {run_id} is not stored in namespace {namespace!r}")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from redisflow.authoring.outside import ChildOrder
 from redisflow.client.rules import NO_RULES
 from redisflow.client.signals import hash_signal_key
-from redisflow.client.start import Prepared, StartOptions, start_prepared
+from redisflow.client.start import Beginning, Prepared, StartOptions, start_prepared
 from redisflow.contract import Backend, Delivery
 from redisflow.errors import MailboxFull
 
@@ -28,9 +28,8 @@ class ClientOutside:
         deadline = None if order.deadline_ms is None else timedelta(milliseconds=order.deadline_ms)
         options = StartOptions(version=order.version, queue=order.queue, deadline_at=deadline)
         prepared = Prepared(order.data, NO_RULES)
-        await start_prepared(
-            await self._connect(), order.spec, prepared, options, run_id=order.run_id, parent=order.parent
-        )
+        begin = Beginning(order.run_id, parent=order.parent)
+        await start_prepared(await self._connect(), order.spec, prepared, options, begin)
 
     async def send_signal(self, run_id: str, name: str, payload: bytes, once: str) -> bool:
         """Put a signal into a run's mailbox, once for each `once`; False where the run has ended or is not stored."""

@@ -8,7 +8,8 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import encode_input
-from redisflow.client.handle import StartedRun, WorkflowHandle
+from redisflow.client.handle import WorkflowHandle
+from redisflow.client.start import StartedRun
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
 from redisflow.durations import Duration

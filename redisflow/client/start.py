@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypedDict, TypeVar, assert_never
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import INPUT_LIMIT, encode_input
 from redisflow.authoring.starting import Debounce, OnConflict, Throttle
-from redisflow.client.handle import StartedRun, WorkflowHandle
 from redisflow.client.rules import Plan, check_key, hash_of, plan_start
 from redisflow.contract import Active, Backend, Conflict, Created, Idempotency, NewRun, Started, Throttled
 from redisflow.durations import Duration, Instant, When, from_ms, to_ms, to_when
@@ -18,7 +19,6 @@ from redisflow.run_id import new_run_id
 from redisflow.tags import Tags, encode_tags
 
 In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 class RunOptions(TypedDict, total=False):
@@ -95,10 +95,30 @@ class Prepared:
     plan: Plan
 
 
-async def start_run(
-    backend: Backend, spec: WorkflowSpec[In, Out], value: In, options: StartOptions
-) -> WorkflowHandle[Out]:
-    """Store a run and return its handle: from then on it will reach exactly one terminal status."""
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a run that comes from another one begins with: a child, a fork, what is run again."""
+
+    run_id: str
+    parent: str | None = None
+    fields: Mapping[str, bytes | str | int] = field(default_factory=dict[str, "bytes | str | int"])
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """What is known of a run the moment it was started."""
+
+    id: str
+    workflow: str
+    version: str | None
+    existing: bool
+    """It was there: a key (idempotency, unique, debounce, throttle) led to it, and this start made no run."""
+    available_at: datetime | None = None
+    """When it may begin, as far as the start was told: where a debounce or a throttle says so."""
+
+
+async def start_run(backend: Backend, spec: WorkflowSpec[In, Any], value: In, options: StartOptions) -> StartedRun:
+    """Store a run: from then on it will reach exactly one terminal status."""
     return await start_prepared(backend, spec, prepare_start(spec, value, options, backend.payload_limit), options)
 
 
@@ -110,21 +130,21 @@ def prepare_start(spec: WorkflowSpec[In, Any], value: In, options: StartOptions,
 
 async def start_prepared(
     backend: Backend,
-    spec: WorkflowSpec[Any, Out],
+    spec: WorkflowSpec[Any, Any],
     prepared: Prepared,
     options: StartOptions,
-    *,
-    run_id: str | None = None,
-    parent: str | None = None,
-) -> WorkflowHandle[Out]:
-    """The same for a start that is prepared. A child run has an id and a parent already."""
+    begin: Beginning | None = None,
+) -> StartedRun:
+    """The same for a start that is prepared. What comes from another run has an id already."""
     version = options.version or spec.version
     key, data, plan = options.idempotency_key, prepared.input, prepared.plan
     expires_at = options.expires_at
-    if expires_at is None and spec.start is not None:
+    if begin and "a" in begin.fields:  # it counts as taken up
+        expires_at = None
+    elif expires_at is None and spec.start is not None:
         expires_at = spec.start.expires_at
     new = NewRun(
-        run_id=run_id or new_run_id(plan.partition(spec.name, backend.partitions)),
+        run_id=begin.run_id if begin else new_id(backend, spec, prepared),
         workflow=spec.name,
         version=version,
         queue=options.queue or spec.queue,
@@ -133,11 +153,16 @@ async def start_prepared(
         deadline=_when(options.deadline_at, "deadline_at"),
         expires=_when(expires_at, "expires_at"),
         idempotency=None if key is None else _idempotency(spec, version, key, data, options.idempotency_ttl),
-        parent=parent,
-        fields=options.fields(),
+        parent=begin.parent if begin else None,
+        fields={**(begin.fields if begin else {}), **options.fields()},
     )
     made = await backend.starts.start_run(new, plan.rules) if plan.rules else await backend.create_run(new)
-    return WorkflowHandle(backend, spec, _started(new, key, made))
+    return _started(new, key, made)
+
+
+def new_id(backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared) -> str:
+    """The id of a run that is to be started so."""
+    return new_run_id(prepared.plan.partition(spec.name, backend.partitions))
 
 
 def _started(new: NewRun, key: str | None, made: Created | Started | Conflict | Active | Throttled) -> StartedRun:

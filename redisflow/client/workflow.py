@@ -85,7 +85,9 @@ class Workflow(Generic[In, Out]):
         to reject, BackpressureError (Redis is out of memory), BackendUnavailable (then
         the run may or may not exist: use an idempotency key to try again).
         """
-        return await start_run(await self._connect(), self.spec, value, StartOptions(**options))
+        backend = await self._connect()
+        started = await start_run(backend, self.spec, value, StartOptions(**options))
+        return WorkflowHandle(backend, self.spec, started)
 
     async def run_many(
         self,
@@ -118,4 +120,5 @@ class Workflow(Generic[In, Out]):
 
     async def _start_batch(self, backend: Backend, batch: list[In], options: StartOptions) -> list[WorkflowHandle[Out]]:
         starts = [prepare_start(self.spec, value, options, backend.payload_limit) for value in batch]
-        return await asyncio.gather(*(start_prepared(backend, self.spec, start, options) for start in starts))
+        started = await asyncio.gather(*(start_prepared(backend, self.spec, start, options) for start in starts))
+        return [WorkflowHandle(backend, self.spec, one) for one in started]

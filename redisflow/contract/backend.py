@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from redisflow.contract.controls import ControlCalls
+from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
@@ -99,6 +101,16 @@ class Backend(Protocol):
     @property
     def schedules(self) -> ScheduleCalls:
         """Its schedules."""
+        ...
+
+    @property
+    def lifecycle(self) -> LifecycleCalls:
+        """Pause, resume, retry in place; known once it is open."""
+        ...
+
+    @property
+    def controls(self) -> ControlCalls:
+        """Queues and workflows as a whole; known once it is open."""
         ...
 
     async def open(self) -> None:

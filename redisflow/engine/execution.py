@@ -406,7 +406,7 @@ class Execution:
         if isinstance(ended, bytes):
             return Finish("succeeded", ended)
         if not isinstance(ended, Retry):
-            return Finish("failed", describe_failure(ended))
+            return Finish("failed", describe_failure(ended, origin_of(ended, self._step_errors)))
         due_at_ms = port.at_ms + port.slack_ms + ended.wait_ms
         first = origin_of(ended.error, self._step_errors)
         self._drop_children(first)

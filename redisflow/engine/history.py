@@ -6,6 +6,7 @@ that differs, so that the message can show the line of the record beside what th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -68,11 +69,11 @@ class History:
         everything = list(records)
         for number, record in numbered_live_records(everything):
             if isinstance(record, WorkflowAttemptFailed):
-                made.workflow_attempts += 1
+                made.workflow_attempts += not record.alone
                 if record.archived_from is not None:
                     failed = everything[record.archived_from]
                     key = "" if isinstance(failed, WorkflowAttemptFailed) else failed.call.key
-                    made.restarts.append((record.archived_from, key))
+                    made.restarts.append((NEVER if record.alone else record.archived_from, key))
             else:
                 made._add(number, record)
         return made
@@ -110,6 +111,8 @@ class History:
         return known
 
 
+NEVER = sys.maxsize
+"""No call is made after the delivery of this record."""
 NO_HISTORY = History()
 """Of a run that begins; nobody adds to it."""
 

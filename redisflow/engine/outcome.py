@@ -102,9 +102,12 @@ class Retry:
     wait_ms: int
 
 
-def describe_failure(error: BaseException) -> bytes:
-    """A failure as it is stored."""
-    return codec.encode(Failure.of(error).to_wire())
+def describe_failure(error: BaseException, origin: int | None = None) -> bytes:
+    """A failure as it is stored, with the number of the record whose delivery began it: a retry in place needs that."""
+    wire: list[Any] = [*Failure.of(error).to_wire()]
+    if origin is not None:
+        wire.append(origin)
+    return codec.encode(wire)
 
 
 def summarize_problem(error: BaseException) -> str:

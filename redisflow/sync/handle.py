@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from typing import Generic, TypeVar
 
-from redisflow.client.handle import StartedRun, WorkflowHandle
+from redisflow.client.handle import WorkflowHandle
+from redisflow.client.start import StartedRun
 from redisflow.contract import Backend
 from redisflow.durations import Duration
 from redisflow.runs import WorkflowRun

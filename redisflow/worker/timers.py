@@ -3,12 +3,14 @@
 It carries out what was posted to the partition's outbox, too: whoever posts tells it by the same alarm.
 
 Whichever worker has the turn watches; it is told when an earlier due time comes. Claims wake what is due as well, so
-a watcher that has just died makes timers late by the length of its turn at most, and only for idle workers.
+a watcher that has just died makes timers late by the length of its turn at most, and only for idle workers. The same
+watcher lets held runs go, at the pace that was asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 
 from redisflow.contract import Backend
@@ -17,6 +19,10 @@ TURN_MS = 3_000
 WATCH_S = 1.0
 """A watcher looks at least so often: it renews its turn, and it is the net under a lost alarm."""
 WAKE_AT_ONCE = 200
+
+RELEASE_AT_ONCE = 100
+
+_log = logging.getLogger("redisflow.worker")
 
 
 async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
@@ -28,9 +34,10 @@ async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
                 await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311  # jitter
                 continue
             woken, next_in_ms = await backend.wake_runs(partition, WAKE_AT_ONCE)
+            release_in_ms = await drive_controls(backend, partition)
             if await backend.outbox.deliver(partition) or woken == WAKE_AT_ONCE:
                 continue
-            wait_s = WATCH_S if next_in_ms is None else min(WATCH_S, next_in_ms / 1000)
+            wait_s = min([WATCH_S, *(ms / 1000 for ms in (next_in_ms, release_in_ms) if ms is not None)])
             if alarm is None or alarm.done():
                 # It stays pending over several rounds: blocking pops are too coarse to time anything.
                 alarm = asyncio.create_task(backend.wait_alarm(partition, 5.0))
@@ -38,3 +45,18 @@ async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
     finally:
         if alarm is not None:
             alarm.cancel()
+
+
+async def drive_controls(backend: Backend, partition: int) -> int | None:
+    """A step of what is let go slowly here; returns the ms until the next one, None where nothing is.
+
+    Where failures have returned in this partition, the release is stopped in the others too. If this worker dies
+    before that, they stop by what they see themselves.
+    """
+    driven = await backend.controls.drive(partition, RELEASE_AT_ONCE)
+    for control, release in driven.stopped:
+        _log.error("release.stopped %s: failures have returned; what is held stays held", control)
+        for other in range(backend.partitions):
+            if other != partition:
+                await backend.controls.stop(other, control, release)
+    return driven.next_in_ms

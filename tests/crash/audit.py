@@ -40,10 +40,12 @@ SHARED = (
     "bell:",
     "alarm",
     "schedule",
+    "control",
+    "fork:",
     *STARTS,
 )
 # These run out by themselves: nobody's run depends on them.
-PASSING = ("idem:", "turn:", *STARTS)
+PASSING = ("idem:", "turn:", "fork:", *STARTS)
 
 
 def raw_calls(url: str) -> tuple[Raw, Callable[[], None]]:
@@ -101,7 +103,7 @@ class Audit:
     def _check_key(self, name: str, runs: dict[str, dict[str, str]]) -> None:
         if not name.startswith(PASSING):
             self._expect(self.raw("TTL", self.prefix + name) == -1, f"{name} has a time to live")
-        if name.startswith(("runs:", "done:", "stuck:", "tag:")):
+        if name.startswith(("runs:", "done:", "stuck:", "held:", "tag:")):
             for run_id in self._scores(name):
                 self._expect(run_id in runs, f"{name} lists {run_id}, which is not stored")
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
@@ -124,6 +126,8 @@ class Audit:
         stuck = status in {"waiting:stranded", "waiting:suspended"}
         listed = {f"done:{workflow}:{status}"} if status in TERMINAL else {f"runs:{workflow}"}
         listed |= {f"tag:{tag}" for tag in run.get("tg", "").partition("\n")[0].split()}
+        if status == "waiting:held":
+            listed.add(f"held:{workflow}")
         return name in (listed | {f"stuck:{workflow}"} if stuck else listed)
 
     def _read_stream(self, name: str) -> None:
@@ -148,11 +152,13 @@ class Audit:
         else:
             # A run that has ended may remember its entry; what counts is that the stream has forgotten it.
             self._expect(entry is None, f"{run_id} is {status} and has an entry")
-        if word == "waiting" and reason not in {"suspended", "signal", "child", "overlap"}:
+        if word == "waiting" and reason not in {"suspended", "signal", "child", "overlap", "paused", "held"}:
             self._expect("d" in run, f"{run_id} is {status} without a due time")
         if reason == "overlap":
             queue = self.raw("LRANGE", f"{self.prefix}queued:{run['sc']}", 0, -1)
             self._expect(queue.count(run_id.encode()) == 1, f"{run_id} is in the queue of its schedule: {queue}")
+        if reason == "held":
+            self._expect(self.raw("ZSCORE", f"{self.prefix}held:{workflow}", run_id), f"{run_id}: not among the held")
         if reason in {"stranded", "suspended"}:
             self._expect(self.raw("ZSCORE", f"{self.prefix}stuck:{workflow}", run_id), f"{run_id}: not among the stuck")
         if word in TERMINAL:

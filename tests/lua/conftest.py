@@ -66,8 +66,8 @@ def lua(lua_server: redis.Redis) -> Iterator[Lua]:
 
 
 @pytest.fixture(scope="session", params=["valkey", "redis"])
-def cluster_lua(request: pytest.FixtureRequest) -> Iterator[Lua]:
-    """The scripts on a node of a Cluster, where a key of another slot is refused."""
+def cluster_node(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """A client of the one node of a Cluster."""
     options = ServerOptions(provider=_provider(request.param), appendonly=False, config={"cluster-enabled": "yes"})
     with start_server(options) as server:
         client = connect(server)
@@ -75,5 +75,12 @@ def cluster_lua(request: pytest.FixtureRequest) -> Iterator[Lua]:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         while client.cluster("INFO")["cluster_state"] != "ok":
             assert time.monotonic() < started + 30, "the node owns all slots, and still is not ready"
-        yield Lua(client, load_scripts("test"))
+        yield client
         client.close()
+
+
+@pytest.fixture
+def cluster_lua(cluster_node: redis.Redis) -> Lua:
+    """The scripts on an empty node of a Cluster, where a key of another slot is refused."""
+    cluster_node.flushall()
+    return Lua(cluster_node, load_scripts("test"))

@@ -29,7 +29,7 @@ PREFIX = "rf:{shop:0}:"
 NEVER = 2**53 - 1
 TERMINAL = ("succeeded", "failed", "canceled")
 # These run out by themselves: nobody's run depends on them.
-PASSING = ("idem:", "turn:", "debounce:", "joined:", "throttle:")
+PASSING = ("idem:", "turn:", "fork:", "debounce:", "joined:", "throttle:")
 
 
 @dataclass
@@ -211,6 +211,14 @@ class Lua:
     def cancel(self, run_id: str = "run-1") -> list[Any]:
         """Cancel a run."""
         return [part.decode() if isinstance(part, bytes) else part for part in self.call("cancel_run", run_id=run_id)]
+
+    def pause(self, run_id: str = "run-1") -> list[Any]:
+        """Pause a run."""
+        return [part.decode() if isinstance(part, bytes) else part for part in self.call("pause_run", run_id=run_id)]
+
+    def resume(self, run_id: str = "run-1") -> list[Any]:
+        """Let a paused run go on."""
+        return [part.decode() if isinstance(part, bytes) else part for part in self.call("resume_run", run_id=run_id)]
 
     def wake(self, limit: int = 100) -> tuple[int, int]:
         """Wake what is due: how many, and the ms until the next."""
@@ -570,7 +578,8 @@ def _audit_timer(space: _Keyspace, run_id: str, status: str, fields: dict[str, b
         return [f"its timer is set to {score}, its own field says {due}"]
     if status in TERMINAL:
         return [] if due is None else [f"it is due at {due}"]
-    if status in ("pending", "running", "waiting:suspended", "waiting:overlap"):
+    unhurried = ("pending", "running", "waiting:suspended", "waiting:overlap", "waiting:paused", "waiting:held")
+    if status in unhurried:
         return [] if due == deadline else [f"it is due at {due}, its deadline is {deadline}"]
     if due is None and status in ("waiting:signal", "waiting:child"):
         return [] if deadline is None else [f"it is due never, its deadline is {deadline}"]
@@ -597,6 +606,11 @@ def _audit_listings(space: _Keyspace, run_id: str, status: str, fields: dict[str
     stuck = [name for name, members in space.sets.items() if name.startswith("stuck:") and run_id in members]
     if stuck != ([f"stuck:{workflow}"] if status in ("waiting:stranded", "waiting:suspended") else []):
         problems.append(f"it is listed in {stuck}")
+    held = [name for name, members in space.sets.items() if name.startswith("held:") and run_id in members]
+    if held != ([f"held:{workflow}"] if status == "waiting:held" else []):
+        problems.append(f"it is held in {held}")
+    if ("pz" in fields) != (status == "waiting:paused"):
+        problems.append(f"what it was before its pause is {fields.get('pz')!r}")
     return problems
 
 

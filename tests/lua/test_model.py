@@ -43,6 +43,9 @@ class Run:
     available: int | None = None
     unique: bool = False
     input: bytes = b"in"
+    paused: tuple[str, int | None] = ("", None)
+    """What it was before it was paused, and the due time of its own wait."""
+    retries: int = 0
 
     @property
     def ended(self) -> bool:
@@ -394,6 +397,57 @@ class Model(RuleBasedStateMachine):
         assert [part.decode() if isinstance(part, bytes) else part for part in reply] == expected
         self.check()
 
+    @rule(name=st.sampled_from(NAMES), twice=st.booleans())
+    def pause(self, name: str, twice: bool) -> None:
+        run = self.runs.get(name)
+        expected = ["missing"] if run is None else ["already", run.status] if run.ended else ["paused"]
+        if run is not None and not run.ended and run.status != "waiting:paused":
+            self.leave(name)
+            run.paused = run.status, None if run.due == run.limit else run.due
+            run.status, run.fence, run.due, run.expired = "waiting:paused", f"{run.claims}:-", run.limit, False
+        assert words(self.send(twice, "pause_run", run_id=name)) == expected
+        self.check()
+
+    @rule(name=st.sampled_from(NAMES), twice=st.booleans())
+    def resume(self, name: str, twice: bool) -> None:
+        run = self.runs.get(name)
+        if run is not None and run.status == "waiting:paused":
+            was, due = run.paused
+            if due is not None and due > self.lua.now and was != "waiting:stranded":
+                run.status, run.due = was, due if run.limit is None else min(due, run.limit)
+            else:
+                run.give_back(run.fence)
+                self.enter(name)
+        expected = ["missing"] if run is None else ["already" if run.ended else "resumed", run.status]
+        assert words(self.send(twice, "resume_run", run_id=name)) == expected
+        self.check()
+
+    @rule(name=st.sampled_from(NAMES), fresh=st.booleans(), moot=st.integers(0, 1), twice=st.booleans())
+    def retry(self, name: str, fresh: bool, moot: int, twice: bool) -> None:
+        run = self.runs.get(name, Run("missing", None, None))
+        deadline = self.lua.now + 700 if fresh else run.deadline
+        before, records = run.mark, [b"m"] * moot
+        after = f"{len(run.records) + moot}:{int(before.partition(':')[2]) + moot}"
+        expected, count = ["already", run.status], run.retries + 1
+        active = next((other for other, one in self.runs.items() if one.unique and not one.ended), None)
+        if run.status == "missing":
+            expected = ["missing"]
+        elif run.status == "failed" and run.unique and active is not None:
+            expected = ["taken", active]
+        elif run.status == "failed" and deadline is not None and deadline <= self.lua.now:
+            expected = ["late"]
+        elif run.status == "failed":
+            expected = ["retried"]
+            run.records += records
+            run.expires = None
+            run.deadline, run.cause, run.crashes, run.strandings, run.retries = deadline, None, 0, 0, count
+            run.give_back(f"{run.claims}:-")
+            self.enter(name)
+        arguments = {"run_id": name, "retry": count, "before": before, "after": after}
+        reply = self.send(twice, "retry_run", records, **arguments, deadline="+700" if fresh else "")
+        assert words(reply) == expected
+        self.check()
+
     @rule(ms=st.sampled_from([1, 299, 300, 700, 2_000]))
     def later(self, ms: int) -> None:
         self.lua.later(ms)
@@ -489,6 +543,11 @@ class Model(RuleBasedStateMachine):
         elif wrong == "fence":
             held = Held(**{**held.__dict__, "fence": held.fence.partition(":")[0] + ":forged"})
         return held, [b"r"] * size
+
+
+def words(reply: list[Any]) -> list[Any]:
+    """A reply as text."""
+    return [part.decode() if isinstance(part, bytes) else part for part in reply]
 
 
 def test_random_sequences_of_calls_do_what_the_model_says(lua: Lua) -> None:

@@ -83,6 +83,14 @@ PRINTED = {
         r"after a rotation: 200,000 characters, nothing found \| True",
         r"the old key was dropped too soon: the input of run [0-9a-f]{32} is encrypted with key '2026-01', .*: add it",
     ],
+    "lifecycle": [
+        r"failed: step 'charge' failed after 1 attempt\(s\): ConnectionError: the bank is away",
+        r"by hand: order 1: paid in cash",
+        r"held: 20",
+        r"stopped by itself: True, still held: True",
+        r"retried all that had failed: True, refused: 0",
+        r"paid: 21, the first was retried: 1",
+    ],
     "workers": [
         r"pool opened",
         r"answer to 'how many\?'",

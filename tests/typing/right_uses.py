@@ -10,6 +10,9 @@ from typing import Any, assert_type
 from pydantic import BaseModel
 
 from redisflow import (
+    BulkOutcome,
+    BulkProgress,
+    Control,
     Debounce,
     RedisFlow,
     RetryPolicy,
@@ -163,6 +166,12 @@ async def callers() -> None:
     assert_type(handle, WorkflowHandle[Receipt])
     assert_type(await handle.result(timeout="1m"), Receipt)
     assert_type(await handle.cancel(), bool)
+    assert_type(await handle.rerun(queue="slow"), WorkflowHandle[Receipt])
+    assert_type(await handle.fork("charge", steps={"price": 3}), WorkflowHandle[Receipt])
+    assert_type(await flow.bulk.retry(workflow="order"), BulkProgress)
+    async for outcome in flow.bulk.rerun([handle.id], concurrency=5):
+        assert_type(outcome, BulkOutcome)
+    assert_type(await flow.controls.get(queue="default"), Control | None)
     assert_type(await (await no_input.run()).result(), list[int])
     assert_type(await process_order.run_many([Order(id="1", items=[])]), list[WorkflowHandle[Receipt]])
     assert_type(await flow.run_workflow(spec, Order(id="1", items=[])), WorkflowHandle[Receipt])

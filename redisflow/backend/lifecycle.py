@@ -1,0 +1,145 @@
+"""The life of runs that exist, on Redis: a script for each transition, plain reads for the listings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redisflow.backend import replies
+from redisflow.contract.lifecycle import Paused, Resumed, Retried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from redisflow.backend.histories import Histories
+    from redisflow.backend.patience import Patience
+    from redisflow.backend.scripts import Scripts
+    from redisflow.backend.transport import Transport
+    from redisflow.backend.wire import Command
+    from redisflow.contract import Extension
+    from redisflow.durations import When
+
+KEEP_STAGED_MS = 3_600_000
+# A piece of a record: below 5 ms of the server's time.
+_PIECE_RECORDS = 500
+_PIECE_BYTES = 256 * 1024
+
+
+class Lifecycle:
+    """One object per backend."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        scripts: Scripts,
+        patience: Patience,
+        histories: Histories,
+        prefix_of: Callable[[str], str],
+        prefixes: Sequence[str],
+    ) -> None:
+        """All that it needs to call."""
+        self._transport = transport
+        self._scripts = scripts
+        self._patience = patience
+        self._histories = histories
+        self._prefix_of = prefix_of
+        self._prefixes = prefixes
+
+    async def _ask(self, prefix: str, command: Command) -> Any:
+        return await self._patience.give(self._transport.send(prefix, command))
+
+    async def pause_run(self, run_id: str) -> Paused | None:
+        """Take the run from whoever holds it."""
+        prefix = self._prefix_of(run_id)
+        match await self._ask(prefix, self._scripts.pause_run.call(prefix, run_id=run_id)):
+            case [b"paused"]:
+                return Paused(is_paused=True, status="waiting")
+            case [b"already", status]:
+                return Paused(is_paused=False, status=replies.status_of(status))
+            case _:
+                return None
+
+    async def resume_run(self, run_id: str) -> Resumed | None:
+        """Let a paused run go on."""
+        prefix = self._prefix_of(run_id)
+        match await self._ask(prefix, self._scripts.resume_run.call(prefix, run_id=run_id)):
+            case [b"resumed", status]:
+                return Resumed(goes_on=True, status=replies.status_of(status))
+            case [b"already", status]:
+                return Resumed(goes_on=False, status=replies.status_of(status))
+            case _:
+                return None
+
+    async def retry_run(
+        self, run_id: str, extension: Extension, *, retry: int, deadline: When | None
+    ) -> Retried | None:
+        """Let a failed run go on in place."""
+        prefix = self._prefix_of(run_id)
+        command = self._scripts.retry_run.call(
+            prefix,
+            extension.records,
+            run_id=run_id,
+            retry=retry,
+            before=str(extension.before),
+            after=str(extension.after),
+            deadline=replies.when_text(deadline),
+        )
+        match await self._ask(prefix, command):
+            case [b"retried"]:
+                return Retried("retried")
+            case [b"late"]:
+                return Retried("late", "failed")
+            case [b"changed"]:
+                return Retried("changed", "failed")
+            case [b"taken", holder]:
+                return Retried("taken", "failed", holder.decode())
+            case [b"busy"]:
+                return Retried("busy", "failed")
+            case [b"already", status]:
+                return Retried("already", replies.status_of(status))
+            case _:
+                return None
+
+    async def read_fields(self, run_id: str) -> Mapping[bytes, bytes] | None:
+        """Everything that is stored of the run."""
+        return await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
+
+    async def stage_records(self, run_id: str, records: Sequence[bytes]) -> None:
+        """Put a record aside, in pieces."""
+        prefix = self._prefix_of(run_id)
+        for first, piece in _pieces(records):
+            tail = [part for number, record in enumerate(piece, first) for part in (number, record)]
+            command = self._scripts.stage_fork.call(prefix, tail, run_id=run_id, keep_ms=KEEP_STAGED_MS)
+            await self._patience.give(self._transport.send(prefix, command, bulk=True))
+
+    async def list_ids(
+        self, partition: int, workflow: str, status: str | None, *, from_ms: float, to_ms: float, count: int
+    ) -> list[tuple[str, float]]:
+        """Runs of a listing between two instants."""
+        prefix = self._prefixes[partition]
+        command = ("ZRANGEBYSCORE", _listing(prefix, workflow, status), repr(from_ms), repr(to_ms))
+        flat = iter(await self._ask(prefix, (*command, "WITHSCORES", "LIMIT", 0, count)))
+        return [(member.decode(), float(score)) for member, score in zip(flat, flat, strict=True)]
+
+    async def newest_in(self, partition: int, workflow: str, status: str | None) -> float | None:
+        """The instant of the last run of a listing."""
+        prefix = self._prefixes[partition]
+        found = await self._ask(prefix, ("ZREVRANGE", _listing(prefix, workflow, status), 0, 0, "WITHSCORES"))
+        return float(found[1]) if found else None
+
+
+def _listing(prefix: str, workflow: str, status: str | None) -> str:
+    return f"{prefix}runs:{workflow}" if status is None else f"{prefix}done:{workflow}:{status}"
+
+
+def _pieces(records: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Parts of a record that a call can carry, each with the number of its first."""
+    piece: list[bytes] = []
+    size = 0
+    for number, record in enumerate(records):
+        piece.append(record)
+        size += len(record)
+        if len(piece) == _PIECE_RECORDS or size > _PIECE_BYTES:
+            yield number + 1 - len(piece), piece
+            piece, size = [], 0
+    if piece:
+        yield len(records) - len(piece), piece

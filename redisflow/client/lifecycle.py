@@ -1,0 +1,188 @@
+"""What a person does to a run that exists: pause, resume, retry it in place, run it again, fork it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from redisflow import codec
+from redisflow.authoring.definition import WorkflowSpec
+from redisflow.client.copying import Fields, archive_failure, take_prefix
+from redisflow.client.rules import plan_start
+from redisflow.client.start import (
+    Beginning,
+    Prepared,
+    StartedRun,
+    StartOptions,
+    new_id,
+    prepare_start,
+    start_prepared,
+)
+from redisflow.durations import Instant, to_when
+from redisflow.errors import CannotRecord, RunAlreadyActive, RunNotFound, RunStateConflict
+from redisflow.payload import PayloadType, check_size
+from redisflow.payload.lowering import lower
+
+if TYPE_CHECKING:
+    from redisflow.contract import Backend
+
+RESULT_LIMIT = 1 << 20
+"""Bytes of an edited result: as of one that a step gives."""
+_ANY = PayloadType.of(None)
+BUSY_S = 0.1
+RETRY_LOOKS = 50
+"""How often a run that changes while it is read is read again."""
+
+
+class _SameInput:
+    """Stands for the input that the run has."""
+
+    def __repr__(self) -> str:
+        return "SAME_INPUT"
+
+
+SAME_INPUT: Any = _SameInput()
+
+
+async def pause_run(backend: Backend, run_id: str) -> None:
+    """Pause a run. RunStateConflict where it has ended."""
+    paused = await backend.lifecycle.pause_run(run_id)
+    if paused is None:
+        raise not_found(run_id, backend.namespace)
+    if not paused.is_paused:
+        raise _conflict(run_id, paused.status, "it cannot be paused any more")
+
+
+async def resume_run(backend: Backend, run_id: str) -> None:
+    """Let a paused run go on. RunStateConflict where it has ended."""
+    resumed = await backend.lifecycle.resume_run(run_id)
+    if resumed is None:
+        raise not_found(run_id, backend.namespace)
+    if not resumed.goes_on:
+        raise _conflict(run_id, resumed.status, "it cannot go on")
+
+
+async def retry_run(backend: Backend, run_id: str, deadline_at: Instant | None = None) -> None:
+    """Let a failed run go on in place."""
+    deadline = None if deadline_at is None else to_when(deadline_at, what="deadline_at")
+    for _ in range(RETRY_LOOKS):
+        fields = await _read(backend, run_id)
+        status = fields[b"s"].decode().partition(":")[0]
+        if status != "failed":
+            raise _conflict(run_id, status, _INSTEAD_OF_RETRY.get(status, "only a failed run is retried"))
+        extension = archive_failure(fields)
+        retry = 1 + int(fields.get(b"rt", 0))
+        retried = await backend.lifecycle.retry_run(run_id, extension, retry=retry, deadline=deadline)
+        if retried is None:
+            raise not_found(run_id, backend.namespace)
+        match retried.word:
+            case "retried":
+                return
+            case "late":
+                raise _conflict(run_id, "failed", "its deadline has passed: give a new one, retry(deadline_at=...)")
+            case "already":
+                raise _conflict(run_id, retried.status, "somebody else retried it meanwhile")
+            case "taken":
+                msg = f"run {retried.holder} has the unique key of run {run_id} and has not ended"
+                raise RunAlreadyActive(msg, retried.holder)
+            case "busy":
+                await asyncio.sleep(BUSY_S)
+            case "changed":
+                continue
+    raise _conflict(run_id, "failed", "its children are still being canceled, which workers do: try again")
+
+
+async def rerun(
+    backend: Backend, spec: WorkflowSpec[Any, Any] | None, run_id: str, options: StartOptions
+) -> StartedRun:
+    """Start a new run with the input of this one; only its id need be known."""
+    fields = await _read(backend, run_id)
+    own = _as_stored(spec or WorkflowSpec(name="any", input=_ANY, output=_ANY), fields, options)
+    data = fields[b"i"]
+    prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
+    begin = Beginning(new_id(backend, own, prepared), fields=_origin(run_id, fields))
+    return await start_prepared(backend, own, prepared, options, begin)
+
+
+async def fork_run(
+    backend: Backend,
+    spec: WorkflowSpec[Any, Any],
+    run_id: str,
+    options: StartOptions,
+    *,
+    from_step: str | None,
+    value: Any,
+    steps: Mapping[str, Any],
+) -> StartedRun:
+    """Start a new run that shares this one's beginning."""
+    if from_step is None and not steps:
+        msg = "a fork begins at a step, or after edited results: give from_step=... or steps={...}, or use rerun()"
+        raise ValueError(msg)
+    fields = await _read(backend, run_id)
+    # The rules of its workflow are for runs that begin: this one has begun.
+    own = replace(_as_stored(spec, fields, options), start=None)
+    if value is SAME_INPUT:
+        data = fields[b"i"]
+        prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
+    else:
+        prepared = prepare_start(own, value, options)
+    edits = {key: _encode_result(key, result) for key, result in steps.items()}
+    prefix = take_prefix(run_id, fields, prepared.input, from_step, edits)
+    begun = _origin(run_id, fields)
+    new_run_id = new_id(backend, own, prepared)
+    if prefix.records:
+        # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
+        begun |= {"a": fields[b"a"], "f": "0:-", "h": str(prefix.mark)}
+        await backend.lifecycle.stage_records(new_run_id, prefix.records)
+    return await start_prepared(backend, own, prepared, options, Beginning(new_run_id, fields=begun))
+
+
+def not_found(run_id: str, namespace: str) -> RunNotFound:
+    """It is not stored."""
+    return RunNotFound(f"run {run_id} is not stored in namespace {namespace!r}")
+
+
+async def _read(backend: Backend, run_id: str) -> Fields:
+    fields = await backend.lifecycle.read_fields(run_id)
+    if fields is None:
+        raise not_found(run_id, backend.namespace)
+    return fields
+
+
+def _origin(run_id: str, fields: Fields) -> dict[str, bytes | str | int]:
+    """What a run that comes from another one has of it; tags of its own stand in place of the other's."""
+    tags: dict[str, bytes | str | int] = {"tg": fields[b"tg"]} if b"tg" in fields else {}
+    return {"ff": run_id, **tags}
+
+
+def _as_stored(spec: WorkflowSpec[Any, Any], fields: Fields, options: StartOptions) -> WorkflowSpec[Any, Any]:
+    """The new run is of the workflow, version and queue of the old one, unless it is said otherwise."""
+    version, queue = fields.get(b"v"), fields.get(b"q", b"default")
+    return replace(
+        spec,
+        name=fields[b"w"].decode(),
+        version=options.version or (None if version is None else version.decode()),
+        queue=options.queue or queue.decode(),
+    )
+
+
+def _encode_result(key: str, result: Any) -> bytes:
+    try:
+        data = codec.encode(result, lower=lower)
+    except CannotRecord as error:
+        msg = f"the edited result of step {key!r} cannot be stored: {error}"
+        raise CannotRecord(msg) from error
+    check_size(data, RESULT_LIMIT, f"the edited result of step {key!r}")
+    return data
+
+
+_INSTEAD_OF_RETRY = {
+    "succeeded": "there is nothing to retry; rerun() or fork() makes a new run of it",
+    "canceled": "to cancel is final; rerun() or fork() makes a new run of it",
+}
+
+
+def _conflict(run_id: str, status: str, why: str) -> RunStateConflict:
+    return RunStateConflict(f"run {run_id} is {status}: {why}", run_id, status)
