@@ -1,7 +1,7 @@
 #!lua
 -- Claim runs for a worker: wake what is due, read new entries, and give each run a new fence and its history.
 --
--- Moves    pending -> running, waiting -> pending, a passed deadline -> failed
+-- Moves    pending -> running | waiting:limited, waiting -> pending, a passed deadline -> failed
 -- Replies  ok <now_ms> <next_due_in_ms | -1> <broken> { <run_id> <entry> <field> <value> ... } ...
 --          A row without f, h and a is a first claim: its fence is 1:<operation>, its mark 0:<bytes of the input>, and
 --          it starts now.
@@ -10,12 +10,13 @@
 -- same operation (its reply was lost) it returns the same runs; a worker asks for one claim at a time.
 
 -- @include lib/clock.lua
+-- @include lib/wake_due.lua
 -- @include lib/claim_again.lua
 -- @include lib/claim_entry.lua
+-- @include lib/lanes_by_turn.lua
 -- @include lib/next_due_in.lua
 -- @include lib/read_new.lua
 -- @include lib/read_run.lua
--- @include lib/wake_due.lua
 
 local prefix    = KEYS[1]   -- str   of every key in the partition
 local worker    = ARGV[1]   -- str   its consumer name
@@ -47,7 +48,8 @@ local function note_broken(name)
   broken = broken + 1
 end
 
-local function claim_from(queue, lane)
+local claim_from
+function claim_from(queue, lane)
   local entries = read_new(prefix .. 'q:' .. queue .. ':' .. lane, worker, room)
   for _, item in ipairs(entries) do
     local entry, run_id = lane .. ':' .. item[1], item[2][2]
@@ -62,13 +64,19 @@ local function claim_from(queue, lane)
     end
   end
   room = room - #entries
-  if room == 0 then ring(prefix, queue) end
+  if room == 0 then return ring(prefix, queue) end
+  if made and made.refilled then
+    made.refilled = false
+    return claim_from(queue, lane)
+  end
 end
 
 wake_due(prefix, now, 100)
-for _, lane in ipairs({ 'w', '0' }) do
+local used = redis.call('HMGET', prefix .. 'lanes', unpack(ARGV, queues))
+for _, lane in ipairs(lanes_by_turn(used, now)) do
   for place = queues, #ARGV do
-    if room > 0 and not pcall(claim_from, ARGV[place], lane) then note_broken('q:' .. ARGV[place] .. ':' .. lane) end
+    local is_used = lane == 'w' or lane == '0' or string.find(used[place - queues + 1] or '', lane, 1, true)
+    if is_used and room > 0 and not pcall(claim_from, ARGV[place], lane) then note_broken('q:' .. ARGV[place] .. ':' .. lane) end
   end
 end
 if #names > 0 then redis.call('HSET', worker_key, 'op', operation, 'runs', table.concat(names, ' ')) end

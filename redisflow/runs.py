@@ -35,7 +35,9 @@ from redisflow.records import (
 from redisflow.tags import Tags, decode_tags
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
-WaitReason: TypeAlias = Literal["start", "retry", "timer", "signal", "child", "stranded", "suspended", "overlap"]
+WaitReason: TypeAlias = Literal[
+    "start", "retry", "timer", "signal", "child", "stranded", "suspended", "overlap", "limited"
+]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 

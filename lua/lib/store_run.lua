@@ -6,6 +6,7 @@
 -- @include lib/list_queue.lua
 -- @include lib/list_tags.lua
 -- @include lib/set_due.lua
+-- @include lib/lines.lua
 
 -- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key. It begins when
 -- the row says, unless `starts_at_ms` does; where it is to wait for something else than a time, `reason` says for what.
@@ -28,11 +29,16 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
   end
   if idem ~= '' then field('k', idem) end
   if deadline_at_ms then field('dl', deadline_at_ms) end
+  local priority, fair
   for place = at + 11, at + 10 + ARGV[at + 10], 2 do
     local name, value = ARGV[place], ARGV[place + 1]
     if name == 'xp' then
       value = instant(value, now)
       due_ms = earlier(due_ms, value)
+    elseif name == 'pr' then
+      priority = value
+    elseif name == 'fp' then
+      fair = value
     end
     field(name, value)
     if name == 'tg' then list_tags(prefix, value, stamp, run_id) end
@@ -47,8 +53,15 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
     field('av', available_at_ms)
     field('s', 'waiting:start')
   else
-    field('s', 'pending')
-    field('e', enter_stream(prefix, queue ~= '' and queue or nil, '0', run_id, is_large(#input)))
+    local line, large = queue ~= '' and queue or nil, is_large(#input)
+    local entry
+    if priority or fair then
+      entry = lines().enter_lane(prefix, run_id, line, priority, fair, stamp, large)
+    else
+      entry = enter_stream(prefix, line, '0', run_id, large)
+    end
+    field('s', entry and 'pending' or 'waiting:limited')
+    field(entry and 'e' or 'ls', entry or fair)
   end
   redis.call('HSET', prefix .. 'run:' .. run_id, unpack(fields))
   if idem ~= '' then keep_key(prefix, at, run_id) end

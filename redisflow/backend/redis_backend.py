@@ -16,6 +16,7 @@ from redisflow.backend import replies
 from redisflow.backend.connect import read_url
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
+from redisflow.backend.keys import KeyCalls
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.listings import ListingCalls
 from redisflow.backend.mail import Mailboxes
@@ -202,6 +203,7 @@ class RedisBackend:
         self._batches = RowBatches(transport)
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
+        self.keys = KeyCalls(transport, self._scripts, patience, self._prefixes)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)

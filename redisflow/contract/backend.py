@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from redisflow.contract.keys import KeyCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.outbox import OutboxCalls
@@ -99,6 +100,11 @@ class Backend(Protocol):
     @property
     def schedules(self) -> ScheduleCalls:
         """Its schedules."""
+        ...
+
+    @property
+    def keys(self) -> KeyCalls:
+        """The calls about idempotency keys whose runs live elsewhere."""
         ...
 
     async def open(self) -> None:
