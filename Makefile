@@ -60,7 +60,8 @@ check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory check-lua
-	@echo vulture; ! $(BIN)/vulture | grep -v '^tests/\|^examples/' # tests are read for what they use; their own models have fields to be filled
+	@# Tests are read for what they use; their own models have fields to be filled. vulture's exit code counts those, too.
+	@echo vulture; unused=$$({ $(BIN)/vulture || true; } | grep -v '^tests/\|^examples/' || true); echo -n "$$unused"; test -z "$$unused"
 	$(BIN)/codespell
 
 # Each script is linted as Redis sees it, with its includes in place. It need not use each function of an include.

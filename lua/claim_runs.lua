@@ -1,7 +1,7 @@
 #!lua
 -- Claim runs for a worker: wake what is due, read new entries, and give each run a new fence and its history.
 --
--- Moves    pending -> running, waiting -> pending, a passed deadline -> failed; pending -> waiting:held
+-- Moves    pending -> running | waiting:held | waiting:limited, waiting -> pending, a passed deadline -> failed
 -- Replies  ok <now_ms> <next_due_in_ms | -1> <broken> { <run_id> <entry> <field> <value> ... } ...
 --          A row without f, h and a is a first claim: its fence is 1:<operation>, its mark 0:<bytes of the input>, and
 --          it starts now.
@@ -10,14 +10,15 @@
 -- same operation (its reply was lost) it returns the same runs; a worker asks for one claim at a time.
 
 -- @include lib/clock.lua
+-- @include lib/wake_due.lua
 -- @include lib/claim_again.lua
 -- @include lib/claim_or_hold.lua
+-- @include lib/lanes_by_turn.lua
 -- @include lib/next_due_in.lua
 -- @include lib/read_controls.lua
 -- @include lib/read_new.lua
 -- @include lib/read_slowly.lua
 -- @include lib/read_run.lua
--- @include lib/wake_due.lua
 
 local prefix    = KEYS[1]   -- str   of every key in the partition
 local worker    = ARGV[1]   -- str   its consumer name
@@ -52,7 +53,8 @@ end
 local controls = read_controls(prefix)
 local claim_one = controls and claim_or_hold or claim_entry
 
-local function claim_from(queue, lane)
+local claim_from
+function claim_from(queue, lane)
   local stream, state = prefix .. 'q:' .. queue .. ':' .. lane, controls and controls['q:' .. queue]
   local entries
   if state then
@@ -73,13 +75,19 @@ local function claim_from(queue, lane)
     end
   end
   room = room - #entries
-  if room == 0 then ring(prefix, queue) end
+  if room == 0 then return ring(prefix, queue) end
+  if made and made.refilled then
+    made.refilled = false
+    return claim_from(queue, lane)
+  end
 end
 
 wake_due(prefix, now, 100)
-for _, lane in ipairs({ 'w', '0' }) do
+local used = redis.call('HMGET', prefix .. 'lanes', unpack(ARGV, queues))
+for _, lane in ipairs(lanes_by_turn(used, now)) do
   for place = queues, #ARGV do
-    if room > 0 and not pcall(claim_from, ARGV[place], lane) then note_broken('q:' .. ARGV[place] .. ':' .. lane) end
+    local is_used = lane == 'w' or lane == '0' or string.find(used[place - queues + 1] or '', lane, 1, true)
+    if is_used and room > 0 and not pcall(claim_from, ARGV[place], lane) then note_broken('q:' .. ARGV[place] .. ':' .. lane) end
   end
 end
 if #names > 0 then redis.call('HSET', worker_key, 'op', operation, 'runs', table.concat(names, ' ')) end

@@ -2,7 +2,7 @@
 -- Create runs: of each its hash, its place in the listing, and its entry or its timer. Runs that are started at the
 -- same time come in one call.
 --
--- Moves    (nothing) -> pending | waiting:start
+-- Moves    (nothing) -> pending | waiting:start | waiting:limited
 -- Replies  of each run: created | existing <run_id> | conflict <run_id> | broken
 --
 -- Sent twice, it answers `created` twice: a run id is made once, by its client.

@@ -66,4 +66,5 @@ if all_listed then
   for workflow, ids in pairs(unlisted) do redis.pcall('ZREM', prefix .. 'runs:' .. workflow, unpack(ids)) end
 end
 for run_id, told in pairs(awaited) do redis.call('SPUBLISH', prefix .. 'done:' .. run_id, told) end
+if freeing[1] then lines().free_noted(prefix, freeing, now) end
 return replies

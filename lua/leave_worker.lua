@@ -15,7 +15,8 @@ for _, chore in ipairs({ 'timers', 'upkeep', 'retention' }) do
   if redis.call('GET', prefix .. 'turn:' .. chore) == worker then redis.call('UNLINK', prefix .. 'turn:' .. chore) end
 end
 for place = queues, #ARGV do
-  for _, lane in ipairs({ 'w', '0' }) do
+  local lanes = 'w0' .. (redis.call('HGET', prefix .. 'lanes', ARGV[place]) or '')
+  for lane in string.gmatch(lanes, '.') do
     local stream = prefix .. 'q:' .. ARGV[place] .. ':' .. lane
     local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', 1, worker)
     if not pending.err and #pending == 0 then redis.pcall('XGROUP', 'DELCONSUMER', stream, 'workers', worker) end

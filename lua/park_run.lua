@@ -12,10 +12,10 @@
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
 -- @include lib/apply_effects.lua
+-- @include lib/set_due.lua
 -- @include lib/end_if_late.lua
 -- @include lib/has_mail.lua
 -- @include lib/leave_streams.lua
--- @include lib/set_due.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id fence entry before after reason due seen wants | records | effects
@@ -64,4 +64,5 @@ while ARGV[at] do
   at = effects_end + 1
 end
 leave_streams(prefix, left)
+if freeing[1] then lines().free_noted(prefix, freeing, now) end
 return replies

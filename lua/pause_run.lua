@@ -5,6 +5,7 @@
 -- Moves    pending | running | waiting -> waiting:paused
 -- Replies  paused | already <status> | missing
 
+-- @include lib/clock.lua
 -- @include lib/earlier.lua
 -- @include lib/is_terminal.lua
 -- @include lib/leave_place.lua
@@ -13,6 +14,7 @@
 -- @include lib/set_due.lua
 -- @include lib/taken_fence.lua
 -- @include lib/tell_holder.lua
+-- @include lib/lines.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local run_id = ARGV[1]   -- str
@@ -29,9 +31,10 @@ local own_due = run.due ~= limit_ms and run.due or nil
 if run.status == 'running' then tell_holder(prefix, run.queue, run.entry, run_id) end
 redis.call('HSET', run_key, 's', 'waiting:paused', 'f', taken_fence(run.fence),
   'pz', own_due and run.status .. ' ' .. string.format('%d', own_due) or run.status)
-redis.call('HDEL', run_key, 'e', 'p')
+redis.call('HDEL', run_key, 'e', 'p', 'ls')
 if run.entry then leave_stream(prefix, run.queue, run.entry) end
 leave_place(prefix, run_id, run)
+if run.limits or run.fair then lines().leave_limits(prefix, run_id, run, now_ms()) end
 if own_due and limit_ms then
   redis.call('HSET', run_key, 'd', limit_ms)
   set_due(prefix, run_id, limit_ms)

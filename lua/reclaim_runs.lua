@@ -6,14 +6,14 @@
 -- Replies  ok <next cursor | end> <reclaimed> <poisoned> <lost entries>
 
 -- @include lib/clock.lua
+-- @include lib/requeue.lua
 -- @include lib/end_by_verdict.lua
 -- @include lib/is_alive.lua
 -- @include lib/load_run.lua
--- @include lib/requeue.lua
 
 local prefix      = KEYS[1]   -- str   of every key in the partition
 local queue       = ARGV[1]   -- str
-local lane        = ARGV[2]   -- str   0 | w
+local lane        = ARGV[2]   -- str   0 to 9 | w
 local lease_ms    = ARGV[3]   -- ms    idle for so long, an entry's lease is over
 local step        = ARGV[4]   -- int   entries at most
 local crash_limit = ARGV[5]   -- int   crashes in a row that make a run poisoned

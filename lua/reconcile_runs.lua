@@ -1,18 +1,19 @@
 #!lua flags=allow-oom
--- Upkeep of one workflow's unfinished runs: the run hash is the truth; its entry, its timer, its unique key and its
--- place in the listings are hints that are rebuilt from it where they are lost. A bounded step at a time.
+-- Upkeep of one workflow's unfinished runs: the run hash is the truth; its entry, its timer, its unique key, its slots,
+-- and its places in listings and lines are hints that are rebuilt from it where they are lost. A bounded step at a time.
 --
 -- Moves    running -> pending, where nothing holds the run any more
 -- Replies  ok <looked at> <repaired>
 
 -- @include lib/clock.lua
+-- @include lib/requeue.lua
+-- @include lib/set_due.lua
 -- @include lib/end_run.lua
 -- @include lib/has_entry.lua
 -- @include lib/holds_unique.lua
 -- @include lib/is_terminal.lua
+-- @include lib/lines.lua
 -- @include lib/load_run.lua
--- @include lib/requeue.lua
--- @include lib/set_due.lua
 -- @include lib/taken_fence.lua
 
 local prefix   = KEYS[1]   -- str   of every key in the partition
@@ -22,11 +23,26 @@ local step     = ARGV[3]   -- int   runs at most
 
 local listing = prefix .. 'runs:' .. workflow
 local now = now_ms()
-local repaired = 0
+local repaired, waiting = 0, {}
 
 local function has_timer(run, run_id)
   local due = redis.call('ZSCORE', prefix .. 'delayed', run_id)
   return due and tonumber(due) == run.due
+end
+
+-- Of a run that waits for a limit, or holds slots or a place in a window: whether that was lost.
+local function restore_place(run, run_id)
+  if run.status == 'pending' and run.fair and not run.fence and string.sub(run.entry or 'w', 1, 1) ~= 'w' then
+    return redis.call('ZADD', prefix .. 'fair:' .. run.fair, 'NX', run.created, run_id) == 1
+  end
+  if run.status == 'running' and run.limits then return lines().hold_slots(prefix, run_id, run.limits, now) end
+  if run.status ~= 'waiting:limited' then return false end
+  local hash = run.blocked_on
+  local is_rate = run.limits and string.find(run.limits, hash .. ':%d+:[1-9]')
+  waiting[hash] = hash == run.fair and 'fair' or is_rate and 'rate' or 'concurrency'
+  if redis.call('ZSCORE', prefix .. 'blocked:' .. hash, run_id) then return false end
+  lines().line_up(prefix, hash, run_id, run.priority, run.created)
+  return true
 end
 
 local function reconcile(run_id)
@@ -38,6 +54,7 @@ local function reconcile(run_id)
   if is_terminal(run.status) then
     run.due = true -- its timer, too, may have been left behind
     end_run(prefix, run_id, run.status, run.ended_at, run)
+    if run.limits or run.fair then lines().leave_limits(prefix, run_id, run, now) end
     return true
   end
   local timer_lost = run.due and not has_timer(run, run_id)
@@ -53,7 +70,8 @@ local function reconcile(run_id)
   if place_lost then redis.call('ZADD', prefix .. 'stuck:' .. workflow, now, run_id) end
   if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end
   if key_lost then redis.call('SET', prefix .. 'unique:' .. run.unique, run_id) end
-  return timer_lost or place_lost or entry_lost or key_lost
+  local slot_lost = not entry_lost and restore_place(run, run_id)
+  return timer_lost or place_lost or entry_lost or key_lost or slot_lost
 end
 
 local runs = redis.call('ZRANGE', listing, first, first + step - 1)
@@ -61,4 +79,5 @@ for _, run_id in ipairs(runs) do
   local fine, changed = pcall(reconcile, run_id)
   if fine and changed then repaired = repaired + 1 end
 end
+for hash, kind in pairs(waiting) do repaired = repaired + lines().tidy_line(prefix, hash, kind, now) end
 return { 'ok', #runs, repaired }

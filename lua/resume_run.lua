@@ -28,7 +28,7 @@ local kept = redis.call('HMGET', run_key, 'pz', 'wn')
 local was, due = string.match(kept[1], '^(%S+) ?(%d*)$')
 due = tonumber(due)
 -- Mail may have come, and code too: then only a replay can tell. The next attempt of a workflow must not be early.
-if due and due > now_ms() and (kept[2] or '') == '' and was ~= 'waiting:stranded' then
+if due and due > now_ms() and (kept[2] or '') == '' and was ~= 'waiting:stranded' and was ~= 'waiting:limited' then
   local due_ms = earlier(due, earlier(run.deadline, run.expires))
   redis.call('HSET', run_key, 's', was, 'd', due_ms)
   redis.call('HDEL', run_key, 'pz')

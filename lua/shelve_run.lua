@@ -9,8 +9,9 @@
 -- @include lib/earlier.lua
 -- @include lib/is_terminal.lua
 -- @include lib/leave_stream.lua
--- @include lib/returned_fence.lua
 -- @include lib/set_due.lua
+-- @include lib/lines.lua
+-- @include lib/returned_fence.lua
 
 local prefix   = KEYS[1]   -- str   of every key in the partition
 local run_id   = ARGV[1]   -- str
@@ -22,7 +23,7 @@ local first_ms = ARGV[6]   -- ms    how long a stranded run waits the first time
 local last_ms  = ARGV[7]   -- ms    at most
 
 local run_key = prefix .. 'run:' .. run_id
-local r = redis.call('HMGET', run_key, 's', 'f', 'e', 'q', 'w', 'z', 'dl')
+local r = redis.call('HMGET', run_key, 's', 'f', 'e', 'q', 'w', 'z', 'dl', 'lk')
 if not r[1] then return { 'missing' } end
 if r[2] == returned_fence(fence) then return { 'ok' } end
 if r[2] ~= fence then return { is_terminal(r[1]) and 'ended' or 'fenced' } end
@@ -48,4 +49,5 @@ redis.call('HSET', run_key, unpack(fields))
 leave_stream(prefix, r[4] or nil, entry)
 redis.call('ZADD', prefix .. 'stuck:' .. r[5], now, run_id)
 if due_ms then set_due(prefix, run_id, due_ms) end
+if r[8] then lines().free_slots(prefix, run_id, r[8], now) end
 return { 'ok' }

@@ -8,7 +8,7 @@
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local queue  = ARGV[1]   -- str
-local lane   = ARGV[2]   -- str   0 | w
+local lane   = ARGV[2]   -- str   0 to 9 | w
 
 local stream = prefix .. 'q:' .. queue .. ':' .. lane
 local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, 'workers')

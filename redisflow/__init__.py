@@ -1,6 +1,7 @@
 """Durable workflows on the Redis that you already run."""
 
 from redisflow.authoring.definition import WorkflowSpec, define_workflow_spec
+from redisflow.authoring.limits import Limit, Rate
 from redisflow.authoring.options import StepOptions, define_step
 from redisflow.authoring.starting import Debounce, StartRules, Throttle
 from redisflow.authoring.step import RunInfo, Step
@@ -22,6 +23,7 @@ from redisflow.errors import (
     InvalidCursor,
     InvalidDuration,
     InvalidInput,
+    InvalidLimit,
     InvalidName,
     InvalidSchedule,
     InvalidSignal,
@@ -94,12 +96,14 @@ __all__ = [
     "InvalidCursor",
     "InvalidDuration",
     "InvalidInput",
+    "InvalidLimit",
     "InvalidName",
     "InvalidSchedule",
     "InvalidSignal",
     "InvalidStart",
     "InvalidTags",
     "InvalidWorkflow",
+    "Limit",
     "MailboxFull",
     "MissingExtra",
     "NonDeterminismError",
@@ -110,6 +114,7 @@ __all__ = [
     "PayloadStoreUnavailable",
     "PayloadTooLarge",
     "Payloads",
+    "Rate",
     "RedisFlow",
     "RedisflowError",
     "ResultTimeout",

@@ -12,6 +12,7 @@ A message says what happened, to which run, and what to do next.
     ├── InvalidWorkflow             a workflow, step or flow that cannot be registered, called or served so
     ├── InvalidSchedule             a cron expression, an interval, a time zone or a policy that makes no schedule
     ├── ScheduleNotFound
+    ├── InvalidLimit                a limit, a rate, a priority, or what their key gives
     ├── UnknownWorkflow             no such workflow is declared here
     ├── CannotRecord                a value that could not be read back as what it is
     │   └── PayloadTooLarge
@@ -100,6 +101,10 @@ class InvalidSchedule(RedisflowError, ValueError):
 
 class ScheduleNotFound(RedisflowError, LookupError):
     """No schedule of this id is stored."""
+
+
+class InvalidLimit(RedisflowError, ValueError):
+    """A limit, a rate or a priority that cannot be meant, or a key of one that failed on an input."""
 
 
 class UnknownWorkflow(RedisflowError, LookupError):

@@ -19,6 +19,16 @@ from redisflow.authoring.definition import (
     WorkflowSpec,
     spec_of,
 )
+from redisflow.authoring.limits import (
+    NO_CONTROL,
+    AnyLimit,
+    FlowControl,
+    FlowControlOptions,
+    Limit,
+    QueueLimits,
+    Rate,
+    as_limits,
+)
 from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
 from redisflow.backend.options import BackendOptions
@@ -38,6 +48,7 @@ from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
+from redisflow.names import check_name
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
@@ -94,6 +105,7 @@ class RedisFlow:
         self._resources = resources
         self._payloads = payloads
         self._registry = Registry()
+        self._queue_limits: dict[str, tuple[AnyLimit, ...]] = {}
         self._backends = BackendPerLoop(self._make_backend)
         self._sync = SyncFlow(self)
 
@@ -195,6 +207,7 @@ class RedisFlow:
         start: StartRules | None = None,
         retention: Retention | None = None,
         schedule: Schedule | None = None,
+        **control: Unpack[FlowControlOptions],
     ) -> DefineWorkflow:
         """Declare and implement a workflow: `@flow.define_workflow("name")`, or `flow.define_workflow("name")(fn)`.
 
@@ -203,10 +216,12 @@ class RedisFlow:
         otherwise. `retention` says how long its finished runs are kept: a day, and failed ones a week, unless given.
         `schedule` is created, or given this definition, by each worker that starts; taking it out of the code does not
         delete it.
+        `concurrency`, `rate`, `fair_key` and `priority` say how much of it may run: see `FlowControlOptions`.
         """
+        chosen = FlowControl.of(control) if control else NO_CONTROL
 
         def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
-            spec = spec_of(name, fn, version=version, queue=queue, start=start)
+            spec = spec_of(name, fn, version=version, queue=queue, start=start, control=chosen)
             planned = None if schedule is None else definition_of(spec, schedule)
             return self._register(
                 WorkflowDefinition(spec=spec, fn=fn, retry=retry, retention=retention, schedule=planned)
@@ -216,7 +231,7 @@ class RedisFlow:
 
     def declare_workflow(self, spec: WorkflowSpec[In, Out]) -> Workflow[In, Out]:
         """A workflow that is implemented elsewhere, to be started from here."""
-        return Workflow(spec, self.open)
+        return Workflow(spec, self.open, queue_limits=self._queue_limits)
 
     @overload
     def implement_workflow(  # pyright: ignore[reportOverlappingOverload]  # `None` comes first: it is no input
@@ -244,7 +259,7 @@ class RedisFlow:
 
     def _register(self, definition: WorkflowDefinition[Any, Any]) -> Workflow[Any, Any]:
         self._registry.add(definition)
-        return Workflow(definition.spec, self.open, definition)
+        return Workflow(definition.spec, self.open, definition, queue_limits=self._queue_limits)
 
     @overload
     async def run_workflow(
@@ -280,7 +295,7 @@ class RedisFlow:
     ) -> WorkflowHandle[Any]:
         """Start a run of a spec, of a workflow, or of a workflow that is registered here under this name."""
         spec = self._spec_of(workflow, options.get("version"))
-        return await Workflow(spec, self.open).run(value, **options)
+        return await Workflow(spec, self.open, queue_limits=self._queue_limits).run(value, **options)
 
     def _spec_of(
         self, workflow: WorkflowSpec[Any, Any] | Workflow[Any, Any] | str, version: str | None
@@ -300,6 +315,19 @@ class RedisFlow:
     def schedules(self) -> Schedules:
         """Its schedules: create, list, pause, resume, trigger, delete."""
         return Schedules(self.open, self._spec_of)
+
+    @property
+    def queue_limits(self) -> QueueLimits:
+        """By queue, what `limit_queue` said."""
+        return self._queue_limits
+
+    def limit_queue(self, queue: str, *limits: Limit | Rate) -> None:
+        """Limit a queue, for every run that is started on it through this object, of whichever workflow.
+
+        Called again, it replaces what it said before; without limits, it ends them. What was started before keeps the
+        limits with which it was started.
+        """
+        self._queue_limits[check_name("queue", queue)] = as_limits("a queue's limit", limits, (Limit, Rate))
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -408,7 +436,7 @@ class RedisFlow:
         options["queues"] = tuple(options.get("queues", ()))
         if processes == 1:
             given = WorkerOptions(**options, resources=resources or self._resources)
-            return Worker(self.open, self._registry, given, ClientOutside(self.open))
+            return Worker(self.open, self._registry, given, ClientOutside(self.open, self._queue_limits))
         if resources is not None:
             msg = "resources cannot be handed to worker processes: they import those of RedisFlow(resources=...)"
             raise InvalidWorkflow(msg)

@@ -36,7 +36,17 @@ from redisflow.tags import Tags, decode_tags
 
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled"]
 WaitReason: TypeAlias = Literal[
-    "start", "retry", "timer", "signal", "child", "stranded", "suspended", "overlap", "paused", "held"
+    "start",
+    "retry",
+    "timer",
+    "signal",
+    "child",
+    "stranded",
+    "suspended",
+    "overlap",
+    "limited",
+    "paused",
+    "held",
 ]
 StepStatus: TypeAlias = Literal["running", "waiting", "succeeded", "failed"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})

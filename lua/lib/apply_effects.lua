@@ -1,4 +1,5 @@
 -- @include lib/effect_release.lua
+-- @include lib/effect_free.lua
 -- @include lib/effect_take.lua
 -- @include lib/effect_kid.lua
 -- @include lib/effect_drop.lua

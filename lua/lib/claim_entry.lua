@@ -2,16 +2,17 @@
 -- @include lib/end_if_late.lua
 -- @include lib/leave_stream.lua
 -- @include lib/load_run.lua
+-- @include lib/lines.lua
 -- @include lib/next_fence.lua
 -- @include lib/stop_expiry.lua
 
 -- Claim the run that an entry names, and return its row: what its worker cannot tell by itself. An entry that is not
--- the run's current one is dropped, a run whose deadline (or start-by time, at its first claim) has passed ends: then
--- there is nothing to claim.
+-- the run's current one is dropped, a run whose deadline (or start-by time, at its first claim) has passed ends, and
+-- one whose limits have no slot for it waits: then there is nothing to claim.
 local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   local key = prefix .. 'run:' .. run_id
   local fields, row, size = read(key), { run_id, entry }, 2
-  local status, current, mark, fence, claimed, deadline, expires
+  local status, current, mark, fence, claimed, deadline, expires, limits, fair
   for at = 1, #fields, 2 do
     local name, value = fields[at], fields[at + 1]
     if name == 's' then
@@ -29,6 +30,10 @@ local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
         deadline = value
       elseif name == 'xp' then
         expires = value
+      elseif name == 'lk' then
+        limits = value
+      elseif name == 'fp' then
+        fair = value
       end
       row[size + 1], row[size + 2] = name, value
       size = size + 2
@@ -40,6 +45,10 @@ local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   if expires and end_if_expired(prefix, run_id, load_run(prefix, run_id), now) then return nil end
   if end_if_late(prefix, run_id, deadline, now) then return nil end
   assert(string.find(mark, '^%d+:%d+$'))
+  if limits or fair then
+    local may_run = lines().take_limits(prefix, queue, entry, run_id, limits, fair, claimed, now)
+    if not may_run then return nil end
+  end
   if expires then stop_expiry(prefix, run_id, deadline) end
 
   if not fence and not claimed then

@@ -7,6 +7,7 @@
 -- @include lib/list_tags.lua
 -- @include lib/set_due.lua
 -- @include lib/take_staged.lua
+-- @include lib/lines.lua
 
 -- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key. It begins when
 -- the row says, unless `starts_at_ms` does; where it is to wait for something else than a time, `reason` says for what.
@@ -30,11 +31,16 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
   if idem ~= '' then field('k', idem) end
   if deadline_at_ms then field('dl', deadline_at_ms) end
   local bytes, copied = #input, nil
+  local priority, fair
   for place = at + 11, at + 10 + ARGV[at + 10], 2 do
     local name, value = ARGV[place], ARGV[place + 1]
     if name == 'xp' then
       value = instant(value, now)
       due_ms = earlier(due_ms, value)
+    elseif name == 'pr' then
+      priority = value
+    elseif name == 'fp' then
+      fair = value
     end
     if name == 'h' then copied = value end
     field(name, value)
@@ -54,8 +60,15 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
     field('av', available_at_ms)
     field('s', 'waiting:start')
   else
-    field('s', 'pending')
-    field('e', enter_stream(prefix, queue ~= '' and queue or nil, '0', run_id, is_large(bytes)))
+    local line, large = queue ~= '' and queue or nil, is_large(bytes)
+    local entry
+    if priority or fair then
+      entry = lines().enter_lane(prefix, run_id, line, priority, fair, stamp, large)
+    else
+      entry = enter_stream(prefix, line, '0', run_id, large)
+    end
+    field('s', entry and 'pending' or 'waiting:limited')
+    field(entry and 'e' or 'ls', entry or fair)
   end
   if copied then take_staged(prefix, run_id) end
   redis.call('HSET', prefix .. 'run:' .. run_id, unpack(fields))

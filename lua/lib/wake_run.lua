@@ -2,14 +2,29 @@
 -- @include lib/enter_stream.lua
 -- @include lib/is_large.lua
 -- @include lib/leave_place.lua
+-- @include lib/leave_stream.lua
 -- @include lib/set_due.lua
+-- @include lib/lines.lua
 
 -- Bring a waiting run back to a stream: woken runs have their own, read before new ones.
 local function wake_run(prefix, run_id, run)
   local key = prefix .. 'run:' .. run_id
-  local lane = run.status == 'waiting:start' and '0' or 'w'
-  local large = lane == '0' and is_large(redis.call('HSTRLEN', key, 'i'))
-  redis.call('HSET', key, 's', 'pending', 'e', enter_stream(prefix, run.queue, lane, run_id, large))
+  local entry
+  if run.status == 'waiting:start' then
+    local large = is_large(redis.call('HSTRLEN', key, 'i'))
+    if run.priority or run.fair then
+      entry = lines().enter_lane(prefix, run_id, run.queue, run.priority, run.fair, run.created, large)
+    else
+      entry = enter_stream(prefix, run.queue, '0', run_id, large)
+    end
+  else
+    entry = enter_stream(prefix, run.queue, 'w', run_id)
+  end
+  if entry then
+    redis.call('HSET', key, 's', 'pending', 'e', entry)
+  else
+    redis.call('HSET', key, 's', 'waiting:limited', 'ls', run.fair)
+  end
   leave_place(prefix, run_id, run)
   local due_ms = earlier(run.deadline, run.expires)
   if due_ms then

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, Unpack, overload
 
+from redisflow.authoring.limits import NO_CONTROL, FlowControl, FlowControlOptions
 from redisflow.authoring.starting import StartRules
 from redisflow.errors import InvalidWorkflow
 from redisflow.names import check_name
@@ -36,6 +37,8 @@ class WorkflowSpec(Generic[In, Out]):
     takes_input: bool = True
     start: StartRules | None = None
     """What each of its starts says unless it says otherwise."""
+    control: FlowControl = NO_CONTROL
+    """How much of it may run."""
 
     def __post_init__(self) -> None:
         """Refuse bad names where they are written."""
@@ -58,6 +61,7 @@ def define_workflow_spec(
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
     start: StartRules | None = None,
+    **control: Unpack[FlowControlOptions],
 ) -> WorkflowSpec[In, Out]: ...
 @overload
 def define_workflow_spec(
@@ -68,6 +72,7 @@ def define_workflow_spec(
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
     start: StartRules | None = None,
+    **control: Unpack[FlowControlOptions],
 ) -> WorkflowSpec[In, None]: ...
 @overload
 def define_workflow_spec(
@@ -78,6 +83,7 @@ def define_workflow_spec(
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
     start: StartRules | None = None,
+    **control: Unpack[FlowControlOptions],
 ) -> WorkflowSpec[None, Out]: ...
 @overload
 def define_workflow_spec(
@@ -88,6 +94,7 @@ def define_workflow_spec(
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
     start: StartRules | None = None,
+    **control: Unpack[FlowControlOptions],
 ) -> WorkflowSpec[None, None]: ...
 
 
@@ -99,6 +106,7 @@ def define_workflow_spec(
     version: str | None = None,
     queue: str = DEFAULT_QUEUE,
     start: StartRules | None = None,
+    **control: Unpack[FlowControlOptions],
 ) -> WorkflowSpec[Any, Any]:
     """Declare a workflow apart from its code. Without `input` it takes none, without `output` it gives None.
 
@@ -112,6 +120,7 @@ def define_workflow_spec(
         output=PayloadType.of(output),
         takes_input=input is not None,
         start=start,
+        control=FlowControl.of(control) if control else NO_CONTROL,
     )
 
 
@@ -127,7 +136,13 @@ class WorkflowDefinition(Generic[In, Out]):
 
 
 def spec_of(
-    name: str, fn: Callable[..., Any], *, version: str | None, queue: str, start: StartRules | None = None
+    name: str,
+    fn: Callable[..., Any],
+    *,
+    version: str | None,
+    queue: str,
+    start: StartRules | None = None,
+    control: FlowControl = NO_CONTROL,
 ) -> WorkflowSpec[Any, Any]:
     """The spec that a workflow function's own annotations declare."""
     annotation = input_annotation(fn)
@@ -140,6 +155,7 @@ def spec_of(
         output=PayloadType.of(return_annotation(fn)),
         takes_input=takes_input,
         start=start,
+        control=control,
     )
 
 

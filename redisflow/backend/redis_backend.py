@@ -17,6 +17,7 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
+from redisflow.backend.keys import KeyCalls
 from redisflow.backend.lifecycle import Lifecycle
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.listings import ListingCalls
@@ -209,6 +210,7 @@ class RedisBackend:
         self._batches = RowBatches(transport)
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
+        self.keys = KeyCalls(transport, self._scripts, patience, self._prefixes)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)

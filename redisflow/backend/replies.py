@@ -145,6 +145,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         end_effects=_end_effects(fields),
         tags=tags.decode() if tags is not None else "",
         scheduled_at_ms=int(scheduled_at) if scheduled_at is not None else None,
+        is_limited=b"lk" in fields,
     )
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # Entries or runs that one script call looks at: below 5 ms of the server's time.
 _STEP = 100
-_LANES = ("w", "0")
 
 
 class UpkeepCalls:
@@ -68,7 +67,7 @@ class UpkeepCalls:
         prefix = self._prefixes[partition]
         done = True
         counts = [0, 0, 0]
-        for lane in _LANES:
+        for lane in await self._lanes_of(prefix, queue):
             cursor, *found = await self._ask(
                 prefix,
                 self._scripts.reclaim_runs.call(
@@ -78,6 +77,11 @@ class UpkeepCalls:
             done = done and cursor == b"end"
             counts = [count + more for count, more in zip(counts, found, strict=True)]
         return Upkeep(done=done, reclaimed=counts[0], poisoned=counts[1], lost=counts[2])
+
+    async def _lanes_of(self, prefix: str, queue: str) -> str:
+        """Those of woken runs, of the normal priority, and of other priorities that were ever used."""
+        used: bytes | None = await self._transport.send(prefix, ("HGET", f"{prefix}lanes", queue))
+        return "w0" + (used or b"").decode()
 
     async def reconcile_runs(self, partition: int) -> Upkeep:
         """One bounded step in the listing of one workflow."""
@@ -104,7 +108,7 @@ class UpkeepCalls:
         """Delete the empty consumers of dead workers."""
         prefix = self._prefixes[partition]
         deleted = 0
-        for lane in _LANES:
+        for lane in await self._lanes_of(prefix, queue):
             (count,) = await self._ask(prefix, self._scripts.sweep_workers.call(prefix, queue=queue, lane=lane))
             deleted += count
         return deleted

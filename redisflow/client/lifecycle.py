@@ -24,6 +24,7 @@ from redisflow.durations import Instant, to_when
 from redisflow.errors import CannotRecord, RunAlreadyActive, RunNotFound, RunStateConflict
 from redisflow.payload import PayloadType, check_size
 from redisflow.payload.lowering import lower
+from redisflow.run_id import new_run_id, partition_of
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend
@@ -102,7 +103,7 @@ async def rerun(
     own = _as_stored(spec or WorkflowSpec(name="any", input=_ANY, output=_ANY), fields, options)
     data = fields[b"i"]
     prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
-    begin = Beginning(new_id(backend, own, prepared), fields=_origin(run_id, fields))
+    begin = Beginning(_id_of_another(backend, own, prepared, run_id, fields), fields=_origin(run_id, fields))
     return await start_prepared(backend, own, prepared, options, begin)
 
 
@@ -131,12 +132,12 @@ async def fork_run(
     edits = {key: _encode_result(key, result) for key, result in steps.items()}
     prefix = take_prefix(run_id, fields, prepared.input, from_step, edits)
     begun = _origin(run_id, fields)
-    new_run_id = new_id(backend, own, prepared)
+    another_id = _id_of_another(backend, own, prepared, run_id, fields)
     if prefix.records:
         # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
         begun |= {"a": fields[b"a"], "f": "0:-", "h": str(prefix.mark)}
-        await backend.lifecycle.stage_records(new_run_id, prefix.records)
-    return await start_prepared(backend, own, prepared, options, Beginning(new_run_id, fields=begun))
+        await backend.lifecycle.stage_records(another_id, prefix.records)
+    return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
 
 
 def not_found(run_id: str, namespace: str) -> RunNotFound:
@@ -152,9 +153,16 @@ async def _read(backend: Backend, run_id: str) -> Fields:
 
 
 def _origin(run_id: str, fields: Fields) -> dict[str, bytes | str | int]:
-    """What a run that comes from another one has of it; tags of its own stand in place of the other's."""
-    tags: dict[str, bytes | str | int] = {"tg": fields[b"tg"]} if b"tg" in fields else {}
-    return {"ff": run_id, **tags}
+    """What a run that comes from another one has of it: its limits; tags of its own stand in place of the other's."""
+    return {"ff": run_id, **{name: fields[name.encode()] for name in _INHERITED if name.encode() in fields}}
+
+
+def _id_of_another(
+    backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared, run_id: str, fields: Fields
+) -> str:
+    """What is limited lives with its limits, as the run from which it comes."""
+    is_limited = b"lk" in fields or b"fp" in fields
+    return new_run_id(partition_of(run_id)) if is_limited else new_id(backend, spec, prepared)
 
 
 def _as_stored(spec: WorkflowSpec[Any, Any], fields: Fields, options: StartOptions) -> WorkflowSpec[Any, Any]:
@@ -178,6 +186,8 @@ def _encode_result(key: str, result: Any) -> bytes:
     return data
 
 
+_INHERITED = ("tg", "lk", "pr", "fp")
+"""Tags, limits, priority and fair key: those of the run that is repeated, also where an input is edited."""
 _INSTEAD_OF_RETRY = {
     "succeeded": "there is nothing to retry; rerun() or fork() makes a new run of it",
     "canceled": "to cancel is final; rerun() or fork() makes a new run of it",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from redisflow.authoring.limits import NO_QUEUE_LIMITS, QueueLimits, limits_for
 from redisflow.authoring.outside import ChildOrder
 from redisflow.client.rules import NO_RULES
 from redisflow.client.signals import hash_signal_key
 from redisflow.client.start import Beginning, Prepared, StartOptions, start_prepared
 from redisflow.contract import Backend, Delivery
 from redisflow.errors import MailboxFull
+from redisflow.run_id import partition_of
 
 DAY_MS = 86_400_000
 """A step that has not been recorded a day after it sent its signal may send it again."""
@@ -19,17 +21,21 @@ DAY_MS = 86_400_000
 class ClientOutside:
     """Of one RedisFlow: its workers' steps act through it."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Backend]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Backend]], queue_limits: QueueLimits = NO_QUEUE_LIMITS) -> None:
         """`connect` opens the backend."""
         self._connect = connect
+        self._queue_limits = queue_limits
 
     async def start_child(self, order: ChildOrder) -> None:
         """Create the child run; one that exists is left as it is."""
         deadline = None if order.deadline_ms is None else timedelta(milliseconds=order.deadline_ms)
         options = StartOptions(version=order.version, queue=order.queue, deadline_at=deadline)
-        prepared = Prepared(order.data, NO_RULES)
-        begin = Beginning(order.run_id, parent=order.parent)
-        await start_prepared(await self._connect(), order.spec, prepared, options, begin)
+        backend, spec, queue = await self._connect(), order.spec, order.queue or order.spec.queue
+        value = spec.input.decode(order.data)
+        limits = limits_for(spec.control, spec.name, queue, value, self._queue_limits)
+        limits.check_partition(spec.name, partition_of(order.run_id), backend.partitions)
+        prepared = Prepared(order.data, NO_RULES, limits)
+        await start_prepared(backend, spec, prepared, options, Beginning(order.run_id, parent=order.parent))
 
     async def send_signal(self, run_id: str, name: str, payload: bytes, once: str) -> bool:
         """Put a signal into a run's mailbox, once for each `once`; False where the run has ended or is not stored."""

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar, assert_never
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import INPUT_LIMIT, encode_input
+from redisflow.authoring.limits import (
+    NO_QUEUE_LIMITS,
+    UNLIMITED,
+    QueueLimits,
+    RunLimits,
+    check_priority,
+    limits_for,
+)
 from redisflow.authoring.starting import Debounce, OnConflict, Throttle
 from redisflow.client.rules import Plan, check_key, hash_of, plan_start
 from redisflow.contract import Active, Backend, Conflict, Created, Idempotency, NewRun, Started, Throttled
 from redisflow.durations import Duration, Instant, When, from_ms, to_ms, to_when
-from redisflow.errors import IdempotencyConflict, RunAlreadyActive, StartThrottled
+from redisflow.errors import IdempotencyConflict, InvalidLimit, RunAlreadyActive, StartThrottled
 from redisflow.names import check_name
-from redisflow.run_id import new_run_id
+from redisflow.run_id import new_run_id, partition_for_key, partition_of
 from redisflow.tags import Tags, encode_tags
 
 In = TypeVar("In")
@@ -47,6 +55,8 @@ class RunOptions(TypedDict, total=False):
     """Canceled where no worker has taken it up by then; its result raises WorkflowExpired."""
     tags: Tags
     """To find the run again: at most 32 names with values, such as `{"customer": "c1"}`."""
+    priority: int | None
+    """0 to 9, the most urgent; by default the workflow's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,7 @@ class StartOptions:
     throttle: Throttle | None = None
     expires_at: Instant | None = None
     tags: Tags | None = None
+    priority: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse bad names and keys where they are written."""
@@ -72,6 +83,8 @@ class StartOptions:
             check_name("version", self.version)
         if self.queue is not None:
             check_name("queue", self.queue)
+        if self.priority is not None:
+            check_priority(self.priority)
         if self.idempotency_key is not None:
             check_key("idempotency_key", self.idempotency_key)
         if self.tags is not None:
@@ -89,10 +102,11 @@ class StartOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A start that was found to be right: what is stored, and under which rules."""
+    """A start that was found to be right: what is stored, under which rules, and how much of it may run."""
 
     input: bytes
     plan: Plan
+    limits: RunLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +131,21 @@ class StartedRun:
     """When it may begin, as far as the start was told: where a debounce or a throttle says so."""
 
 
-async def start_run(backend: Backend, spec: WorkflowSpec[In, Any], value: In, options: StartOptions) -> StartedRun:
-    """Store a run: from then on it will reach exactly one terminal status."""
-    return await start_prepared(backend, spec, prepare_start(spec, value, options, backend.payload_limit), options)
+def prepare_start(
+    spec: WorkflowSpec[In, Any],
+    value: In,
+    options: StartOptions,
+    limit: int = INPUT_LIMIT,
+    queue_limits: QueueLimits = NO_QUEUE_LIMITS,
+) -> Prepared:
+    """All that can be refused before anything is stored: InvalidInput, InvalidStart, InvalidLimit.
 
-
-def prepare_start(spec: WorkflowSpec[In, Any], value: In, options: StartOptions, limit: int = INPUT_LIMIT) -> Prepared:
-    """All that can be refused before anything is stored: InvalidInput, InvalidStart; an input over `limit` bytes."""
+    An input has at most `limit` bytes.
+    """
     data, validated = encode_input(spec, value, limit)
-    return Prepared(data, plan_start(spec, validated, options))
+    queue = options.queue or spec.queue
+    limits = limits_for(spec.control, spec.name, queue, validated, queue_limits, options.priority)
+    return Prepared(data, plan_start(spec, validated, options), limits)
 
 
 async def start_prepared(
@@ -135,7 +155,10 @@ async def start_prepared(
     options: StartOptions,
     begin: Beginning | None = None,
 ) -> StartedRun:
-    """The same for a start that is prepared. What comes from another run has an id already."""
+    """Store a run: from then on it will reach exactly one terminal status.
+
+    What comes from another run has an id already.
+    """
     version = options.version or spec.version
     key, data, plan = options.idempotency_key, prepared.input, prepared.plan
     expires_at = options.expires_at
@@ -154,15 +177,44 @@ async def start_prepared(
         expires=_when(expires_at, "expires_at"),
         idempotency=None if key is None else _idempotency(spec, version, key, data, options.idempotency_ttl),
         parent=begin.parent if begin else None,
-        fields={**(begin.fields if begin else {}), **options.fields()},
+        fields={**(begin.fields if begin else {}), **options.fields(), **prepared.limits.fields},
     )
-    made = await backend.starts.start_run(new, plan.rules) if plan.rules else await backend.create_run(new)
-    return _started(new, key, made)
+    return _started(new, key, await _store(backend, new, plan))
 
 
 def new_id(backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared) -> str:
     """The id of a run that is to be started so."""
-    return new_run_id(prepared.plan.partition(spec.name, backend.partitions))
+    return new_run_id(_partition_of(spec.name, prepared.plan, prepared.limits, backend.partitions))
+
+
+async def _store(backend: Backend, new: NewRun, plan: Plan) -> Created | Started | Conflict | Active | Throttled:
+    if plan.rules:
+        return await backend.starts.start_run(new, plan.rules)
+    key = new.idempotency
+    key_lives = partition_of(new.run_id) if key is None else plan.partition(new.workflow, backend.partitions)
+    if key is None or key_lives == partition_of(new.run_id):
+        return await backend.create_run(new)
+    # The run lives with its limits, its key where the key says. Whoever comes in between makes the same run.
+    reserved = await backend.keys.reserve_key(key_lives, new.run_id, key)
+    if not isinstance(reserved, str):
+        return reserved
+    await backend.create_run(replace(new, run_id=reserved, idempotency=None))
+    await backend.keys.confirm_key(key_lives, reserved, key)
+    return Created(reserved, existing=reserved != new.run_id)
+
+
+def _partition_of(workflow: str, plan: Plan, limits: RunLimits, partitions: int) -> int:
+    """A run lives where its keys say, so that all who use a key meet in one place; or else where its limits do."""
+    if partitions == 1 or limits.home is None:
+        return plan.partition(workflow, partitions)
+    limits.check_homes(workflow)
+    if plan.rules:
+        msg = (
+            f"this start of workflow {workflow!r} has a unique, debounce or throttle key, and the workflow has limits: "
+            "in a namespace of several partitions these live apart, so a run has one or the other"
+        )
+        raise InvalidLimit(msg)
+    return partition_for_key(limits.home, partitions)
 
 
 def _started(new: NewRun, key: str | None, made: Created | Started | Conflict | Active | Throttled) -> StartedRun:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
+from redisflow.authoring.limits import NO_QUEUE_LIMITS, QueueLimits
 from redisflow.client.handle import WorkflowHandle
-from redisflow.client.start import RunOptions, StartOptions, prepare_start, start_prepared, start_run
+from redisflow.client.start import RunOptions, StartOptions, prepare_start, start_prepared
 from redisflow.contract import Backend
 from redisflow.durations import Instant
 from redisflow.tags import Tags
@@ -28,11 +29,14 @@ class Workflow(Generic[In, Out]):
         spec: WorkflowSpec[In, Out],
         connect: Callable[[], Awaitable[Backend]],
         definition: WorkflowDefinition[In, Out] | None = None,
+        *,
+        queue_limits: QueueLimits = NO_QUEUE_LIMITS,
     ) -> None:
         """Made by `define_workflow` and `define_workflow_spec`; `definition` is None where only the spec is known."""
         self.spec = spec
         self.definition = definition
         self._connect = connect
+        self._queue_limits = queue_limits
         if definition is not None:
             self.__doc__ = definition.fn.__doc__
 
@@ -86,7 +90,9 @@ class Workflow(Generic[In, Out]):
         the run may or may not exist: use an idempotency key to try again).
         """
         backend = await self._connect()
-        started = await start_run(backend, self.spec, value, StartOptions(**options))
+        chosen = StartOptions(**options)
+        prepared = prepare_start(self.spec, value, chosen, backend.payload_limit, self._queue_limits)
+        started = await start_prepared(backend, self.spec, prepared, chosen)
         return WorkflowHandle(backend, self.spec, started)
 
     async def run_many(
@@ -99,6 +105,7 @@ class Workflow(Generic[In, Out]):
         available_at: Instant | None = None,
         deadline_at: Instant | None = None,
         tags: Tags | None = None,
+        priority: int | None = None,
     ) -> list[WorkflowHandle[Out]]:
         """Start a run for each input, in batches; the handles come in the order of the inputs.
 
@@ -106,7 +113,12 @@ class Workflow(Generic[In, Out]):
         Each run is stored on its own; if the server refuses one, its error is raised, and others may exist.
         """
         options = StartOptions(
-            version=version, queue=queue, available_at=available_at, deadline_at=deadline_at, tags=tags
+            version=version,
+            queue=queue,
+            available_at=available_at,
+            deadline_at=deadline_at,
+            tags=tags,
+            priority=priority,
         )
         backend = await self._connect()
         handles: list[WorkflowHandle[Out]] = []
@@ -119,6 +131,7 @@ class Workflow(Generic[In, Out]):
         return handles + await self._start_batch(backend, batch, options)
 
     async def _start_batch(self, backend: Backend, batch: list[In], options: StartOptions) -> list[WorkflowHandle[Out]]:
-        starts = [prepare_start(self.spec, value, options, backend.payload_limit) for value in batch]
+        limit, limits = backend.payload_limit, self._queue_limits
+        starts = [prepare_start(self.spec, value, options, limit, limits) for value in batch]
         started = await asyncio.gather(*(start_prepared(backend, self.spec, start, options) for start in starts))
         return [WorkflowHandle(backend, self.spec, one) for one in started]

@@ -1,6 +1,7 @@
 """The contract between the engine and where runs are kept: values down, outcomes up."""
 
 from redisflow.contract.backend import Backend, Heartbeat
+from redisflow.contract.keys import KeyCalls
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
@@ -51,6 +52,7 @@ __all__ = [
     "Heartbeat",
     "Hold",
     "Idempotency",
+    "KeyCalls",
     "Listings",
     "MailBatch",
     "MailCalls",

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.controls import ControlCalls
+from redisflow.contract.keys import KeyCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
@@ -111,6 +112,11 @@ class Backend(Protocol):
     @property
     def controls(self) -> ControlCalls:
         """Queues and workflows as a whole; known once it is open."""
+        ...
+
+    @property
+    def keys(self) -> KeyCalls:
+        """The calls about idempotency keys whose runs live elsewhere."""
         ...
 
     async def open(self) -> None:

@@ -149,6 +149,8 @@ class Claim:
     cannot be read here."""
     scheduled_at_ms: int | None = None
     """The tick for which its schedule started it."""
+    is_limited: bool = False
+    """It holds slots of limits: its holder says `free` when it lets the run wait or ends it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,7 @@ class HeldRun:
                 if self._living:
                     self._deferred = commit
                     return
+                self._let_slots_go(commit)
                 answer = backend.park_run(
                     hold,
                     commit.extension,
@@ -252,12 +253,17 @@ class HeldRun:
             case Finish():
                 if self.claim.end_effects:
                     commit.extension.effects = (*commit.extension.effects, *self.claim.end_effects)
+                self._let_slots_go(commit)
                 answer = backend.finish_run(hold, commit.extension, status=then.status, payload=then.payload)
             case Suspend():
                 answer = backend.shelve_run(hold, reason="suspended", problem=then.problem, first_ms=0, last_ms=0)
             case _:
                 assert_never(then)
         answer.add_done_callback(self._committed)
+
+    def _let_slots_go(self, commit: Commit) -> None:
+        if self.claim.is_limited:
+            commit.extension.effects = (*commit.extension.effects, "free")
 
     def _committed(self, answer: Answer[Verdict]) -> None:
         commit, self._in_flight = self._in_flight, None

@@ -42,10 +42,13 @@ SHARED = (
     "schedule",
     "control",
     "fork:",
+    "lanes",
     *STARTS,
 )
-# These run out by themselves: nobody's run depends on them.
-PASSING = ("idem:", "turn:", "fork:", *STARTS)
+# These run out by themselves: nobody's run depends on them. What a rate has counted does, too, long after its period.
+PASSING = ("idem:", "turn:", "fork:", "limit:", *STARTS)
+# Slots, lines and windows of limits and fair keys: sorted sets of runs.
+LINES = ("limit:", "blocked:", "fair:")
 
 
 def raw_calls(url: str) -> tuple[Raw, Callable[[], None]]:
@@ -118,6 +121,10 @@ class Audit:
                 run = runs.get(item.decode(), {})
                 # Those that ended while they waited are passed over later.
                 self._expect(run.get("s") in TERMINAL | {"waiting:overlap"}, f"{name}: {item} is {run}")
+        elif name.startswith(LINES):
+            # What a run has used of a rate outlives it.
+            known = name.startswith("limit:") or self._scores(name).keys() <= runs.keys()
+            self._expect(known, f"{name} holds runs that are not stored")
         elif not name.startswith(("run:", "q:", "delayed", *SHARED)):
             self.problems.append(f"{name} is no key of the layout, or says that something was broken")
 
@@ -152,13 +159,20 @@ class Audit:
         else:
             # A run that has ended may remember its entry; what counts is that the stream has forgotten it.
             self._expect(entry is None, f"{run_id} is {status} and has an entry")
-        if word == "waiting" and reason not in {"suspended", "signal", "child", "overlap", "paused", "held"}:
+        if word == "waiting" and reason not in {"suspended", "signal", "child", "overlap", "limited", "paused", "held"}:
             self._expect("d" in run, f"{run_id} is {status} without a due time")
         if reason == "overlap":
             queue = self.raw("LRANGE", f"{self.prefix}queued:{run['sc']}", 0, -1)
             self._expect(queue.count(run_id.encode()) == 1, f"{run_id} is in the queue of its schedule: {queue}")
         if reason == "held":
             self._expect(self.raw("ZSCORE", f"{self.prefix}held:{workflow}", run_id), f"{run_id}: not among the held")
+        if reason == "limited":
+            self._expect(run_id in self._scores(f"blocked:{run['ls']}"), f"{run_id} waits in no line")
+        for limit in (part.split(":") for part in run.get("lk", "").split()):
+            holds = run_id in self._scores(f"limit:{limit[0]}")
+            self._expect(
+                word == "pending" or limit[2] != "0" or holds == (word == "running"), f"{run_id}: slot {limit}"
+            )
         if reason in {"stranded", "suspended"}:
             self._expect(self.raw("ZSCORE", f"{self.prefix}stuck:{workflow}", run_id), f"{run_id}: not among the stuck")
         if word in TERMINAL:
@@ -201,6 +215,8 @@ def leftovers(raw: Raw, namespace: str, partitions: int = 1) -> list[str]:
                 found.append(f"{key.decode()} has {raw('XLEN', key)} entries")
             if raw("XINFO", "GROUPS", key) and raw("XPENDING", key, "workers")[0]:
                 found.append(f"{key.decode()} has pending entries")
+        lines = (key for name in ("blocked:", "fair:") for key in raw("KEYS", glob(f"{prefix}{name}")))
+        found += [f"{key.decode()} has members" for key in lines]
         if raw("ZCARD", f"{prefix}delayed"):
             found.append(f"{prefix}delayed has {raw('ZCARD', f'{prefix}delayed')} members")
     return found

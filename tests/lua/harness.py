@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
 from redisflow.tags import decode_tags, tag_listing
+from tests.lua.lines_audit import audit_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +31,7 @@ PREFIX = "rf:{shop:0}:"
 NEVER = 2**53 - 1
 TERMINAL = ("succeeded", "failed", "canceled")
 # These run out by themselves: nobody's run depends on them.
-PASSING = ("idem:", "turn:", "fork:", "debounce:", "joined:", "throttle:")
+PASSING = ("idem:", "turn:", "fork:", "limit:", "debounce:", "joined:", "throttle:")
 
 
 @dataclass
@@ -113,9 +115,9 @@ class Lua:
         assert self.dump() == before, f"{script} changed something when it was sent again"
         return first
 
-    def create(self, run_id: str = "run-1", **changes: Any) -> list[Any]:
-        """Create a run of workflow `order` with input b'in'."""
-        return self.call("create_run", **new_run(run_id, **changes))
+    def create(self, run_id: str = "run-1", fields: Any = None, **changes: Any) -> list[Any]:
+        """Create a run of workflow `order` with input b'in'; `fields` are further fields of its hash."""
+        return self.call("create_run", chain.from_iterable((fields or {}).items()), **new_run(run_id, **changes))
 
     def start(self, run_id: str = "run-1", *rules: Any, **changes: Any) -> list[str]:
         """Start a run under rules, each as its words; in the reply all is text."""
@@ -414,8 +416,10 @@ def audit(lua: Lua) -> None:
             *_audit_unique(space, run_id, status, fields),
         ]
         problems += [f"{run_id} ({status}): {problem}" for problem in found]
+    problems += audit_lines(space.runs, space.sets, lua.now)
     for name, members in space.sets.items():
-        if name not in ("workers", "broken", "schedules"):
+        # What a run has used of a rate outlives it.
+        if name not in ("workers", "broken", "schedules") and not name.startswith("limit:"):
             problems += [f"{name} has {member}, which is no run" for member in members if member not in space.runs]
     problems += [
         f"unique:{key} names {run_id}, which is no run"
@@ -578,6 +582,9 @@ def _audit_timer(space: _Keyspace, run_id: str, status: str, fields: dict[str, b
         return [f"its timer is set to {score}, its own field says {due}"]
     if status in TERMINAL:
         return [] if due is None else [f"it is due at {due}"]
+    if status == "waiting:limited":
+        # Its own deadline, or earlier: the timer of its whole line.
+        return [f"it is due at {due}, its deadline is {deadline}"] if deadline and (not due or due > deadline) else []
     unhurried = ("pending", "running", "waiting:suspended", "waiting:overlap", "waiting:paused", "waiting:held")
     if status in unhurried:
         return [] if due == deadline else [f"it is due at {due}, its deadline is {deadline}"]

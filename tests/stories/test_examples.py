@@ -62,6 +62,12 @@ PRINTED = {
         r"too late to cancel: False",
         r"the waiting caller learns it: WorkflowCanceled",
     ],
+    "limits": [
+        r"rendered: 12 \| at once: 2 of ada, 5 in all",
+        r"few came before most of many: True",
+        r"the fourth text waited: True",
+        r"the password came early: True, 1 at once",
+    ],
     "dynamic": [
         r"premium: \['premium', 'call with a@example\.com'\]",
         r"standard: \['standard'\]",

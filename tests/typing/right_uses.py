@@ -14,6 +14,8 @@ from redisflow import (
     BulkProgress,
     Control,
     Debounce,
+    Limit,
+    Rate,
     RedisFlow,
     RetryPolicy,
     RunCounts,
@@ -262,3 +264,26 @@ _ = callers, finders, schedules, starts, workers, without_a_loop
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared
+
+
+def key_of(order: Order) -> str:
+    return order.id
+
+
+@flow.define_workflow(
+    "limited",
+    concurrency=[Limit(10), Limit(2, key=key_of)],
+    rate=Rate(100, per="1m", key=lambda order: order.id),
+    fair_key=key_of,
+    priority=3,
+)
+async def limited(order: Order, step: Step) -> Receipt:
+    return await step.run("charge", charge, order)
+
+
+async def use_limits(order: Order) -> None:
+    flow.limit_queue("mail", Limit(5), Rate(1, per=0.5))
+    assert_type(limited, Workflow[Order, Receipt])
+    assert_type(await limited.run(order, priority=9), WorkflowHandle[Receipt])
+    spec = define_workflow_spec("limited", input=Order, output=Receipt, concurrency=Limit(3, name="bank"), priority=1)
+    assert_type(spec, WorkflowSpec[Order, Receipt])

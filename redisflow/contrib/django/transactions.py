@@ -51,11 +51,10 @@ def run_on_commit(
     the same `idempotency_key`. `using` names the database.
     """
     spec = workflow.spec if isinstance(workflow, Workflow) else workflow
-    start = StartOptions(**options)
-    prepared = prepare_start(spec, value, start)
+    start, flow = StartOptions(**options), get_flow()
+    prepared = prepare_start(spec, value, start, queue_limits=flow.queue_limits)
 
     async def start_run() -> None:
         await start_prepared(await flow.open(), spec, prepared, start)
 
-    flow = get_flow()
     transaction.on_commit(lambda: flow.sync.call(start_run), using=using)

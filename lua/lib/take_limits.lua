@@ -1,0 +1,16 @@
+-- @include lib/leave_limits.lua
+-- @include lib/leave_stream.lua
+
+-- What a claim does for a run with limits or a fair key; returns whether the run may run. If not, it waits. `refilled`
+-- says that the next run of a fair key came in behind it.
+local function take_limits(prefix, queue, entry, run_id, limits, fair, has_begun, now)
+  if fair and not has_begun and leave_window(prefix, run_id, fair, now) then made.refilled = true end
+  local full = limits and take_slots(prefix, run_id, limits, has_begun, true, now)
+  if not full then return true end
+  leave_stream(prefix, queue, entry)
+  -- One of the slots that it was given may have been lost; it waits for all of them again.
+  free_slots(prefix, run_id, limits, now)
+  block_run(prefix, run_id, full)
+  wake_blocked(prefix, full, now)
+  return false
+end

@@ -1,0 +1,32 @@
+-- @include lib/wake_blocked.lua
+
+-- Whether a run still has a right to its place: in the window of its fair key until it is claimed, in a limit of
+-- concurrency until it no longer runs; what was used of a rate counts whatever became of the run.
+local function has_right(prefix, run_id, score, kind)
+  if kind == 'rate' and score < GIVEN then return true end
+  local status = redis.call('HGET', prefix .. 'run:' .. run_id, 's')
+  return status == 'pending' or (kind == 'concurrency' and status == 'running')
+end
+
+-- Places that are held by nobody are freed, up to a hundred, and whoever waits goes on. Returns how many there were.
+local function tidy_line(prefix, hash, kind, now)
+  local holders, dropped = prefix .. (kind == 'fair' and 'fair:' or 'limit:') .. hash, 0
+  local found = redis.call('ZRANGE', holders, 0, 99, 'WITHSCORES')
+  for place = 1, #found, 2 do
+    if not has_right(prefix, found[place], tonumber(found[place + 1]), kind) then
+      redis.call('ZREM', holders, found[place])
+      dropped = dropped + 1
+    end
+  end
+  wake_blocked(prefix, hash, now)
+  return dropped
+end
+
+-- The slots of a running run are what its hash says.
+local function hold_slots(prefix, run_id, limits, now)
+  local lost = false
+  for hash in string.gmatch(limits, '(%x+):%d+:0') do
+    if redis.call('ZADD', prefix .. 'limit:' .. hash, 'NX', now, run_id) == 1 then lost = true end
+  end
+  return lost
+end

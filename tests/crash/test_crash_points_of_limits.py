@@ -1,0 +1,84 @@
+"""Crash points of runs with limits: wherever a worker dies, its slots come back, and no two runs run at once."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+import pytest
+
+from redisflow import Limit, RedisFlow, Step, WorkflowHandle
+from redisflow.authoring.body import current_body
+from tests.crash.audit import audit, leftovers, raw_calls
+from tests.crash.harness import Crew, Fault
+from tests.crash.test_crash_points import AT_ONCE, CALLS_AT_MOST, LEASE, WITHIN_S
+
+RUNS = 3
+
+
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
+async def test_slots_come_back_from_a_fault_at_any_call(fault: Fault, valkey_url: str) -> None:
+    for first in range(1, CALLS_AT_MOST, AT_ONCE):
+        calls = range(first, first + AT_ONCE)
+        if not all(await asyncio.gather(*(_survives(fault, at, valkey_url) for at in calls))):
+            return
+    pytest.fail(f"the runs have not ended within {CALLS_AT_MOST} calls")
+
+
+async def _survives(fault: Fault, at: int, url: str) -> bool:
+    namespace = f"limits-{secrets.token_hex(6)}"
+    raw, close = raw_calls(url)
+    where = f"{fault.name} call {at}"
+    inside: set[str] = set()
+    together: list[set[str]] = []
+
+    async def work() -> None:
+        body = current_body.get()
+        assert body is not None
+        inside.add(body.run_id)
+        together.append(set(inside))
+        await asyncio.sleep(0.001)
+        inside.discard(body.run_id)
+
+    async def limited(step: Step) -> str:
+        await step.run("before", work)
+        await step.sleep("nap", "5ms")
+        await step.run("after", work)
+        return "done"
+
+    try:
+        async with RedisFlow(url, namespace=namespace) as flow:
+            crew = Crew(url, namespace, raw)
+            try:
+                workflow = flow.define_workflow("limited", concurrency=Limit(1), fair_key=lambda _: "one", priority=3)(
+                    limited
+                )
+                crew.know(workflow.definition)
+                handles = [await workflow.run() for _ in range(RUNS)]
+                ended = asyncio.ensure_future(_all_results(handles))
+                first, backend = await crew.hire(fault=fault, at=at, lease=LEASE)
+                stopped = asyncio.ensure_future(backend.stopped.wait())
+                await asyncio.wait([ended, stopped], timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+                fired = backend.fired
+                if backend.stopped.is_set():
+                    await crew.dismiss(first)
+                    inside.clear()
+                    crew.age(presence=at % 2 == 0)
+                    _, helper = await crew.hire(lease=LEASE)
+                    await crew.reclaim(helper.real)
+                async with asyncio.timeout(WITHIN_S):
+                    assert await ended == ["done"] * RUNS
+            finally:
+                await crew.close()
+            assert all(len(runs) == 1 for runs in together), where
+            assert not audit(raw, namespace), where
+            assert not leftovers(raw, namespace), where
+            assert not raw("KEYS", f"rf:*{namespace}:0*limit:*"), where
+            return fired
+    finally:
+        close()
+
+
+async def _all_results(handles: list[WorkflowHandle[str]]) -> list[str]:
+    return [await handle.result() for handle in handles]

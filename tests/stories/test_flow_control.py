@@ -1,0 +1,290 @@
+"""Flow control: limits, rates, priorities and fair keys, as users of a server see them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from redisflow import IdempotencyConflict, InvalidLimit, Limit, Rate, RedisFlow, Step
+from redisflow.run_id import partition_of
+from tests.stories.world import PUNCTUAL, at_best, eventually, until
+
+
+@dataclass(frozen=True)
+class Order:
+    customer: str
+    number: int = 0
+
+
+class Gauge:
+    """How many bodies run at once, and the most that ever did, by label."""
+
+    def __init__(self) -> None:
+        self.now: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.order: list[str] = []
+        # Closed, nobody leaves: then those that may run at once are seen together.
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def work(self, *labels: str) -> None:
+        self.order.append("-".join(labels))
+        self.now.update(labels)
+        self.most |= self.now
+        await asyncio.sleep(0.002)
+        await self.gate.wait()
+        self.now.subtract(labels)
+
+    async def open_when(self, **wanted: int) -> None:
+        """Let go on who is there, once so many of each label are."""
+        await eventually(lambda: _true(all(self.now[label] >= count for label, count in wanted.items())))
+        self.gate.set()
+
+
+async def test_no_more_runs_at_a_time_than_the_limit_over_several_workers(flow):
+    gauge = Gauge()
+
+    @flow.define_workflow("limited", concurrency=Limit(3))
+    async def limited(step: Step) -> None:
+        await step.run("work", gauge.work, "run")
+        await step.sleep("nap", "5ms")
+        await step.run("more", gauge.work, "run")
+
+    gauge.gate.clear()
+    async with flow.new_worker(), flow.new_worker(), flow.new_worker():
+        handles = [await limited.run() for _ in range(20)]
+        await gauge.open_when(run=3)
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+    assert gauge.most["run"] == 3
+
+
+async def test_each_customer_has_a_limit_and_all_of_them_another(flow):
+    gauge = Gauge()
+
+    @flow.define_workflow("order", concurrency=[Limit(4), Limit(2, key=lambda order: order.customer)])
+    async def process(order: Order, step: Step) -> None:
+        await step.run("work", gauge.work, order.customer, "all")
+
+    async with flow.new_worker():
+        orders = [Order(customer, number) for number in range(6) for customer in ("ada", "bob", "cy")]
+        gauge.gate.clear()
+        handles = await process.run_many(orders)
+        await gauge.open_when(all=4)
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+    assert gauge.most["all"] == 4
+    assert max(gauge.most[customer] for customer in ("ada", "bob", "cy")) == 2
+
+
+async def test_a_run_that_waits_for_a_limit_says_so_and_can_be_canceled(flow):
+    gauge = Gauge()
+    gauge.gate.clear()
+
+    @flow.define_workflow("one-at-a-time", concurrency=Limit(1))
+    async def limited(step: Step) -> str:
+        await step.run("work", gauge.work)
+        return "done"
+
+    async with flow.new_worker():
+        first = await limited.run()
+        await eventually(lambda: _true(gauge.order))
+        second, third = await limited.run(), await limited.run()
+        run = await until(flow, third.id, lambda run: run.status == "waiting")
+        assert run.waiting_for == "limited"
+        assert await second.cancel()
+        gauge.gate.set()
+        assert await first.result(timeout="1m") == "done"
+        assert await third.result(timeout="1m") == "done"
+
+
+async def test_a_run_that_sleeps_leaves_its_place_to_another(flow):
+    @flow.define_workflow("sleeper", concurrency=Limit(1))
+    async def sleeper(how: str, step: Step) -> str:
+        if how == "long":
+            await step.sleep("nap", "1h")
+        return how
+
+    async with flow.new_worker():
+        long = await sleeper.run("long")
+        await until(flow, long.id, lambda run: run.waiting_for == "timer")
+        assert await (await sleeper.run("short")).result(timeout="1m") == "short"
+        assert await long.cancel()
+
+
+async def test_the_next_run_begins_within_milliseconds_of_the_end_of_the_one_before(flow):
+    """Nobody looks again and again whether there is room: whoever ends rings for the next."""
+    ends: list[float] = []
+    starts: list[float] = []
+
+    async def note() -> None:
+        starts.append(time.monotonic())
+        await asyncio.sleep(0.01)
+        ends.append(time.monotonic())
+
+    @flow.define_workflow("chain", concurrency=Limit(1))
+    async def chain(step: Step) -> None:
+        await step.run("note", note)
+
+    async def measure() -> timedelta:
+        starts.clear()
+        ends.clear()
+        handles = [await chain.run() for _ in range(3)]
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+        return timedelta(seconds=max(start - end for start, end in zip(starts[1:], ends[:-1], strict=True)))
+
+    async with flow.new_worker(), flow.new_worker():
+        assert await at_best(measure, PUNCTUAL) < PUNCTUAL
+
+
+async def test_a_queue_has_a_limit_whichever_workflows_it_serves(flow):
+    gauge = Gauge()
+    flow.limit_queue("mail", Limit(2))
+
+    @flow.define_workflow("letter", queue="mail")
+    async def letter(step: Step) -> None:
+        await step.run("work", gauge.work, "mail")
+
+    @flow.define_workflow("card")
+    async def card(step: Step) -> None:
+        await step.run("work", gauge.work, "mail")
+
+    gauge.gate.clear()
+    async with flow.new_worker(queues=["mail"]):
+        handles = [await letter.run() for _ in range(6)] + [await card.run(queue="mail") for _ in range(6)]
+        await gauge.open_when(mail=2)
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+    assert gauge.most["mail"] == 2
+    with pytest.raises(InvalidLimit, match="a queue's limit is"):
+        flow.limit_queue("mail", 5)
+
+
+async def test_a_rate_lets_no_more_runs_begin_in_any_period(flow):
+    period = timedelta(milliseconds=300)
+
+    @flow.define_workflow("call", rate=Rate(4, per=period, key=lambda order: order.customer))
+    async def call(order: Order, step: Step) -> None:
+        """Begin."""
+
+    async with flow.new_worker(), flow.new_worker():
+        handles = await call.run_many([Order("ada", number) for number in range(12)])
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+        runs = [await handle.get() for handle in handles]
+    begun = sorted(run.started_at for run in runs)
+    assert all(later - earlier >= period for earlier, later in zip(begun, begun[4:], strict=False))
+
+
+async def test_the_more_urgent_run_goes_first(flow):
+    gauge = Gauge()
+
+    @flow.define_workflow("task")
+    async def task(name: str, step: Step) -> None:
+        await step.run("work", gauge.work, name)
+
+    @flow.define_workflow("alert", priority=9)
+    async def alert(step: Step) -> None:
+        await step.run("work", gauge.work, "alert")
+
+    handles = [await task.run("plain") for _ in range(40)]
+    handles += [await task.run("urgent", priority=5), await alert.run()]
+    async with flow.new_worker(concurrency=1):
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+    # About one time in eight it is the turn of the others.
+    assert max(gauge.order.index("alert"), gauge.order.index("urgent")) < 20
+    assert Counter(gauge.order) == {"plain": 40, "urgent": 1, "alert": 1}
+    with pytest.raises(InvalidLimit, match="a priority is"):
+        await task.run("never", priority=10)
+
+
+async def test_a_customer_with_few_runs_need_not_wait_for_one_with_many(flow):
+    gauge = Gauge()
+
+    @flow.define_workflow("render", fair_key=lambda order: order.customer)
+    async def render(order: Order, step: Step) -> None:
+        await step.run("work", gauge.work, order.customer)
+
+    many = await render.run_many([Order("many", number) for number in range(200)])
+    few = await render.run_many([Order("few", number) for number in range(2)])
+    async with flow.new_worker(concurrency=2):
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in few))
+        assert len([name for name in gauge.order if name == "many"]) < 20
+        await asyncio.gather(*(handle.result(timeout="1m") for handle in many))
+    assert Counter(gauge.order) == {"many": 200, "few": 2}
+
+
+async def test_child_runs_have_the_limits_of_their_workflow_and_queue(flow):
+    gauge = Gauge()
+    flow.limit_queue("slow", Limit(1))
+
+    @flow.define_workflow("child", concurrency=Limit(2))
+    async def child(queue: str, step: Step) -> str:
+        await step.run("work", gauge.work, queue)
+        return queue
+
+    @flow.define_workflow("parent", concurrency=Limit(1))
+    async def parent(step: Step) -> list[str]:
+        # Parked while it waits: it holds no slot then.
+        queues = ["fast", "slow"] * 4
+        calls = [step.run_workflow(child, queue, queue=queue) for queue in queues]
+        return list(await asyncio.gather(*calls))
+
+    async with flow.new_worker(queues=["default", "fast", "slow"]):
+        assert await (await parent.run()).result(timeout="1m") == ["fast", "slow"] * 4
+    assert gauge.most["slow"] == 1
+    assert gauge.most["fast"] <= 2
+
+
+async def test_the_runs_of_a_key_live_in_one_partition_which_differs_from_key_to_key(valkey_url, namespace):
+    gauge = Gauge()
+    async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
+
+        @flow.define_workflow("order", concurrency=Limit(1, key=lambda order: order.customer))
+        async def process(order: Order, step: Step) -> None:
+            await step.run("work", gauge.work, order.customer)
+
+        async with flow.new_worker():
+            handles = await process.run_many([Order(f"c{number % 8}", number) for number in range(32)])
+            await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+        homes = [{partition_of(handle.id) for handle in handles[number::8]} for number in range(8)]
+        assert all(len(home) == 1 for home in homes)
+        assert len(set().union(*homes)) > 1
+        assert set(gauge.most.values()) == {1}
+        flow.limit_queue("default", Limit(5))
+        with pytest.raises(InvalidLimit, match="decided in different partitions"):
+            await process.run(Order("c1"))
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+async def test_a_limit_holds_over_partitions(valkey_url, namespace, partitions):
+    gauge = Gauge()
+    async with RedisFlow(valkey_url, namespace=namespace, partitions=partitions) as flow:
+        limit = Limit(2, key=lambda order: order.customer)
+
+        @flow.define_workflow("order", concurrency=[limit, Limit(5, name="bank")])
+        async def process(order: Order, step: Step) -> None:
+            await step.run("work", gauge.work, order.customer, "bank")
+
+        handles = [
+            await process.run(
+                Order(f"c{number % 4}", number),
+                idempotency_key=f"order-{number}" if number % 3 == 0 else None,
+            )
+            for number in range(24)
+        ]
+        gauge.gate.clear()
+        async with flow.new_worker(), flow.new_worker():
+            await gauge.open_when(bank=5)
+            await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+        assert max(gauge.most[f"c{number}"] for number in range(4)) == 2
+        assert gauge.most["bank"] == 5
+        again = await process.run(Order("c0", 0), idempotency_key="order-0")
+        assert (again.id, again.workflow_run.existing) == (handles[0].id, True)
+        with pytest.raises(IdempotencyConflict, match="another input"):
+            await process.run(Order("c1", 0), idempotency_key="order-0")
+
+
+async def _true(value: object) -> bool:
+    return bool(value)
