@@ -21,5 +21,5 @@ if not run then
 end
 if is_terminal(run.status) then return { 'already', run.status } end
 
-end_by_verdict(prefix, run_id, 'canceled', 'canceled', now_ms(), run)
+end_by_verdict(prefix, run_id, 'canceled', 'canceled', now_ms(), run) -- or once its compensations have ended
 return { 'canceled' }

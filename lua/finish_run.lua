@@ -2,7 +2,7 @@
 -- Append what the holders of runs have learnt, and end each run with its outcome. Runs that end at the same time come
 -- in one call: leaving their streams and changing the listings is then one command for all of them.
 --
--- Moves    running -> succeeded | failed, a passed deadline -> failed
+-- Moves    running -> succeeded | failed | canceled, a passed deadline -> failed
 -- Replies  of each run: ok | fenced | ended | behind | missing | broken
 
 -- @include lib/clock.lua
@@ -30,9 +30,8 @@ local function finish(at, first, last, effects_end)
   if word ~= 'ok' then return word end
   if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
 
-  if effects_end > last + 1 then
-    apply_effects(prefix, run_id, last + 2, effects_end, now, { status = status, payload = ARGV[at + 6] })
-  end
+  local ending = { status = status, payload = ARGV[at + 6] }
+  if effects_end > last + 1 then apply_effects(prefix, run_id, last + 2, effects_end, now, ending) end
   local workflow, queue, due, is_awaited = run[6], run[7] or 'default', run[8], run[9]
   local listing = workflow .. ':' .. status
   local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
@@ -43,7 +42,7 @@ local function finish(at, first, last, effects_end)
   collect(unlisted, workflow, run_id)
   collect(listed, listing, stamp)
   collect(listed, listing, run_id)
-  if is_awaited then awaited[run_id] = told_end(workflow, status, ARGV[at + 6]) end
+  if is_awaited then awaited[run_id] = ending.cause and status or told_end(workflow, status, ARGV[at + 6]) end
   return 'ok'
 end
 

@@ -133,6 +133,25 @@ class ChildEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CompensationAsked:
+    """What is to undo something was put on the run's stack: its body starts only once it is needed."""
+
+    call: Call
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnwindingBegan:
+    """From here on the run is lost, and only its compensations run.
+
+    `failure` is what its code ended with; None where a verdict from outside (cancel, deadline) is the reason.
+    """
+
+    at_ms: int
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowAttemptFailed:
     """The workflow failed under a retry policy of its own; another attempt is due at `due_at_ms`.
 
@@ -159,9 +178,12 @@ StepRecord: TypeAlias = (
     | ChildAsked
     | ChildStarted
     | ChildEnded
+    | CompensationAsked
 )
-Record: TypeAlias = StepRecord | WorkflowAttemptFailed
-CallKind: TypeAlias = Literal["run", "sleep", "signal", "child"]
+RunRecord: TypeAlias = WorkflowAttemptFailed | UnwindingBegan
+"""Of the run as a whole: it belongs to no call."""
+Record: TypeAlias = StepRecord | RunRecord
+CallKind: TypeAlias = Literal["run", "sleep", "signal", "child", "compensation"]
 
 
 def kind_of(record: StepRecord) -> CallKind:
@@ -173,12 +195,15 @@ def kind_of(record: StepRecord) -> CallKind:
             return "signal"
         case ChildAsked() | ChildStarted() | ChildEnded():
             return "child"
+        case CompensationAsked():
+            return "compensation"
         case StepSucceeded() | StepFailed() | AttemptFailed():
             return "run"
 
 
 _SUCCEEDED, _FAILED, _ATTEMPT, _ASKED, _FIRED, _WORKFLOW, _SIGNAL_ASKED, _SIGNAL_RECEIVED = range(8)
 _CHILD_ASKED, _CHILD_STARTED, _CHILD_ENDED = range(8, 11)
+_COMPENSATION_ASKED, _UNWINDING = 11, 12
 
 
 def encode_record(record: Record, base_ms: int) -> bytes:
@@ -201,6 +226,9 @@ def encode_record(record: Record, base_ms: int) -> bytes:
         at, due = record.at_ms - base_ms, record.due_at_ms - base_ms
         alone = [True] if record.alone else []
         return b"\0" + codec.encode([_WORKFLOW, at, due, record.archived_from, record.failure.to_wire(), *alone])
+    if isinstance(record, UnwindingBegan):
+        failure = None if record.failure is None else record.failure.to_wire()
+        return b"\0" + codec.encode([_UNWINDING, record.at_ms - base_ms, failure])
     kind, rest = _WRITERS[type(record)]
     call = record.call
     fields = [kind, call.key, call.ordinal, call.mark, record.at_ms - base_ms, *rest(record, base_ms)]
@@ -225,6 +253,7 @@ _WRITERS: dict[type, tuple[int, Callable[[Any, int], list[object]]]] = {
     ChildAsked: (_CHILD_ASKED, lambda r, _: [r.run_id]),
     ChildStarted: (_CHILD_STARTED, lambda _r, _: []),
     ChildEnded: (_CHILD_ENDED, lambda r, _: [r.status, r.cause, r.payload]),
+    CompensationAsked: (_COMPENSATION_ASKED, lambda _r, _: []),
 }
 """Of each kind of record, its number and what follows the call and the time that all have."""
 
@@ -296,6 +325,16 @@ def _read_child_ended(fields: list[Any], base_ms: int) -> Record:
     return ChildEnded(Call(key, ordinal, mark), base_ms + at, status, cause, payload)
 
 
+def _read_compensation_asked(fields: list[Any], base_ms: int) -> Record:
+    key, ordinal, mark, at = fields
+    return CompensationAsked(Call(key, ordinal, mark), base_ms + at)
+
+
+def _read_unwinding(fields: list[Any], base_ms: int) -> Record:
+    at, failure = fields
+    return UnwindingBegan(base_ms + at, None if failure is None else Failure.from_wire(failure))
+
+
 def _read_workflow(fields: list[Any], base_ms: int) -> Record:
     at, due, archived_from, failure, *alone = fields
     return WorkflowAttemptFailed(
@@ -314,4 +353,6 @@ _READERS: dict[int, Callable[[list[Any], int], Record]] = {
     _CHILD_ASKED: _read_child_asked,
     _CHILD_STARTED: _read_child_started,
     _CHILD_ENDED: _read_child_ended,
+    _COMPENSATION_ASKED: _read_compensation_asked,
+    _UNWINDING: _read_unwinding,
 }

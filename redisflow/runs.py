@@ -17,10 +17,13 @@ from redisflow.durations import from_ms
 from redisflow.failure import Failure
 from redisflow.records import (
     AttemptFailed,
+    CallKind,
     ChildAsked,
     ChildEnded,
     ChildStarted,
+    CompensationAsked,
     Record,
+    RunRecord,
     SignalAsked,
     SignalReceived,
     StepFailed,
@@ -54,10 +57,13 @@ TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRun:
-    """One step (or durable sleep, wait for a signal, child run) of a run. Times are aware UTC datetimes."""
+    """One step (or durable sleep, wait for a signal, child run) of a run. Times are aware UTC datetimes.
+
+    A compensation that has not begun is `waiting`; where it was not needed, an ended run does not show it.
+    """
 
     key: str
-    kind: Literal["run", "sleep", "signal", "child"]
+    kind: CallKind
     status: StepStatus
     attempt: int = 0
     started_at: datetime | None = None
@@ -89,6 +95,8 @@ class WorkflowRun:
     queue: str
     status: RunStatus
     waiting_for: WaitReason | None
+    ending: Literal["canceled", "deadline", "replaced"] | None = None
+    """Why it ends: the verdict is fixed, and only its compensations run."""
     input: Any = field(repr=False)
     output: Any = field(repr=False)
     error: Failure | None = field(repr=False)
@@ -122,6 +130,7 @@ class WorkflowRun:
         """For people, a line for the run and one for each step, without what users store."""
         version = f" {self.version}" if self.version else ""
         waits = f" for {self.waiting_for}" if self.waiting_for else ""
+        waits += f" ({self.ending}: its compensations run)" if self.ending else ""
         took = f", {_took(self.created_at, self.finished_at)} after its start" if self.finished_at else ""
         failed = f", {self.error.error_type}" if self.error else ""
         first = f"run {self.id} of {self.workflow}{version}: {self.status}{waits}{failed}{took}"
@@ -147,6 +156,8 @@ def _time(instant: datetime) -> str:
 
 def failure_of(error: bytes | None, cause: str | None) -> Failure | None:
     """Why a run ended without a result: the recorded failure, or the verdict that ended it from outside."""
+    if error:
+        return Failure.from_wire(codec.decode(error))
     if cause == "deadline":
         return Failure("DeadlineExceeded", "the run did not end before its deadline", "")
     if cause == "expired":
@@ -155,12 +166,28 @@ def failure_of(error: bytes | None, cause: str | None) -> Failure | None:
         return Failure("WorkflowReplaced", "a newer run with its unique key took its place", "")
     if cause == "poisoned":
         return Failure("Poisoned", "its workers crashed several times in a row without recording anything", "")
-    return Failure.from_wire(codec.decode(error)) if error is not None else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A verdict from outside that is fixed, while the run's compensations run."""
+
+    status: Literal["failed", "canceled"]
+    cause: Literal["deadline", "canceled", "replaced"]
+    deadline_at_ms: int | None
+    """The run's deadline, which counts no more."""
+
+    @classmethod
+    def parse(cls, stored: bytes) -> Ending:
+        """From how it is stored."""
+        status, cause, deadline = stored.decode().split(" ")
+        return cls(status, cause, int(deadline) if deadline else None)  # type: ignore[arg-type]  # fix_verdict.lua's words
 
 
 def child_failure(record: ChildEnded) -> Failure:
     """Why a child run did not succeed."""
-    if record.status == "canceled":
+    if record.status == "canceled" and not record.payload:
         return Failure("Canceled", "the child run was canceled", "")
     return failure_of(record.payload or None, record.cause) or Failure("Unknown", "the failure was not recorded", "")
 
@@ -174,6 +201,9 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
     records = [decode_record(fields[b"%d" % number], base_ms) for number in range(count) if b"%d" % number in fields]
     ended = status in TERMINAL
     steps = view_steps(records, _progress(fields.get(b"p")) if status == "running" else [])
+    if ended:
+        steps = tuple(step for step in steps if step.kind != "compensation" or step.finished_at is not None)
+    ending = Ending.parse(fields[b"vd"]) if b"vd" in fields else None
     if status == "waiting" and reason == "suspended":
         error = failure_of(fields.get(b"er"), None)
     else:
@@ -185,6 +215,7 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         queue=text.get(b"q", "default"),
         status=status,  # type: ignore[arg-type]  # the scripts write no other word
         waiting_for=reason or None,  # type: ignore[arg-type]  # the scripts write no other word
+        ending=None if ending is None else ending.cause,
         input=codec.decode(fields[b"i"]),
         output=codec.decode(fields[b"o"]) if b"o" in fields else None,
         error=error,
@@ -195,7 +226,7 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         available_at=_instant(text.get(b"av")),
         started_at=_instant(text.get(b"a")),
         finished_at=_instant(text.get(b"t")),
-        deadline_at=_instant(text.get(b"dl")),
+        deadline_at=_instant(text.get(b"dl", None if ending is None else ending.deadline_at_ms)),
         parent=text.get(b"pa"),
         expires_at=_instant(text.get(b"xp")),
         steps=steps,
@@ -210,7 +241,7 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
 _TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa rt ff".split())
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(text: str | int | None) -> datetime | None:
     return None if text is None else from_ms(int(float(text)))
 
 
@@ -238,7 +269,7 @@ def view_steps(records: list[Record], running: list[Progress]) -> tuple[StepRun,
     """The steps that these records tell of, in the order in which the code asked for them."""
     steps: dict[tuple[int, str], StepRun] = {}
     for record in live_records(records):
-        if not isinstance(record, WorkflowAttemptFailed):
+        if not isinstance(record, RunRecord):
             place = (record.call.ordinal, record.call.key)
             steps[place] = _view_step(record, steps.get(place))
     for body in running:
@@ -271,7 +302,7 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
             live = [
                 (n, r)
                 for n, r in live
-                if isinstance(r, WorkflowAttemptFailed)
+                if isinstance(r, RunRecord)
                 or (r.call.key != failed and (record.alone or r.call.mark < first))
             ]
         live.append((number, record))
@@ -279,7 +310,7 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
 
 
 def _key_of(record: Record | None) -> str | None:
-    return None if record is None or isinstance(record, WorkflowAttemptFailed) else record.call.key
+    return None if record is None or isinstance(record, RunRecord) else record.call.key
 
 
 def _view_step(record: StepRecord, before: StepRun | None) -> StepRun:
@@ -328,5 +359,6 @@ _CHANGES: dict[type, Callable[[Any], dict[str, Any]]] = {
     ChildAsked: lambda r: {"started_at": from_ms(r.at_ms), "child_id": r.run_id},
     ChildStarted: lambda _: {"next_attempt_at": None, "error": None},
     ChildEnded: _child_ended,
+    CompensationAsked: lambda _: {},
 }
 """What each kind of record says of its step that was not known before."""

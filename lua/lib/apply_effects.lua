@@ -4,6 +4,8 @@
 -- @include lib/effect_kid.lua
 -- @include lib/effect_drop.lua
 -- @include lib/effect_orphan.lua
+-- @include lib/effect_compensable.lua
+-- @include lib/effect_verdict.lua
 -- @include lib/effect_tell.lua
 
 -- What a commit does besides its records. It comes before them: where one fails, nothing is recorded, and the next

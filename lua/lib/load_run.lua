@@ -1,7 +1,8 @@
 -- What the transitions from outside need to know of a run; nil where it is not stored.
 local function load_run(prefix, run_id)
   local fields = {
-    's', 'e', 'f', 'w', 'q', 'd', 'dl', 'x', 't', 'p', 'uq', 'xp', 'a', 'pa', 'sc', 'lk', 'fp', 'pr', 'ls', 'c'
+    's', 'e', 'f', 'w', 'q', 'd', 'dl', 'x', 't', 'p', 'uq', 'xp', 'a', 'pa', 'sc', 'lk', 'fp', 'pr', 'ls', 'c', 'cp',
+    'vd'
   }
   local r = redis.call('HMGET', prefix .. 'run:' .. run_id, unpack(fields))
   if not r[1] then return nil end
@@ -12,6 +13,7 @@ local function load_run(prefix, run_id)
     has_begun = r[10] ~= '', unique = r[11] or nil, parent = r[14] or nil, schedule = r[15] or nil,
     -- It says until when somebody must take the run up; then it says nothing any more.
     expires = r[12] and not r[13] and tonumber(r[12]) or nil,
-    limits = r[16] or nil, fair = r[17] or nil, priority = r[18] or nil, blocked_on = r[19] or nil, created = r[20]
+    limits = r[16] or nil, fair = r[17] or nil, priority = r[18] or nil, blocked_on = r[19] or nil, created = r[20],
+    is_compensable = r[21] ~= false, verdict = r[22] or nil
   }
 end

@@ -22,7 +22,7 @@ from redisflow.authoring.options import StepOptions
 from redisflow.authoring.outside import ChildRun, send_signal
 from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
-from redisflow.errors import NotAllowedInWorkflow
+from redisflow.errors import NotAllowedInWorkflow, StepError
 from redisflow.names import check_name, check_step_name
 from redisflow.run_id import check_run_id
 from redisflow.tags import Tags
@@ -117,6 +117,16 @@ class StepPort(Protocol):
         """Claim a durable sleep's key."""
         ...
 
+    def ask_compensation(
+        self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Put a step on the stack of compensations."""
+        ...
+
+    def next_compensation(self) -> StepCall[Any] | None:
+        """The last one on the stack that has not begun."""
+        ...
+
     def ask_child(self, terms: ChildTerms, value: Any) -> StepCall[Any]:
         """Claim the key of a child run."""
         ...
@@ -186,6 +196,44 @@ class Step:
         with an error that says what to write.
         """
         return self._port.ask_step(name, fn, args, kwargs)
+
+    @overload
+    def on_failure(
+        self,
+        name: str | StepOptions,
+        fn: Callable[P, Coroutine[Any, Any, object]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None: ...
+
+    @overload
+    def on_failure(
+        self, name: str | StepOptions, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    def on_failure(self, name: str | StepOptions, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """Say how to undo something: a step that runs only if the run fails, is canceled, or misses its deadline.
+
+        Compensations run one after the other, the last one first, each retried and recorded like any step; one that
+        fails for good is noted, and the next goes on. They run once no workflow attempt is left. Arguments are taken
+        as they are now. Call it before the step that it undoes where that step may have had its effect without anybody
+        knowing its result; the function must then bear that there is nothing to undo.
+        """
+        self._port.ask_compensation(name, fn, args, kwargs)
+
+    async def compensate(self) -> list[StepError]:
+        """Run the compensations now, the last one first, and return the errors of those that failed for good.
+
+        None of them runs again.
+        """
+        failed: list[StepError] = []
+        while (call := self._port.next_compensation()) is not None:
+            try:
+                await call
+            except StepError as error:
+                failed.append(error)
+        return failed
 
     def sleep(self, name: str, duration: Duration) -> StepCall[None]:
         """Wait durably, for milliseconds or months. A sleeping run holds no worker."""

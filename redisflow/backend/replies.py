@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from redisflow.contract import Claim, Conflict, Created, Hold, Mark, RunEnd, Verdict
 from redisflow.errors import BackendError
+from redisflow.runs import Ending
 
 if TYPE_CHECKING:
     from redisflow.durations import When
@@ -47,8 +48,8 @@ def canceled(reply: Any) -> str | None:
             return None
         case b"already":
             return status_of(reply[1])
-        case _:
-            return "canceled"
+        case word:
+            return str(word, "ascii")
 
 
 def end(reply: Any) -> RunEnd | None:
@@ -118,6 +119,8 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
     version, queue, deadline = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl")
     parent, tags = fields.get(b"pa"), fields.get(b"tg")
     scheduled_at = fields.get(b"sa")
+    verdict = fields.get(b"vd")
+    ending = None if verdict is None else Ending.parse(verdict)
     fence = fields.get(b"f")
     if fence is None:
         mark, started_at_ms = Mark(0, len(fields[b"i"])), now_ms
@@ -136,7 +139,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         input=fields[b"i"],
         created_at_ms=int(fields[b"c"]),
         started_at_ms=started_at_ms,
-        deadline_at_ms=int(deadline) if deadline is not None else None,
+        deadline_at_ms=int(deadline) if deadline is not None else ending.deadline_at_ms if ending else None,
         mark=mark,
         records=[fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
         crashes=int(fields.get(b"x", 0)),
@@ -146,6 +149,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         tags=tags.decode() if tags is not None else "",
         scheduled_at_ms=int(scheduled_at) if scheduled_at is not None else None,
         is_limited=b"lk" in fields,
+        ending=ending,
     )
 
 

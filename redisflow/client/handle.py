@@ -23,6 +23,7 @@ from redisflow.durations import Duration, Instant, to_ms
 from redisflow.errors import (
     DeadlineExceeded,
     PayloadStoreUnavailable,
+    RedisflowError,
     ResultTimeout,
     RunNotFinished,
     WorkflowCanceled,
@@ -73,7 +74,11 @@ class WorkflowHandle(Generic[Out]):
         return run
 
     async def cancel(self) -> bool:
-        """Cancel the run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
+        """Cancel the run; True where it is canceled, False where it had ended in another way. Safe to repeat.
+
+        A run that has compensations (`step.on_failure`) ends once they have: until then `(await handle.get()).ending`
+        says "canceled", and `result()` waits. False, too, where it is about to fail for its deadline.
+        """
         return await cancel_run(self._backend, self.id)
 
     async def signal(
@@ -192,19 +197,18 @@ class WorkflowHandle(Generic[Out]):
             return self._spec.output.decode(end.output or b"\xc0")
         if end.status == "canceled":
             kind_of_end = WorkflowExpired if end.cause == "expired" else WorkflowCanceled
-            raise kind_of_end(self.id, end.workflow, end.cause or "canceled")
+            raise _with_notes(kind_of_end(self.id, end.workflow, end.cause or "canceled"), failure_of(end.error, None))
         failure = failure_of(end.error, end.cause) or Failure("Unknown", "the failure was not recorded", "")
         kind = DeadlineExceeded if end.cause == "deadline" else WorkflowFailed
-        error = kind(self.id, end.workflow, failure)
-        if failure.traceback:
-            error.add_note(failure.traceback)
-        raise error
+        raise _with_notes(kind(self.id, end.workflow, failure), failure)
 
     def _not_yet(self, run: WorkflowRun | None, limit_s: float | None) -> str:
         if run is None:
             return f"run {self.id} is not stored"
         state = run.status if run.waiting_for is None else f"{run.status} ({run.waiting_for})"
         message = f"run {self.id} of {run.workflow!r} has not ended within {limit_s:g} s: it is {state} and goes on"
+        if run.ending is not None:
+            message += f" ({run.ending}: its compensations run)"
         if run.error is not None:
             message += f"; {run.error.error_type}: {run.error.message}"
         return message
@@ -215,7 +219,13 @@ async def cancel_run(backend: Backend, run_id: str) -> bool:
     status = await backend.cancel_run(run_id)
     if status is None:
         raise not_found(run_id, backend.namespace)
-    return status == "canceled"
+    return status in {"canceled", "canceling"}
+
+
+def _with_notes(error: RedisflowError, failure: Failure | None) -> RedisflowError:
+    if failure is not None and failure.traceback:
+        error.add_note(failure.traceback)
+    return error
 
 
 async def delete_run(backend: Backend, run_id: str) -> None:

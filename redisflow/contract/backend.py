@@ -153,7 +153,10 @@ class Backend(Protocol):
         ...
 
     async def cancel_run(self, run_id: str) -> str | None:
-        """Cancel it; returns the status that it has after the call, None where it is not stored."""
+        """Cancel it; returns the status that it has after the call, None where it is not stored.
+
+        `canceling` where it has compensations, which run first.
+        """
         ...
 
     def watch_end(self, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[RunEnd | None]]:

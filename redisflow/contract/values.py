@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from redisflow.durations import When
     from redisflow.mail import Mail
+    from redisflow.runs import Ending
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -151,6 +152,8 @@ class Claim:
     """The tick for which its schedule started it."""
     is_limited: bool = False
     """It holds slots of limits: its holder says `free` when it lets the run wait or ends it."""
+    ending: Ending | None = None
+    """A verdict from outside is fixed: only its compensations may run, then it ends so."""
 
 
 @dataclass(frozen=True, slots=True)

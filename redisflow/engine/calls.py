@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redisflow.payload import PayloadType
     from redisflow.records import Call, CallKind
 
-CallState = Literal["asked", "ready", "running", "waiting", "recorded", "given up"]
+CallState = Literal["asked", "kept", "ready", "running", "waiting", "recorded", "given up"]
 
 
 _NO_ARGUMENTS: Mapping[str, Any] = {}
@@ -36,6 +36,10 @@ class Desk(Protocol):
 
     def begin_signal(self, call: OpenSignal) -> CallFuture:
         """It was awaited."""
+        ...
+
+    def begin_compensation(self, call: OpenCompensation) -> CallFuture:
+        """It is needed."""
         ...
 
     def begin_child(self, call: OpenChild) -> CallFuture:
@@ -137,6 +141,38 @@ class OpenSignal(OpenCall):
 
     def _begin(self) -> CallFuture:
         return self._desk.begin_signal(self)
+
+
+class OpenCompensation(OpenStep):
+    """A step that undoes something: it is kept on the run's stack until it is needed."""
+
+    __slots__ = ("has_ended",)
+
+    kind = "compensation"
+
+    def __init__(self, place: Call, recorded: Recorded | None, desk: Desk) -> None:
+        """Nobody waits for it yet."""
+        super().__init__(place, recorded, desk)
+        self.state = "kept"
+        self.attempt = 1 if recorded is None else recorded.attempts + 1
+        self.has_ended = False
+        """Whether its end was delivered."""
+
+    def again(self) -> OpenCompensation:
+        """The same, for another who waits for it: the first one's code has been stopped."""
+        made = OpenCompensation(self.place, self.recorded, self._desk)
+        made.plan, made.fn, made.payload = self.plan, self.fn, self.payload
+        made.args, made.kwargs = self.args, self.kwargs
+        made.attempt, made.due_at_ms = self.attempt, self.due_at_ms if self.state == "waiting" else 0
+        return made
+
+    def _begin(self) -> CallFuture:
+        return self._desk.begin_compensation(self)
+
+    def end(self) -> CallFuture | None:
+        """It is on the stack no longer."""
+        self.has_ended = True
+        return super().end()
 
 
 class OpenChild(OpenStep):

@@ -52,7 +52,7 @@ class Park:
 class Finish:
     """The run has ended."""
 
-    status: Literal["succeeded", "failed"]
+    status: Literal["succeeded", "failed", "canceled"]
     payload: bytes
 
 

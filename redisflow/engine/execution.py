@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from types import CoroutineType
 from typing import Any, Literal, cast
 
+from redisflow import codec
 from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.authoring.step import Step
@@ -51,6 +52,7 @@ from redisflow.engine.outcome import (
 )
 from redisflow.engine.port import Port
 from redisflow.engine.reading import read_error, read_history, read_input, read_result
+from redisflow.engine.unwinding import Unwinding
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError
 from redisflow.failure import Failure, outline
 from redisflow.mail import Mail
@@ -60,6 +62,7 @@ from redisflow.records import (
     ChildStarted,
     StepFailed,
     TimerFired,
+    UnwindingBegan,
     WorkflowAttemptFailed,
 )
 
@@ -87,6 +90,7 @@ class Execution:
         "_port",
         "_step_errors",
         "_undelivered",
+        "_unwinding",
     )
 
     def __init__(
@@ -96,19 +100,25 @@ class Execution:
         self._definition = definition
         self._claim = claim
         self._around = around
-        self._loop = WorkflowLoop(around.cpu_seconds, self._report, salt=zlib.crc32(claim.hold.run_id.encode()))
+        self._loop = self._new_loop()
         self._ledger = Ledger(claim.mark, claim.started_at_ms)
         self._agenda = Agenda()
         self._port = Port(claim, self._loop, self._ledger, self._agenda, slack_ms)
         self._is_cautious = claim.crashes > 0
         self._main: asyncio.Task[Any] | None = None
-        self._undelivered: deque[tuple[int, Deliverable, Any]] = deque()
+        self._undelivered: deque[tuple[int, Deliverable | UnwindingBegan, Any]] = deque()
         """Records to be given to workflow code, with their numbers, and their values where they are known."""
         self._step_errors: list[tuple[StepError, int]] = []
         self._conclusion: Finish | Park | None = None
+        self._unwinding: Unwinding | None = None
+        """Where the run is lost, and only its compensations run."""
         self._has_left = False
         self._is_told = False
         """Whether its end was told to its family."""
+
+    def _new_loop(self) -> WorkflowLoop:
+        salt = zlib.crc32(self._claim.hold.run_id.encode())
+        return WorkflowLoop(self._around.cpu_seconds, self._report, salt=salt)
 
     # -- what the shell tells -------------------------------------------------------------------------------------
 
@@ -221,7 +231,10 @@ class Execution:
                 coroutine = _wait_for(coroutine)
         except Exception as error:  # noqa: BLE001  # code of users: a function that only looks async
             coroutine = _raise(error)
-        self._main = self._loop.begin(cast("Any", coroutine))
+        self._begin_task(coroutine)
+
+    def _begin_task(self, coroutine: Any) -> None:
+        self._main = self._loop.begin(coroutine)
 
     def _is_over(self) -> bool:
         return self._port.problem is not None or self._main is None or self._main.done()
@@ -237,16 +250,22 @@ class Execution:
         return self._decide()
 
     def _deliver_all(self) -> None:
-        undelivered, port, main = self._undelivered, self._port, self._main
-        while port.problem is None and main is not None and not main.done():
-            if undelivered:
+        undelivered, port = self._undelivered, self._port
+        while port.problem is None and self._main is not None:
+            if self._main.done():
+                if not self._turns_back():
+                    return
+            elif undelivered:
                 number, record, value = undelivered[0]
                 # After a crash, workflow code sees nothing that is not stored: what kills the process here cannot
                 # make the body of the step before it run for ever.
                 if self._is_cautious and number >= self._ledger.acknowledged.records:
                     return
                 undelivered.popleft()
-                self._deliver(number, record, value)
+                if isinstance(record, UnwindingBegan):
+                    self._unwind(record.failure, is_new=False)
+                else:
+                    self._deliver(number, record, value)
             elif port.is_replaying:
                 self._end_replay()
             elif not self._take_mail() and not (self._agenda.has_waiting and self._take_due()):
@@ -255,7 +274,7 @@ class Execution:
     def _deliver(self, number: int, record: Deliverable, value: Any) -> None:
         port = self._port
         call = port.calls.get(record.call.key)
-        if call is None or call.state == "asked":
+        if call is None or call.state in {"asked", "kept"}:
             port.problem = never_asked(port.history.by_key[record.call.key])
             return
         port.delivered = number
@@ -286,6 +305,8 @@ class Execution:
             port.problem = never_asked(missing)
         else:
             port.is_replaying = False
+            if self._claim.ending is not None and self._unwinding is None:
+                self._unwind(None, is_new=True)
 
     def _take_mail(self) -> bool:
         """Let the first mail that is waited for become a record; whether there was one."""
@@ -312,6 +333,51 @@ class Execution:
             return True
         return False
 
+    # -- what is undone -------------------------------------------------------------------------------------------
+
+    def _turns_back(self) -> bool:
+        """The code has ended: whether that was not all, because it is to be undone."""
+        port = self._port
+        if self._unwinding is not None or self._conclusion is not None:
+            return False
+        if not port.stack and self._claim.ending is None:
+            return False
+        # What ended after the code did was seen by nobody.
+        while self._undelivered:
+            _, record, _ = self._undelivered.popleft()
+            if isinstance(record, UnwindingBegan):
+                self._unwind(record.failure, is_new=False)
+                return True
+        failure = None
+        if self._claim.ending is None:
+            self._conclusion = ended = self._outcome()
+            if not isinstance(ended, Finish) or ended.status == "succeeded":
+                return False
+            self._conclusion, failure = None, Failure.from_wire(codec.decode(ended.payload))
+        self._unwind(failure, is_new=True)
+        return True
+
+    def _unwind(self, failure: Failure | None, *, is_new: bool) -> None:
+        """The code is not to go on. `is_new`: the record does not say so yet."""
+        port, ending = self._port, self._claim.ending
+        missing = port.missing()
+        if missing is not None:
+            port.problem = never_asked(missing)
+            return
+        left = port.unwind(withdraw=not is_new or ending is not None)
+        if is_new:
+            self._ledger.append(UnwindingBegan(port.monotonic_ms(), failure))
+            if port.has_children:
+                self._ledger.do("orphan")
+        # The code cleans up as it does when the run leaves memory.
+        port.is_evicted = True
+        self._loop.evict()
+        port.is_evicted = False
+        self._loop = self._new_loop()
+        port.move_to(self._loop)
+        self._unwinding = Unwinding(failure, ending)
+        self._loop.run(self._begin_task, self._unwinding.run(left))
+
     # -- what to do next ------------------------------------------------------------------------------------------
 
     def _decide(self) -> list[Command]:
@@ -331,7 +397,11 @@ class Execution:
         while (call := agenda.take_ready(ledger.acknowledged.records)) is not None:
             commands.append(self._run_body(call))
         if not ledger.in_flight and (ledger.has_new or not agenda.running):
-            commands.append(self._commit(self._next_move()))
+            move = self._next_move()
+            if isinstance(move, Finish) and self._port.stack and self._unwinding is None:
+                self._unwind(Failure.from_wire(codec.decode(move.payload)), is_new=True)
+                return [*commands, *self._settle()]
+            commands.append(self._commit(move))
         return commands
 
     def _run_body(self, call: OpenStep) -> RunBody:
@@ -358,6 +428,8 @@ class Execution:
 
     def _tell_family(self) -> None:
         """The run ends: its parent is told so, and children that it leaves behind are looked after."""
+        if self._claim.ending is not None:
+            self._ledger.do("verdict", self._claim.ending.cause)
         if self._port.has_children:
             self._ledger.do("orphan")
         if self._claim.parent is not None:
@@ -382,7 +454,7 @@ class Execution:
         """The workflow's code has ended, or must not go on."""
         port = self._port
         if port.problem is None and self._conclusion is None:
-            self._conclusion = self._outcome()
+            self._conclusion = self._outcome() if self._unwinding is None else self._unwinding.end()
         if port.problem is not None:
             if port.is_replaying:
                 # What this code asked for before it went astray must not stand in the way of the right code.

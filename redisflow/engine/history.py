@@ -19,13 +19,17 @@ from redisflow.records import (
     ChildAsked,
     ChildEnded,
     ChildStarted,
+    CompensationAsked,
     Record,
+    RunRecord,
     SignalAsked,
     SignalReceived,
     StepFailed,
+    StepRecord,
     StepSucceeded,
     TimerAsked,
     TimerFired,
+    UnwindingBegan,
     WorkflowAttemptFailed,
     kind_of,
 )
@@ -53,8 +57,10 @@ class Recorded:
 class History:
     """The live records of earlier passes."""
 
-    deliverable: list[tuple[int, Deliverable]] = field(default_factory=list[tuple[int, Deliverable]])
-    """What workflow code was given or is to be given, with the records' numbers."""
+    deliverable: list[tuple[int, Deliverable | UnwindingBegan]] = field(
+        default_factory=list[tuple[int, "Deliverable | UnwindingBegan"]]
+    )
+    """What workflow code was given or is to be given, and where it stopped for good, with the records' numbers."""
     by_key: dict[str, Recorded] = field(default_factory=dict[str, Recorded])
     by_ordinal: dict[int, Recorded] = field(default_factory=dict[int, Recorded])
     restarts: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
@@ -68,18 +74,19 @@ class History:
         made = cls()
         everything = list(records)
         for number, record in numbered_live_records(everything):
-            if isinstance(record, WorkflowAttemptFailed):
+            if isinstance(record, UnwindingBegan):
+                made.deliverable.append((number, record))
+            elif isinstance(record, WorkflowAttemptFailed):
                 made.workflow_attempts += not record.alone
                 if record.archived_from is not None:
                     failed = everything[record.archived_from]
-                    key = "" if isinstance(failed, WorkflowAttemptFailed) else failed.call.key
+                    key = "" if isinstance(failed, RunRecord) else failed.call.key
                     made.restarts.append((NEVER if record.alone else record.archived_from, key))
             else:
                 made._add(number, record)
         return made
 
-    def _add(self, number: int, record: Record) -> None:
-        assert not isinstance(record, WorkflowAttemptFailed)  # noqa: S101  # narrowing: `of` sorts these out
+    def _add(self, number: int, record: StepRecord) -> None:
         known = self.by_key.get(record.call.key)
         if known is None:
             # The first record of a call says what it is: a timer that fires may be that of a sleep or of another wait.
@@ -93,7 +100,7 @@ class History:
                 known.attempts, known.due_at_ms = record.attempt, record.due_at_ms
             case ChildStarted():
                 known.has_started, known.due_at_ms = True, None
-            case ChildAsked():
+            case ChildAsked() | CompensationAsked():
                 pass
             case TimerAsked() | SignalAsked():
                 known.due_at_ms = record.due_at_ms
@@ -117,7 +124,7 @@ NO_HISTORY = History()
 """Of a run that begins; nobody adds to it."""
 
 
-_CALLS = {"signal": "wait_for_signal", "child": "run_workflow"}
+_CALLS = {"signal": "wait_for_signal", "child": "run_workflow", "compensation": "on_failure"}
 """How the calls of a kind are written, where it is not as their kind."""
 
 

@@ -21,7 +21,16 @@ from redisflow.authoring.outside import ChildOrder, start_child, start_detached
 from redisflow.authoring.step import ChildTerms, RunInfo
 from redisflow.contract import Claim
 from redisflow.durations import from_ms
-from redisflow.engine.calls import Agenda, CallFuture, OpenCall, OpenChild, OpenSignal, OpenSleep, OpenStep
+from redisflow.engine.calls import (
+    Agenda,
+    CallFuture,
+    OpenCall,
+    OpenChild,
+    OpenCompensation,
+    OpenSignal,
+    OpenSleep,
+    OpenStep,
+)
 from redisflow.engine.history import NO_HISTORY, History, Recorded
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import WorkflowLoop
@@ -29,7 +38,7 @@ from redisflow.engine.mailbox import Mailbox
 from redisflow.errors import InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
 from redisflow.mail import child_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
-from redisflow.records import NOTHING_DELIVERED, Call, CallKind, ChildAsked, SignalAsked, TimerAsked
+from redisflow.records import NOTHING_DELIVERED, Call, CallKind, ChildAsked, CompensationAsked, SignalAsked, TimerAsked
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import derived_run_id, partition_for_key, partition_of
 from redisflow.tags import decode_tags
@@ -71,6 +80,7 @@ class Port:
         "payload_limit",
         "problem",
         "slack_ms",
+        "stack",
         "time_ms",
     )
 
@@ -101,6 +111,8 @@ class Port:
         """Now, by the server's clock or a little before it: up to `slack_ms`."""
         self.slack_ms = slack_ms
         self.default_version: str | None = None
+        self.stack: list[OpenCompensation] = []
+        """Compensations, in the order in which they were asked for."""
         self._claim = claim
         self._loop = loop
         self._ledger = ledger
@@ -169,6 +181,53 @@ class Port:
             call.args, call.kwargs = args, kwargs
         call.plan, call.fn, call.payload = plan, fn, payload
         return call
+
+    def ask_compensation(
+        self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Put a step on the stack, with its arguments as they are now."""
+        plan, payload = _terms(name, fn)
+        place, recorded = self._claim_place("compensation", plan.name)
+        call = OpenCompensation(place, recorded, self)
+        self.calls[place.key] = call
+        # Nobody has to await it.
+        self.begun += 1
+        call.args, call.kwargs = detached_arguments(args, kwargs)
+        call.plan, call.fn, call.payload = plan, fn, payload
+        if recorded is None:
+            self._keep(call, is_first=not self.stack)
+        self.stack.append(call)
+
+    def _keep(self, call: OpenCompensation, *, is_first: bool) -> None:
+        # With the first, whoever ends this run from outside learns that there is something to be undone.
+        record = CompensationAsked(call.place, self.monotonic_ms())
+        self._ledger.append(record, *(("compensable",) if is_first else ()))
+
+    def next_compensation(self) -> OpenCompensation | None:
+        """The last one on the stack that has not begun."""
+        return next((call for call in reversed(self.stack) if call.state == "kept"), None)
+
+    def unwind(self, *, withdraw: bool) -> list[OpenCompensation]:
+        """The code of this run is not to go on: what is left of the stack, the last one first.
+
+        `withdraw`: what the code has asked for, and is not in the record, was not to be asked for any more.
+        """
+        if withdraw:
+            self._ledger.withdraw()
+            for call in self.stack:
+                if call.recorded is None:
+                    self._keep(call, is_first=call is self.stack[0])
+        self._agenda.give_up_all()
+        self._agenda.clear()
+        self.mailbox.clear()
+        self.mailbox.is_used = False
+        left = [call.again() for call in reversed(self.stack) if not call.has_ended]
+        self.calls.update((call.key, call) for call in left)
+        return left
+
+    def move_to(self, loop: WorkflowLoop) -> None:
+        """Who waits from now on waits there."""
+        self._loop = loop
 
     def ask_sleep(self, name: str, ms: int, *, relative: bool) -> OpenSleep:
         """Claim a durable sleep's key."""
@@ -274,6 +333,23 @@ class Port:
             call.state = "recorded"
         return future
 
+    def begin_compensation(self, call: OpenCompensation) -> CallFuture:
+        """Its body starts when it may, unless the record says how it ended."""
+        self._refuse_if_over(call)
+        call.future = future = CallFuture(loop=self._loop)
+        future.call = call
+        recorded = call.recorded
+        due_at_ms = call.due_at_ms or (recorded.due_at_ms if recorded else None)
+        if self.is_evicted or self.problem is not None:
+            pass
+        elif recorded is not None and recorded.has_ended:
+            call.state = "recorded"
+        elif due_at_ms:
+            self._agenda.wait(call, due_at_ms)
+        else:
+            self._agenda.make_ready(call, self._ledger.count)
+        return future
+
     def begin_sleep(self, call: OpenSleep) -> CallFuture:
         """A sleep keeps its due time over every later claim."""
         future = self._begin(call)
@@ -345,12 +421,15 @@ class Port:
         self.mailbox.listen(call)
 
     def _begin(self, call: OpenCall) -> CallFuture:
-        if self.is_evicted or self.problem is not None:
-            self._refuse(call.key)
+        self._refuse_if_over(call)
         self.begun += 1
         call.future = future = CallFuture(loop=self._loop)
         future.call = call
         return future
+
+    def _refuse_if_over(self, call: OpenCall) -> None:
+        if self.is_evicted or self.problem is not None:
+            self._refuse(call.key)
 
     def drop(self, call: OpenCall) -> None:
         """It was given up before it began."""
@@ -388,6 +467,7 @@ class Port:
     def clear(self) -> None:
         """Let go of the calls, which know their desk: rings would wait for the garbage collector."""
         self.calls.clear()
+        self.stack.clear()
         self._agenda.clear()
         self.mailbox.clear()
 

@@ -12,7 +12,7 @@ import contextvars
 import inspect
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
@@ -36,7 +36,7 @@ from redisflow.engine.execution import Execution, Surroundings
 from redisflow.failure import Failure
 from redisflow.mail import Mail, signal_address
 from redisflow.records import AttemptFailed, ChildStarted, Record, StepFailed, StepSucceeded, decode_record
-from redisflow.runs import live_records
+from redisflow.runs import Ending, live_records
 from tests.engine.director import Director
 
 if TYPE_CHECKING:
@@ -93,6 +93,10 @@ class Store:
     told: list[str] = field(default_factory=list)
     """The parents that were told of this run's end."""
     parent: str | None = None
+    is_compensable: bool = False
+    ending: Ending | None = None
+    """The verdict that is fixed."""
+    cause: str = ""
 
     def __post_init__(self) -> None:
         self.mark = Mark(0, len(self.input))
@@ -117,6 +121,7 @@ class Store:
             records=list(kept),
             crashes=self.crashes,
             parent=self.parent,
+            ending=self.ending,
             mail=list(self.mail),
             mail_count=self.mail_count,
         )
@@ -169,6 +174,11 @@ class Store:
                 case "orphan":
                     self.canceled += [child for child, policy in self.kids.items() if policy == "cancel"]
                     self.kids.clear()
+                case "compensable":
+                    self.is_compensable = True
+                case "verdict":
+                    assert self.ending is not None
+                    self.cause, self.ending = effects.pop(0), None
                 case "tell":
                     self.told.append(effects.pop(0))
                 case verb:
@@ -244,7 +254,7 @@ class Stage:
     @property
     def has_ended(self) -> bool:
         """Nothing more will happen by itself."""
-        return self.store.status in {"succeeded", "failed", "suspended"}
+        return self.store.status in {"succeeded", "failed", "canceled", "suspended"}
 
     @property
     def output(self) -> Any:
@@ -255,7 +265,7 @@ class Stage:
     def failure(self) -> Failure | None:
         return (
             Failure.from_wire(codec.decode(self.store.payload))
-            if self.store.status in {"failed", "suspended"}
+            if self.store.status in {"failed", "suspended", "canceled"} and self.store.payload
             else None
         )
 
@@ -357,6 +367,17 @@ class Stage:
         """The holder reads the mailbox."""
         store = self.store
         self._do(self.held.mail_came(list(store.mail), store.mail_count, self._clock()))
+
+    def end_from_outside(self, status: Literal["failed", "canceled"], cause: Literal["deadline", "canceled"]) -> None:
+        """The run is canceled, or late: its holder is shut out, and a run that has compensations is given back."""
+        if self.is_held:
+            self.leave()
+        store = self.store
+        if not store.is_compensable:
+            store.status, store.cause = status, cause
+        elif store.ending is None:
+            store.status, store.due_at_ms = "pending", 0
+            store.ending = Ending(status, cause, None)
 
     def crash(self) -> None:
         """The worker dies; its lease runs out."""
