@@ -217,6 +217,41 @@ def _refused(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "refused", refused)
 
 
+def _undone(flow: RedisFlow, journal: Journal) -> Any:
+    async def refuse() -> None:
+        journal.body_starts()
+        msg = "no"
+        raise NonRetryableError(msg)
+
+    async def undone(step: Step) -> None:
+        step.on_failure("first", _failing(journal, 0))
+        await step.run("before", _failing(journal, 0))
+        step.on_failure(StepOptions("second", retry=SOON), _failing(journal, 1))
+        step.on_failure(StepOptions("third", retry=TWICE), _failing(journal, 9))
+        await step.run("refuse", refuse)
+
+    return _define(flow, "undone", undone)
+
+
+def _called_off(flow: RedisFlow, journal: Journal) -> Any:
+    """Canceled, and undone: the verdict is fixed by a step's own body, and what it returns is not recorded."""
+
+    async def cancel_me() -> None:
+        journal.body_starts()
+        body = current_body.get()
+        assert body is not None
+        await flow.cancel_workflow_run(body.run_id)
+        await _for_ever()
+
+    async def called_off(step: Step) -> None:
+        step.on_failure("first", _failing(journal, 0))
+        await step.run("before", _failing(journal, 0))
+        step.on_failure(StepOptions("second", retry=SOON), _failing(journal, 1))
+        await step.run("cancel-me", cancel_me)
+
+    return _define(flow, "called-off", called_off)
+
+
 def _signaled(flow: RedisFlow, journal: Journal) -> Any:
     async def ask() -> None:
         attempt = journal.body_starts()
@@ -329,6 +364,21 @@ REFERENCES = (
         output=9,
         steps={f"part-{n}": "succeeded" for n in range(9)},
         attempts={f"part-{n}": 1 + n % 3 for n in range(9)},
+    ),
+    Reference(
+        name="undone",
+        define=_undone,
+        status="failed",
+        error="StepError",
+        steps={"first": "succeeded", "before": "succeeded", "second": "succeeded", "third": "failed", "refuse": "failed"},
+        attempts={"second": 2, "third": 2},
+    ),
+    Reference(
+        name="called-off",
+        define=_called_off,
+        status="canceled",
+        steps={"first": "succeeded", "before": "succeeded", "second": "succeeded"},
+        attempts={"second": 2},
     ),
     Reference(
         name="signaled",

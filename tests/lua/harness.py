@@ -414,6 +414,7 @@ def audit(lua: Lua) -> None:
             *_audit_timer(space, run_id, status, fields),
             *_audit_listings(space, run_id, status, fields),
             *_audit_unique(space, run_id, status, fields),
+            *_audit_verdict(status, fields),
         ]
         problems += [f"{run_id} ({status}): {problem}" for problem in found]
     problems += audit_lines(space.runs, space.sets, lua.now)
@@ -618,6 +619,17 @@ def _audit_listings(space: _Keyspace, run_id: str, status: str, fields: dict[str
         problems.append(f"it is held in {held}")
     if ("pz" in fields) != (status == "waiting:paused"):
         problems.append(f"what it was before its pause is {fields.get('pz')!r}")
+    return problems
+
+
+def _audit_verdict(status: str, fields: dict[str, bytes]) -> list[str]:
+    if "vd" not in fields:
+        return []
+    problems = [] if "cp" in fields else ["its verdict waits for nothing"]
+    if status in TERMINAL or fields.keys() & {"dl", "ca"}:
+        problems.append(f"its verdict is not carried out, and it has {sorted(fields)}")
+    if not re.fullmatch(rb"(failed|canceled) [a-z]+ \d*", fields["vd"]):
+        problems.append(f"its verdict is {fields['vd']!r}")
     return problems
 
 

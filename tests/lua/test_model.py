@@ -42,6 +42,9 @@ class Run:
     expires: int | None = None
     available: int | None = None
     unique: bool = False
+    compensable: bool = False
+    verdict: tuple[str, str] | None = None
+    """Status and cause, while its compensations run."""
     input: bytes = b"in"
     paused: tuple[str, int | None] = ("", None)
     """What it was before it was paused, and the due time of its own wait."""
@@ -99,8 +102,17 @@ class Model(RuleBasedStateMachine):
                 queue.remove(name)
 
     def end(self, name: str, status: str, cause: str | None = None) -> None:
+        run = self.runs[name]
+        if cause in ("canceled", "deadline", "replaced") and run.compensable:
+            run.unique = run.unique and cause != "replaced"
+            if run.verdict is None:
+                self.leave(name)
+                run.verdict, run.deadline, run.strandings = (status, cause), None, 0
+                run.give_back(f"{run.claims}:-")
+                self.enter(name)
+            return
         self.leave(name)
-        self.runs[name].end(status, cause)
+        run.end(status, cause)
 
     def wake_due(self) -> None:
         due = [(run.due, name) for name, run in self.runs.items() if run.due is not None and run.due <= self.lua.now]
@@ -155,6 +167,8 @@ class Model(RuleBasedStateMachine):
             assert int(fields.get("x", 0)) == run.crashes, name
             assert (self.lua.due(name), fields.get("ca", b"").decode() or None) == (run.due, run.cause), name
             assert (fields["i"], fields["h"].decode()) == (run.input, run.mark), name
+            verdict = fields["vd"].decode().split(" ")[:2] if "vd" in fields else None
+            assert (None if run.ended or run.verdict is None else [*run.verdict]) == verdict, name
         assert {lane: self.lua.entries(lane) for lane in ("w", "0")} == {
             lane: [*(n for n in self.in_hand(lane)), *queue] for lane, queue in self.queues.items()
         }
@@ -280,8 +294,17 @@ class Model(RuleBasedStateMachine):
         self.check()
 
     @precondition(lambda self: self.holds)
-    @rule(data=st.data(), size=st.integers(0, 2), twice=st.booleans(), forget=st.booleans(), renew=st.booleans())
-    def commit(self, data: st.DataObject, size: int, twice: bool, forget: bool, renew: bool) -> None:
+    @rule(
+        data=st.data(),
+        size=st.integers(0, 2),
+        twice=st.booleans(),
+        forget=st.booleans(),
+        renew=st.booleans(),
+        compensable=st.booleans(),
+    )
+    def commit(
+        self, data: st.DataObject, size: int, twice: bool, forget: bool, renew: bool, compensable: bool
+    ) -> None:
         held, records = self.holder(data, size)
         shown = held.shown(*records)
         word = self.opening(held, shown["before"], shown["after"])
@@ -289,10 +312,13 @@ class Model(RuleBasedStateMachine):
             run = self.runs[held.run_id]
             run.records += records
             run.crashes = 0 if forget else run.crashes
+            run.compensable = run.compensable or compensable
             run.expired = run.expired and not renew
         more = {"renew": held.worker if renew else "", "forget": "crashes" if forget else "", "seen": ""}
+        effects = ["compensable"] if compensable else []
         # Sent again it would renew again, and a lease is the one thing that may change then.
-        said = self.send(twice and not renew, "commit_run", records, **shown, **more)[0]
+        call = self.lua.twice if twice and not renew else self.lua.call
+        said = call("commit_run", records, effects, **shown, **more)[0]
         assert said == {"repeat": "ok"}.get(word, word)
         if word == "ok":
             held.mark = shown["after"]
@@ -327,9 +353,12 @@ class Model(RuleBasedStateMachine):
         elif word == "ok":
             run.records += records
             run.crashes = 0
-            self.end(held.run_id, status)
+            status, run.cause = run.verdict or (status, None)
+            self.leave(held.run_id)
+            run.status, run.due = status, None
         arguments = {**shown, "status": status, "payload": status.encode()}
         effects = ["release", "k"] if run.unique else []
+        effects += ["verdict", run.verdict[1]] if run.verdict else []
         call = self.lua.twice if twice else self.lua.call
         assert call("finish_run", records, effects, **arguments)[0] == word
         self.check()
@@ -390,6 +419,11 @@ class Model(RuleBasedStateMachine):
             expected = ["missing"]
         elif run.ended:
             expected = ["canceled"] if run.status == "canceled" else ["already", run.status]
+        elif run.verdict is not None and run.verdict[0] == "failed":
+            expected = ["already", "failed"]
+        elif run.compensable:
+            expected = ["canceling"]
+            self.end(name, "canceled", "canceled")
         else:
             expected = ["canceled"]
             self.end(name, "canceled", "canceled")
