@@ -197,22 +197,9 @@ class Step:
         """
         return self._port.ask_step(name, fn, args, kwargs)
 
-    @overload
-    def on_failure(
-        self,
-        name: str | StepOptions,
-        fn: Callable[P, Coroutine[Any, Any, object]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> None: ...
-
-    @overload
     def on_failure(
         self, name: str | StepOptions, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
-
-    def on_failure(self, name: str | StepOptions, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+    ) -> None:
         """Say how to undo something: a step that runs only if the run fails, is canceled, or misses its deadline.
 
         Compensations run one after the other, the last one first, each retried and recorded like any step; one that

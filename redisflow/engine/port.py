@@ -186,7 +186,7 @@ class Port:
         self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Put a step on the stack, with its arguments as they are now."""
-        plan, payload = _terms(name, fn)
+        plan, payload = _terms(name, fn, "step.on_failure")
         place, recorded = self._claim_place("compensation", plan.name)
         call = OpenCompensation(place, recorded, self)
         self.calls[place.key] = call
@@ -472,14 +472,16 @@ class Port:
         self.mailbox.clear()
 
 
-def _terms(name: str | StepOptions, fn: Callable[..., Any]) -> tuple[StepPlan, PayloadType[Any]]:
+def _terms(
+    name: str | StepOptions, fn: Callable[..., Any], call: str = "step.run"
+) -> tuple[StepPlan, PayloadType[Any]]:
     plan = resolve_options(name, fn)
     if not callable(fn):
         if isinstance(fn, Coroutine):
             fn.close()
         msg = (
-            f"step.run({plan.name!r}) takes a function and its arguments, not a value of type {type(fn).__qualname__}: "
-            "write `step.run(name, fn, *args)`, without calling it"
+            f"{call}({plan.name!r}) takes a function and its arguments, not a value of type {type(fn).__qualname__}: "
+            f"write `{call}(name, fn, *args)`, without calling it"
         )
         raise InvalidWorkflow(msg)
     return plan, PayloadType.of(return_annotation(fn))

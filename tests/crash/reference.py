@@ -370,7 +370,7 @@ REFERENCES = (
         define=_undone,
         status="failed",
         error="StepError",
-        steps={"first": "succeeded", "before": "succeeded", "second": "succeeded", "third": "failed", "refuse": "failed"},
+        steps=dict.fromkeys(["first", "before", "second"], "succeeded") | dict.fromkeys(["third", "refuse"], "failed"),
         attempts={"second": 2, "third": 2},
     ),
     Reference(

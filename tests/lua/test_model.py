@@ -302,9 +302,7 @@ class Model(RuleBasedStateMachine):
         renew=st.booleans(),
         compensable=st.booleans(),
     )
-    def commit(
-        self, data: st.DataObject, size: int, twice: bool, forget: bool, renew: bool, compensable: bool
-    ) -> None:
+    def commit(self, data: st.DataObject, size: int, twice: bool, forget: bool, renew: bool, compensable: bool) -> None:
         held, records = self.holder(data, size)
         shown = held.shown(*records)
         word = self.opening(held, shown["before"], shown["after"])

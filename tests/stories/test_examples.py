@@ -31,6 +31,16 @@ PRINTED = {
         r"ledger: charged 4200 for order-7",
         r"ledger: refunded 4200 of payment-order-7",
     ],
+    "compensation": [
+        r"failed: step 'reserve' failed after 1 attempt\(s\): .*: blue cup: none left",
+        r"canceled",
+        r"ledger: charged for blue cup",
+        r"ledger: refunded blue cup",
+        r"ledger: charged for red cup",
+        r"ledger: reserved red cup",
+        r"ledger: released red cup",
+        r"ledger: refunded red cup",
+    ],
     "typed": [
         r"Invoice\(order_id='order-1', customer='Ada', total=Decimal\('22\.500'\)\)",
         r"Welcome to pro, Ada",

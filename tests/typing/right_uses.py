@@ -25,6 +25,7 @@ from redisflow import (
     StartRules,
     Step,
     StepCall,
+    StepError,
     StepOptions,
     SyncWorkflowHandle,
     Throttle,
@@ -88,6 +89,9 @@ async def process_order(order: Order, step: Step) -> Receipt:
     assert_type(await step.run("charge", charge, order, 5), Receipt)
     assert_type(await step.run("count", count, order.items), int)
     assert_type(await step.run("nothing", nothing), None)
+    step.on_failure("charge-back", charge, order, cents=5)
+    step.on_failure(StepOptions("lambda-back", timeout="5s"), lambda: 5)
+    assert_type(await step.compensate(), list[StepError])
     assert_type(await step.run("declared", declared, order, express=True), str)
     assert_type(await step.run("declared-sync", declared_sync, 3), float)
     assert_type(await step.run("method", Shop().find, "name"), Order)

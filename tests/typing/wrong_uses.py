@@ -40,6 +40,7 @@ async def wrong_steps(order: Order, step: Step) -> Receipt:
     await step.run("charge", charge)  # type: ignore[call-overload]  # error: an argument is missing
     await step.run("charge", charge, order, 5, 6)  # type: ignore[call-overload]  # error: one argument too many
     await step.run("charge", charge, order, euros=5)  # type: ignore[call-arg]  # error: no such keyword
+    step.on_failure("charge-back", charge, order.id)  # type: ignore[arg-type]  # error: the wrong type of an argument
     await step.run("count", count, order)  # type: ignore[call-overload]  # error: the wrong type, in a sync step
     await step.run("declared", declared, order, express="yes")  # type: ignore[arg-type]  # error: the wrong type, in a declared step
     await step.run(1, charge, order)  # type: ignore[call-overload]  # error: a name is text
