@@ -10,7 +10,7 @@ from redisflow.engine.commands import Commit, Finish, GoOn, Park, Suspend
 from redisflow.mail import ANY_CHILD, Mail, signal_address
 from redisflow.records import Record, decode_record
 
-Status: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "suspended"]
+Status: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled", "suspended"]
 
 
 @dataclass(slots=True)
@@ -124,5 +124,5 @@ class StoredRun:
                     pass
 
 
-_ARITIES: dict[str, int] = {"take": 1, "kid": 2, "drop": 1, "orphan": 0, "tell": 1}
+_ARITIES: dict[str, int] = {"take": 1, "kid": 2, "drop": 1, "orphan": 0, "tell": 1, "compensable": 0, "verdict": 1}
 """Of each effect, how many words follow its verb: see lua/lib/effect_*.lua."""
