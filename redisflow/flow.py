@@ -14,16 +14,18 @@ from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.definition import (
     DEFAULT_QUEUE,
+    DefinitionOptions,
     Registry,
     WorkflowDefinition,
+    WorkflowOptions,
     WorkflowSpec,
     spec_of,
+    split_options,
 )
 from redisflow.authoring.limits import (
     NO_CONTROL,
     AnyLimit,
     FlowControl,
-    FlowControlOptions,
     Limit,
     QueueLimits,
     Rate,
@@ -49,8 +51,6 @@ from redisflow.contract import Backend
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
 from redisflow.names import check_name
-from redisflow.retention import Retention
-from redisflow.retry import RetryPolicy
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
 from redisflow.schedule import Schedule
@@ -203,29 +203,26 @@ class RedisFlow:
         *,
         version: str | None = None,
         queue: str = DEFAULT_QUEUE,
-        retry: RetryPolicy | None = None,
         start: StartRules | None = None,
-        retention: Retention | None = None,
         schedule: Schedule | None = None,
-        **control: Unpack[FlowControlOptions],
+        **given: Unpack[DefinitionOptions],
     ) -> DefineWorkflow:
         """Declare and implement a workflow: `@flow.define_workflow("name")`, or `flow.define_workflow("name")(fn)`.
 
-        `fn` is `async def fn(input, step)` or `async def fn(step)`. `retry` is the workflow's own policy: none unless
-        given, and not a default for its steps. `start` are the rules under which it is started, unless a start says
-        otherwise. `retention` says how long its finished runs are kept: a day, and failed ones a week, unless given.
-        `schedule` is created, or given this definition, by each worker that starts; taking it out of the code does not
-        delete it.
-        `concurrency`, `rate`, `fair_key` and `priority` say how much of it may run: see `FlowControlOptions`.
+        `fn` is `async def fn(input, step)` or `async def fn(step)`. `start` are the rules under which it is started,
+        unless a start says otherwise. `schedule` is created, or given this definition, by each worker that starts;
+        taking it out of the code does not delete it. Of the others `retry` is the workflow's own policy (none unless
+        given, and not a default for its steps), `retention` says how long its finished runs are kept, `on_drift` what
+        becomes of runs whose record the code does not match: see `WorkflowOptions`. `concurrency`, `rate`, `fair_key`
+        and `priority` say how much of it may run: see `FlowControlOptions`.
         """
+        options, control = split_options(given)
         chosen = FlowControl.of(control) if control else NO_CONTROL
 
         def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
             spec = spec_of(name, fn, version=version, queue=queue, start=start, control=chosen)
             planned = None if schedule is None else definition_of(spec, schedule)
-            return self._register(
-                WorkflowDefinition(spec=spec, fn=fn, retry=retry, retention=retention, schedule=planned)
-            )
+            return self._register(WorkflowDefinition(spec=spec, fn=fn, schedule=planned, **options))
 
         return cast("DefineWorkflow", define)
 
@@ -235,15 +232,15 @@ class RedisFlow:
 
     @overload
     def implement_workflow(  # pyright: ignore[reportOverlappingOverload]  # `None` comes first: it is no input
-        self, spec: WorkflowSpec[None, Out], *, retry: RetryPolicy | None = None, retention: Retention | None = None
+        self, spec: WorkflowSpec[None, Out], **options: Unpack[WorkflowOptions]
     ) -> Callable[[Callable[[Step], Awaitable[Out]]], Workflow[None, Out]]: ...
     @overload
     def implement_workflow(
-        self, spec: WorkflowSpec[In, Out], *, retry: RetryPolicy | None = None, retention: Retention | None = None
+        self, spec: WorkflowSpec[In, Out], **options: Unpack[WorkflowOptions]
     ) -> Callable[[Callable[[In, Step], Awaitable[Out]]], Workflow[In, Out]]: ...
 
     def implement_workflow(
-        self, spec: WorkflowSpec[Any, Any], *, retry: RetryPolicy | None = None, retention: Retention | None = None
+        self, spec: WorkflowSpec[Any, Any], **options: Unpack[WorkflowOptions]
     ) -> Callable[[Callable[..., Awaitable[Any]]], Workflow[Any, Any]]:
         """Implement a spec that was declared with `define_workflow_spec`."""
 
@@ -253,7 +250,7 @@ class RedisFlow:
                 takes = "an input" if spec.takes_input else "no input"
                 msg = f"workflow {spec} is declared with {takes}, its function is not"
                 raise InvalidWorkflow(msg)
-            return self._register(WorkflowDefinition(spec=spec, fn=fn, retry=retry, retention=retention))
+            return self._register(WorkflowDefinition(spec=spec, fn=fn, **options))
 
         return define
 

@@ -152,6 +152,14 @@ class UnwindingBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class Patched:
+    """The run came to this patch with the code that has it: there, it goes the new way."""
+
+    at_ms: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowAttemptFailed:
     """The workflow failed under a retry policy of its own; another attempt is due at `due_at_ms`.
 
@@ -180,7 +188,7 @@ StepRecord: TypeAlias = (
     | ChildEnded
     | CompensationAsked
 )
-RunRecord: TypeAlias = WorkflowAttemptFailed | UnwindingBegan
+RunRecord: TypeAlias = WorkflowAttemptFailed | UnwindingBegan | Patched
 """Of the run as a whole: it belongs to no call."""
 Record: TypeAlias = StepRecord | RunRecord
 CallKind: TypeAlias = Literal["run", "sleep", "signal", "child", "compensation"]
@@ -203,7 +211,7 @@ def kind_of(record: StepRecord) -> CallKind:
 
 _SUCCEEDED, _FAILED, _ATTEMPT, _ASKED, _FIRED, _WORKFLOW, _SIGNAL_ASKED, _SIGNAL_RECEIVED = range(8)
 _CHILD_ASKED, _CHILD_STARTED, _CHILD_ENDED = range(8, 11)
-_COMPENSATION_ASKED, _UNWINDING = 11, 12
+_COMPENSATION_ASKED, _UNWINDING, _PATCHED = range(11, 14)
 
 
 def encode_record(record: Record, base_ms: int) -> bytes:
@@ -229,6 +237,8 @@ def encode_record(record: Record, base_ms: int) -> bytes:
     if isinstance(record, UnwindingBegan):
         failure = None if record.failure is None else record.failure.to_wire()
         return b"\0" + codec.encode([_UNWINDING, record.at_ms - base_ms, failure])
+    if isinstance(record, Patched):
+        return b"\0" + codec.encode([_PATCHED, record.at_ms - base_ms, record.name])
     kind, rest = _WRITERS[type(record)]
     call = record.call
     fields = [kind, call.key, call.ordinal, call.mark, record.at_ms - base_ms, *rest(record, base_ms)]
@@ -335,6 +345,11 @@ def _read_unwinding(fields: list[Any], base_ms: int) -> Record:
     return UnwindingBegan(base_ms + at, None if failure is None else Failure.from_wire(failure))
 
 
+def _read_patched(fields: list[Any], base_ms: int) -> Record:
+    at, name = fields
+    return Patched(base_ms + at, name)
+
+
 def _read_workflow(fields: list[Any], base_ms: int) -> Record:
     at, due, archived_from, failure, *alone = fields
     return WorkflowAttemptFailed(
@@ -355,4 +370,5 @@ _READERS: dict[int, Callable[[list[Any], int], Record]] = {
     _CHILD_ENDED: _read_child_ended,
     _COMPENSATION_ASKED: _read_compensation_asked,
     _UNWINDING: _read_unwinding,
+    _PATCHED: _read_patched,
 }

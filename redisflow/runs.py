@@ -302,8 +302,7 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
             live = [
                 (n, r)
                 for n, r in live
-                if isinstance(r, RunRecord)
-                or (r.call.key != failed and (record.alone or r.call.mark < first))
+                if isinstance(r, RunRecord) or (r.call.key != failed and (record.alone or r.call.mark < first))
             ]
         live.append((number, record))
     return live

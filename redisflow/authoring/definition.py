@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.limits import NO_CONTROL, FlowControl, FlowControlOptions
 from redisflow.authoring.starting import StartRules
@@ -124,6 +124,29 @@ def define_workflow_spec(
     )
 
 
+class WorkflowOptions(TypedDict, total=False):
+    """How a workflow's code is run, said where it is implemented."""
+
+    retry: RetryPolicy | None
+    """The workflow's own policy: none unless given, and not a default for its steps."""
+    retention: Retention | None
+    """How long its finished runs are kept: a day, and failed ones a week, unless given."""
+    on_drift: Literal["strict", "warn"]
+    """Where the code does not match a run's record: suspend the run (the default), or warn and go on where it can."""
+
+
+class DefinitionOptions(WorkflowOptions, FlowControlOptions, total=False):
+    """All that `define_workflow` takes besides."""
+
+
+def split_options(given: DefinitionOptions) -> tuple[WorkflowOptions, FlowControlOptions]:
+    """How its code is run, and how much of it."""
+    known = WorkflowOptions.__optional_keys__
+    options = {name: value for name, value in given.items() if name in known}
+    control = {name: value for name, value in given.items() if name not in known}
+    return cast("WorkflowOptions", options), cast("FlowControlOptions", control)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowDefinition(Generic[In, Out]):
     """A spec with the function that implements it, the workflow's own retry policy and schedule (none unless given)."""
@@ -133,6 +156,14 @@ class WorkflowDefinition(Generic[In, Out]):
     retry: RetryPolicy | None = None
     retention: Retention | None = None
     schedule: ScheduleDefinition | None = None
+    on_drift: Literal["strict", "warn"] = "strict"
+    """Whether a run whose record the code does not match is suspended, or goes on where it can."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.on_drift not in ("strict", "warn"):
+            msg = f'on_drift of workflow {self.spec} is "strict" or "warn", not {self.on_drift!r}'
+            raise InvalidWorkflow(msg)
 
 
 def spec_of(

@@ -123,6 +123,10 @@ class StepPort(Protocol):
         """Put a step on the stack of compensations."""
         ...
 
+    def is_patched(self, name: str) -> bool:
+        """Whether the code that is new with this patch is for this run."""
+        ...
+
     def next_compensation(self) -> StepCall[Any] | None:
         """The last one on the stack that has not begun."""
         ...
@@ -396,6 +400,15 @@ class Step:
     def version(self) -> str | None:
         """The version with which the run was started, for conditions in workflow code."""
         return self._port.info.version
+
+    def patched(self, name: str) -> bool:
+        """Whether this run goes the way that is new with the patch of this name; the same on every pass.
+
+        True in a run that comes to this call for the first time with code that has it, False in one that was here
+        before. The answer holds for the whole run. Keep the call, whose value may be ignored, until no run is left that
+        has come by it.
+        """
+        return self._port.is_patched(check_step_name(name))
 
     def now(self) -> datetime:
         """The server's time of the last thing that the run learnt: never decreasing, the same on every pass."""

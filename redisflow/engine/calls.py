@@ -72,6 +72,10 @@ class OpenCall(StepCall[Any]):
         self.due_at_ms = 0
         self._desk = desk
 
+    def __lt__(self, other: OpenCall) -> bool:
+        """For queues, where time and place are alike: that of a tolerated drift."""
+        return self.key < other.key
+
     def _drop(self) -> None:
         self._desk.drop(self)
 

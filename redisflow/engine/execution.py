@@ -36,7 +36,8 @@ from redisflow.engine.commands import (
     RunBody,
     Suspend,
 )
-from redisflow.engine.history import Deliverable, never_asked
+from redisflow.engine.drift import never_asked
+from redisflow.engine.history import Deliverable
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import RunawayError, WorkflowLoop
 from redisflow.engine.outcome import (
@@ -80,6 +81,7 @@ class Execution:
         "_around",
         "_claim",
         "_conclusion",
+        "_deferred",
         "_definition",
         "_has_left",
         "_is_cautious",
@@ -108,6 +110,8 @@ class Execution:
         self._main: asyncio.Task[Any] | None = None
         self._undelivered: deque[tuple[int, Deliverable | UnwindingBegan, Any]] = deque()
         """Records to be given to workflow code, with their numbers, and their values where they are known."""
+        self._deferred: dict[str, tuple[int, Deliverable, Any]] = {}
+        """Of a tolerated drift, by key: records of calls that the code has not begun yet."""
         self._step_errors: list[tuple[StepError, int]] = []
         self._conclusion: Finish | Park | None = None
         self._unwinding: Unwinding | None = None
@@ -127,6 +131,7 @@ class Execution:
         claim, spec, port = self._claim, self._definition.spec, self._port
         port.at_ms = now_ms
         port.default_version, port.partitions = spec.version, self._around.partitions
+        port.is_lenient = self._definition.on_drift == "warn"
         port.payload_limit = self._around.payload_limit
         step = Step(port)
         port.mailbox.put(claim.mail, claim.mail_count)
@@ -221,6 +226,7 @@ class Execution:
         self._port.clear()
         self._step_errors.clear()
         self._undelivered.clear()
+        self._deferred.clear()
 
     # -- workflow code runs ---------------------------------------------------------------------------------------
 
@@ -255,6 +261,8 @@ class Execution:
             if self._main.done():
                 if not self._turns_back():
                     return
+            elif self._deferred and self._deliver_deferred():
+                pass
             elif undelivered:
                 number, record, value = undelivered[0]
                 # After a crash, workflow code sees nothing that is not stored: what kills the process here cannot
@@ -271,13 +279,26 @@ class Execution:
             elif not self._take_mail() and not (self._agenda.has_waiting and self._take_due()):
                 return
 
+    def _deliver_deferred(self) -> bool:
+        """Give the code the first record that it has come to want; whether there was one."""
+        for key, (number, record, value) in self._deferred.items():
+            if self._port.has_begun(key):
+                del self._deferred[key]
+                self._deliver(number, record, value)
+                return True
+        return False
+
     def _deliver(self, number: int, record: Deliverable, value: Any) -> None:
         port = self._port
         call = port.calls.get(record.call.key)
         if call is None or call.state in {"asked", "kept"}:
-            port.problem = never_asked(port.history.by_key[record.call.key])
+            self._deferred[record.call.key] = number, record, value
+            if not port.has_drifted:
+                known = port.history.by_key[record.call.key]
+                drift = never_asked(known, port.history, port.calls.values())
+                port.tolerate(drift, is_fatal=not port.is_lenient)
             return
-        port.delivered = number
+        port.delivered = max(port.delivered, number)
         port.time_ms = max(port.time_ms, record.at_ms)
         future = call.end()
         if future is None:
@@ -300,10 +321,8 @@ class Execution:
     def _end_replay(self) -> None:
         """From here on it is new. What the record holds was asked for by now, or the code has changed."""
         port = self._port
-        missing = port.missing()
-        if missing is not None:
-            port.problem = never_asked(missing)
-        else:
+        port.problem = port.absence(at_end=False)
+        if port.problem is None:
             port.is_replaying = False
             if self._claim.ending is not None and self._unwinding is None:
                 self._unwind(None, is_new=True)
@@ -360,9 +379,8 @@ class Execution:
     def _unwind(self, failure: Failure | None, *, is_new: bool) -> None:
         """The code is not to go on. `is_new`: the record does not say so yet."""
         port, ending = self._port, self._claim.ending
-        missing = port.missing()
-        if missing is not None:
-            port.problem = never_asked(missing)
+        port.problem = port.absence(at_end=True)
+        if port.problem is not None:
             return
         left = port.unwind(withdraw=not is_new or ending is not None)
         if is_new:
@@ -469,9 +487,8 @@ class Execution:
         """How the workflow's code ended; None where its record says that it should not have, yet."""
         assert self._main is not None  # noqa: S101  # it has ended
         port = self._port
-        missing = port.missing()
-        if missing is not None:
-            port.problem = never_asked(missing)
+        port.problem = port.absence(at_end=True)
+        if port.problem is not None:
             return None
         self._tell_of_the_forgotten()
         ended = judge_workflow(self._main, self._definition, 1 + port.history.workflow_attempts, self._around)

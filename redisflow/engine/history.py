@@ -1,7 +1,6 @@
 """The record of earlier passes, as replay needs it: what to deliver in which order, and what each call must match.
 
-A replay that does not match is drift: the code has changed under a run. It is found as early as can be, at the call
-that differs, so that the message can show the line of the record beside what the code asked for.
+A replay that does not match is drift (see `drift`): it is found as early as can be, at the call that differs.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from redisflow.engine.refusals import calling_line
-from redisflow.errors import NonDeterminismError
 from redisflow.records import (
+    NOTHING_DELIVERED,
     AttemptFailed,
     Call,
     CallKind,
@@ -20,6 +18,7 @@ from redisflow.records import (
     ChildEnded,
     ChildStarted,
     CompensationAsked,
+    Patched,
     Record,
     RunRecord,
     SignalAsked,
@@ -65,6 +64,10 @@ class History:
     by_ordinal: dict[int, Recorded] = field(default_factory=dict[int, Recorded])
     restarts: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """Failed workflow attempts that archived something: from which record number, and the failed call's key."""
+    patches: list[str] = field(default_factory=list[str])
+    """Names of the patches that the run has come by."""
+    last: int = NOTHING_DELIVERED
+    """Number of the last record that is to be delivered."""
     workflow_attempts: int = 0
     """Failed workflow attempts, all of them."""
 
@@ -74,7 +77,10 @@ class History:
         made = cls()
         everything = list(records)
         for number, record in numbered_live_records(everything):
-            if isinstance(record, UnwindingBegan):
+            if isinstance(record, Patched):
+                made.patches.append(record.name)
+            elif isinstance(record, UnwindingBegan):
+                made.last = number
                 made.deliverable.append((number, record))
             elif isinstance(record, WorkflowAttemptFailed):
                 made.workflow_attempts += not record.alone
@@ -94,6 +100,7 @@ class History:
             self.by_ordinal[record.call.ordinal] = known
         match record:
             case StepSucceeded() | StepFailed() | TimerFired() | SignalReceived() | ChildEnded():
+                self.last = number
                 self.deliverable.append((number, record))
                 known.has_ended, known.due_at_ms = True, None
             case AttemptFailed():
@@ -105,46 +112,8 @@ class History:
             case TimerAsked() | SignalAsked():
                 known.due_at_ms = record.due_at_ms
 
-    def match(self, kind: CallKind, call: Call) -> Recorded | None:
-        """What the record holds of this call, or None; NonDeterminismError where it holds something else."""
-        known = self.by_key.get(call.key)
-        if known is None:
-            other = self.by_ordinal.get(call.ordinal)
-            if other is None:
-                return None
-            raise _asked_for_another(other, kind, call)
-        if known.kind != kind or known.call != call:
-            raise _asked_for_another(known, kind, call)
-        return known
-
 
 NEVER = sys.maxsize
 """No call is made after the delivery of this record."""
 NO_HISTORY = History()
 """Of a run that begins; nobody adds to it."""
-
-
-_CALLS = {"signal": "wait_for_signal", "child": "run_workflow", "compensation": "on_failure"}
-"""How the calls of a kind are written, where it is not as their kind."""
-
-
-def never_asked(known: Recorded) -> NonDeterminismError:
-    """The record holds a call that the code has not made by the time at which it had made it."""
-    return NonDeterminismError(_difference(known, "does not ask for it, or does not wait for it, at this point"))
-
-
-def _asked_for_another(known: Recorded, kind: CallKind, call: Call) -> NonDeterminismError:
-    return NonDeterminismError(_difference(known, f"{_line(kind, call)}, {calling_line()}"))
-
-
-def _difference(known: Recorded, instead: str) -> str:
-    return (
-        "the code no longer does what the record of this run says. Deploy code that matches, or start the run anew\n"
-        f"  - record: {_line(known.kind, known.call)}\n"
-        f"  + code:   {instead}"
-    )
-
-
-def _line(kind: str, call: Call) -> str:
-    after = "at the start" if call.mark < 0 else f"after record {call.mark}"
-    return f"step.{_CALLS.get(kind, kind)}({call.key!r}), call number {call.ordinal}, {after}"

@@ -31,6 +31,7 @@ from redisflow.engine.calls import (
     OpenSleep,
     OpenStep,
 )
+from redisflow.engine.drift import asked_for_another, never_asked, without_marker
 from redisflow.engine.history import NO_HISTORY, History, Recorded
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import WorkflowLoop
@@ -38,7 +39,16 @@ from redisflow.engine.mailbox import Mailbox
 from redisflow.errors import InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
 from redisflow.mail import child_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
-from redisflow.records import NOTHING_DELIVERED, Call, CallKind, ChildAsked, CompensationAsked, SignalAsked, TimerAsked
+from redisflow.records import (
+    NOTHING_DELIVERED,
+    Call,
+    CallKind,
+    ChildAsked,
+    CompensationAsked,
+    Patched,
+    SignalAsked,
+    TimerAsked,
+)
 from redisflow.retry import RetryPolicy
 from redisflow.run_id import derived_run_id, partition_for_key, partition_of
 from redisflow.tags import decode_tags
@@ -63,6 +73,7 @@ class Port:
         "_ledger",
         "_loop",
         "_names",
+        "_patches",
         "_random",
         "_refusals",
         "at_ms",
@@ -71,8 +82,10 @@ class Port:
         "default_version",
         "delivered",
         "has_children",
+        "has_drifted",
         "history",
         "is_evicted",
+        "is_lenient",
         "is_replaying",
         "mailbox",
         "matched",
@@ -118,6 +131,11 @@ class Port:
         self._ledger = ledger
         self._agenda = agenda
         self._names: dict[str, int] = {}
+        self._patches: dict[str, tuple[bool, Patched | None]] = {}
+        """Patches that were asked for: the answer, and the record where it is not stored yet."""
+        self.is_lenient = False
+        """Whether code that does not match its record goes on where it can: see `tolerate`."""
+        self.has_drifted = False
         self._refusals = 0
         self._random: random.Random | None = None
         self._info: RunInfo | None = None
@@ -214,6 +232,9 @@ class Port:
         """
         if withdraw:
             self._ledger.withdraw()
+            for _, marker in self._patches.values():
+                if marker is not None:
+                    self._ledger.append(marker)
             for call in self.stack:
                 if call.recorded is None:
                     self._keep(call, is_first=call is self.stack[0])
@@ -287,12 +308,7 @@ class Port:
         return key
 
     def _claim_place(self, kind: CallKind, name: str) -> tuple[Call, Recorded | None]:
-        if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented
-            msg = (
-                f"step.{kind}({name!r}) was called outside its workflow's code (in a step's body, a thread, or after "
-                "the run ended): a body speaks to its workflow by its return value alone"
-            )
-            raise NotAllowedInWorkflow(msg)
+        self._check_place(kind, name)
         if self.is_evicted or self.problem is not None:
             return self._refuse(name), None
         used = self._names.get(name, 0)
@@ -300,14 +316,63 @@ class Port:
         place = Call(name if used == 0 else f"{name}#{used}", len(self.calls), self.delivered)
         if not self.history.by_key:
             return place, None
-        try:
-            recorded = self.history.match(kind, place)
-        except NonDeterminismError as error:
-            self.problem = error
-            raise Evicted from None
-        if recorded is not None:
+        recorded = self.history.by_key.get(place.key)
+        if recorded is not None and recorded.kind == kind and recorded.call == place:
             self.matched += 1
-        return place, recorded
+            return place, recorded
+        other = self.history.by_ordinal.get(place.ordinal) if recorded is None else recorded
+        return (place, None) if other is None else self._drift(kind, place, other, recorded)
+
+    def _check_place(self, kind: str, name: str) -> None:
+        if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented
+            msg = (
+                f"step.{kind}({name!r}) was called outside its workflow's code (in a step's body, a thread, or after "
+                "the run ended): a body speaks to its workflow by its return value alone"
+            )
+            raise NotAllowedInWorkflow(msg)
+
+    def _drift(self, kind: CallKind, place: Call, other: Recorded, recorded: Recorded | None) -> tuple[Call, Any]:
+        is_fatal = not self.is_lenient or (recorded is not None and recorded.kind != kind)
+        if is_fatal or not self.has_drifted:
+            self.tolerate(asked_for_another(other, kind, place, self.history, self.calls.values()), is_fatal=is_fatal)
+        if is_fatal:
+            raise Evicted from None
+        if recorded is None:
+            return place, None
+        self.matched += 1
+        return recorded.call, recorded
+
+    def tolerate(self, drift: NonDeterminismError, *, is_fatal: bool = False) -> None:
+        """Go on with code that does not match, and say so, once on each pass; or not, where that is not sound.
+
+        Results are found by name and kind alone, wherever the code asks for them; what the record does not have runs,
+        what the code does not ask for is passed over.
+        """
+        if is_fatal:
+            self.problem = drift
+        elif not self.has_drifted:
+            self.has_drifted = True
+            _log.warning("run.drift %s: %s", self._claim.hold.run_id, drift, extra={"run_id": self._claim.hold.run_id})
+
+    def is_patched(self, name: str) -> bool:
+        """Whether this run came here for the first time with the code that asks for this patch."""
+        known = self._patches.get(name)
+        if known is not None:
+            return known[0]
+        self._check_place("patched", name)
+        if self.is_evicted or self.problem is not None:
+            self._refuse(name)
+            return False
+        if name in self.history.patches:
+            known = True, None
+        elif self.is_replaying and (self.history.last > self.delivered or self.matched < len(self.history.by_key)):
+            # Its record goes on from here: it was here before, with code that did not ask.
+            known = False, None
+        else:
+            known = True, Patched(self.monotonic_ms(), name)
+            self._ledger.append(known[1])
+        self._patches[name] = known
+        return known[0]
 
     def _refuse(self, name: str) -> Call:
         self._refusals += 1
@@ -448,11 +513,29 @@ class Port:
         """Now, but never before anything that was recorded."""
         return max(self.at_ms, self.time_ms)
 
-    def missing(self) -> Recorded | None:
-        """The first call that the record holds and that the code has not made."""
-        if self.matched == len(self.history.by_key):
+    def absence(self, *, at_end: bool) -> NonDeterminismError | None:
+        """What the record holds and the code has not asked for, as an error where that must not be.
+
+        Lenient, it may still be to come before the code is `at_end`, and then be passed over unless others rest on it.
+        """
+        history = self.history
+        if self.matched == len(history.by_key) and self._patches.keys() >= set(history.patches):
             return None
-        return next(known for key, known in self.history.by_key.items() if key not in self.calls)
+        if self.is_lenient and not at_end:
+            return None
+        forgotten = [known for key, known in history.by_key.items() if key not in self.calls]
+        grave = [known for known in forgotten if not self.is_lenient or known.kind in {"child", "compensation"}]
+        if grave:
+            return never_asked(grave[0], history, self.calls.values())
+        if forgotten and not self.has_drifted:
+            self.tolerate(never_asked(forgotten[0], history, self.calls.values()))
+        patch = next((name for name in history.patches if name not in self._patches), None)
+        return None if patch is None else without_marker(patch)
+
+    def has_begun(self, key: str) -> bool:
+        """Whether the code has made this call, and waits for it or did."""
+        call = self.calls.get(key)
+        return call is not None and call.state not in {"asked", "kept"}
 
     def never_begun(self) -> list[str]:
         """Keys of calls that were made and not awaited."""

@@ -12,11 +12,11 @@ import contextvars
 import inspect
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
-from redisflow.authoring.definition import WorkflowDefinition, spec_of
+from redisflow.authoring.definition import WorkflowDefinition, WorkflowOptions, spec_of
 from redisflow.authoring.outside import ChildOrder
 from redisflow.contract import Claim, Hold, Mark, Verdict
 from redisflow.engine.commands import (
@@ -42,8 +42,6 @@ from tests.engine.director import Director
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from redisflow.retry import RetryPolicy
-
 T0 = 1_700_000_000_000
 LEASE_MS = 30_000
 MOST_STEPS = 200_000
@@ -64,8 +62,8 @@ def _tell(sink: list[Any] | None) -> list[Any] | None:
     return before
 
 
-def define(fn: Callable[..., Any], *, retry: RetryPolicy | None = None) -> WorkflowDefinition[Any, Any]:
-    return WorkflowDefinition(spec=spec_of("play", fn, version=None, queue="default"), fn=fn, retry=retry)
+def define(fn: Callable[..., Any], **options: Unpack[WorkflowOptions]) -> WorkflowDefinition[Any, Any]:
+    return WorkflowDefinition(spec=spec_of("play", fn, version=None, queue="default"), fn=fn, **options)
 
 
 @dataclass

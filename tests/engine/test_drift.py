@@ -133,7 +133,7 @@ def test_a_changed_workflow_is_suspended_with_both_lines_and_the_right_code_goes
     assert stage.store.status == "suspended"
     assert stage.failure is not None
     assert stage.failure.error_type == "redisflow.errors.NonDeterminismError"
-    _, line, changed = stage.store.message.splitlines()
+    _, line, changed, *_ = stage.store.message.splitlines()
     assert line.startswith(f"  - record: {record}")
     assert changed.startswith("  + code:   ")
     assert instead in changed
