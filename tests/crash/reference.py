@@ -217,6 +217,19 @@ def _refused(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "refused", refused)
 
 
+def _patched(flow: RedisFlow, journal: Journal) -> Any:
+    async def patched(step: Step) -> list[Any]:
+        answers = [step.patched("first")]
+        await step.run("before", _failing(journal, 0))
+        await step.sleep("nap", "20ms")
+        answers.append(step.patched("second"))
+        if answers[-1]:
+            await step.run("after", _failing(journal, 0))
+        return answers
+
+    return _define(flow, "patched", patched)
+
+
 def _undone(flow: RedisFlow, journal: Journal) -> Any:
     async def refuse() -> None:
         journal.body_starts()
@@ -364,6 +377,13 @@ REFERENCES = (
         output=9,
         steps={f"part-{n}": "succeeded" for n in range(9)},
         attempts={f"part-{n}": 1 + n % 3 for n in range(9)},
+    ),
+    Reference(
+        name="patched",
+        define=_patched,
+        output=[True, True],
+        steps=dict.fromkeys(["before", "nap", "after"], "succeeded"),
+        attempts={"nap": 0},
     ),
     Reference(
         name="undone",

@@ -41,6 +41,13 @@ PRINTED = {
         r"ledger: released red cup",
         r"ledger: refunded red cup",
     ],
+    "patches": [
+        r"- record: step\.run\('charge'\), call number 1, after record 1",
+        r"\+ code:   step\.run\('charge'\), call number 0, at the start, .*patches\.py:\d+ in order_by_mistake",
+        r"it has moved: it was call number 1, and is number 0",
+        r"order: \['charged 4200'\]",
+        r"order: \['checked 4200', 'charged 4200'\]",
+    ],
     "typed": [
         r"Invoice\(order_id='order-1', customer='Ada', total=Decimal\('22\.500'\)\)",
         r"Welcome to pro, Ada",
