@@ -10,7 +10,7 @@
 -- has compensations runs them first, unless it kills its workers. Returns whether it has ended.
 local function end_by_verdict(prefix, run_id, status, cause, now, run)
   if run.is_compensable and cause ~= 'poisoned' then
-    fix_verdict(prefix, run_id, status, cause, run)
+    fix_verdict(prefix, run_id, status, cause, now, run)
     return false
   end
   local key = prefix .. 'run:' .. run_id

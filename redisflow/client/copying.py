@@ -17,12 +17,15 @@ from redisflow.failure import Failure, origin_of_wire
 from redisflow.records import (
     ChildAsked,
     ChildEnded,
+    CompensationAsked,
     Record,
+    RunRecord,
     SignalAsked,
     SignalReceived,
     StepFailed,
     StepSucceeded,
     TimerFired,
+    UnwindingBegan,
     WorkflowAttemptFailed,
     decode_record,
     encode_record,
@@ -93,6 +96,8 @@ class Prefix:
 
     records: list[bytes]
     mark: Mark
+    is_compensable: bool
+    """There is something to undo in it."""
 
 
 def take_prefix(run_id: str, fields: Fields, data: bytes, from_step: str | None, edits: Mapping[str, bytes]) -> Prefix:
@@ -101,6 +106,9 @@ def take_prefix(run_id: str, fields: Fields, data: bytes, from_step: str | None,
     stored = _stored_records(fields, mark)
     base_ms = int(fields.get(b"a", fields[b"c"]))
     live = numbered_live_records([decode_record(record, base_ms) for record in stored])
+    # What came after the run was lost undid it: a fork has nothing to begin with there.
+    lost = next((number for number, record in live if isinstance(record, UnwindingBegan)), len(stored))
+    live = [(number, record) for number, record in live if number < lost]
     signals = {record.call.key for _, record in live if isinstance(record, SignalAsked)}
     ends = _ends_of(live, signals)
     if from_step is not None:
@@ -118,7 +126,15 @@ def take_prefix(run_id: str, fields: Fields, data: bytes, from_step: str | None,
     records = [decode_record(record, base_ms) for record in kept]
     at_ms = max((record.at_ms for record in records), default=base_ms)
     kept += (encode_record(record, base_ms) for record in _begin_children_anew(records, _FORKED, at_ms))
-    return Prefix(kept, Mark(len(kept), len(data) + sum(map(len, kept))))
+    is_compensable = any(isinstance(record, CompensationAsked) for record in records)
+    return Prefix(kept, Mark(len(kept), len(data) + sum(map(len, kept))), is_compensable)
+
+
+def was_undone(fields: Fields) -> bool:
+    """Whether compensations have run, or were about to: what the run completed does not hold any more."""
+    base_ms = int(fields.get(b"a", fields[b"c"]))
+    records = [decode_record(data, base_ms) for data in _stored_records(fields, _mark_of(fields))]
+    return any(isinstance(record, UnwindingBegan) for record in records)
 
 
 def _edited(ended: Ended, payload: bytes, *, is_signal: bool) -> Record:
@@ -139,7 +155,7 @@ def _ends_of(live: Sequence[tuple[int, Record]], signals: set[str]) -> dict[str,
 
 
 def _key_of(record: Record) -> str | None:
-    return None if isinstance(record, WorkflowAttemptFailed) else record.call.key
+    return None if isinstance(record, RunRecord) else record.call.key
 
 
 def _not_found(run_id: str, key: str, live: Sequence[tuple[int, Record]], why: str) -> StepNotFound:

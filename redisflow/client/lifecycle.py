@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowSpec
-from redisflow.client.copying import Fields, archive_failure, take_prefix
+from redisflow.client.copying import Fields, archive_failure, take_prefix, was_undone
 from redisflow.client.rules import plan_start
 from redisflow.client.start import (
     Beginning,
@@ -73,6 +73,10 @@ async def retry_run(backend: Backend, run_id: str, deadline_at: Instant | None =
         status = fields[b"s"].decode().partition(":")[0]
         if status != "failed":
             raise _conflict(run_id, status, _INSTEAD_OF_RETRY.get(status, "only a failed run is retried"))
+        if was_undone(fields):
+            raise _conflict(
+                run_id, status, "what it did was undone by its compensations; rerun() makes a new run of it"
+            )
         extension = archive_failure(fields)
         retry = 1 + int(fields.get(b"rt", 0))
         retried = await backend.lifecycle.retry_run(run_id, extension, retry=retry, deadline=deadline)
@@ -136,6 +140,8 @@ async def fork_run(
     if prefix.records:
         # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
         begun |= {"a": fields[b"a"], "f": "0:-", "h": str(prefix.mark)}
+        if prefix.is_compensable:
+            begun["cp"] = "1"
         await backend.lifecycle.stage_records(another_id, prefix.records)
     return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
 

@@ -11,8 +11,10 @@ from redisflow import (
     NonRetryableError,
     RedisFlow,
     RetryPolicy,
+    RunStateConflict,
     Step,
     StepError,
+    StepNotFound,
     StepOptions,
     WorkflowCanceled,
     WorkflowFailed,
@@ -156,6 +158,30 @@ async def test_what_was_done_can_be_undone_early_and_something_else_tried(flow: 
     async with flow.new_worker():
         assert await (await travel.run()).result(timeout="1m") == "train"
     assert shop.did == ["hotel", "cancel hotel", "train"]
+
+
+async def test_a_run_that_was_undone_is_not_retried_in_place_but_run_again_or_forked(flow: RedisFlow, shop: Shop):
+    @flow.define_workflow("fails")
+    async def fails(step: Step) -> None:
+        step.on_failure("refund", shop.do, "refund")
+        await step.run("charge", shop.do, "charge")
+        await step.run("ship", shop.ship if shop.did.count("refund") else shop.refuse)
+
+    async with flow.new_worker():
+        handle = await fails.run()
+        with pytest.raises(WorkflowFailed):
+            await handle.result(timeout="1m")
+        with pytest.raises(RunStateConflict, match="undone by its compensations; rerun"):
+            await handle.retry()
+        with pytest.raises(StepNotFound, match="'refund'"):
+            await handle.fork(steps={"refund": None})
+        # A fork has the stack of its beginning.
+        fork = await handle.fork(from_step="ship")
+        await asyncio.wait_for(shop.ships.wait(), WITHIN_S)
+        assert await fork.cancel()
+        with pytest.raises(WorkflowCanceled):
+            await fork.result(timeout="1m")
+    assert shop.did == ["charge", "refund", "refund"]
 
 
 async def test_a_parent_hears_of_a_canceled_child_once_it_is_undone(flow: RedisFlow, shop: Shop):
