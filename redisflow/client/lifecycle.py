@@ -70,13 +70,7 @@ async def retry_run(backend: Backend, run_id: str, deadline_at: Instant | None =
     deadline = None if deadline_at is None else to_when(deadline_at, what="deadline_at")
     for _ in range(RETRY_LOOKS):
         fields = await _read(backend, run_id)
-        status = fields[b"s"].decode().partition(":")[0]
-        if status != "failed":
-            raise _conflict(run_id, status, _INSTEAD_OF_RETRY.get(status, "only a failed run is retried"))
-        if was_undone(fields):
-            raise _conflict(
-                run_id, status, "what it did was undone by its compensations; rerun() makes a new run of it"
-            )
+        _check_retry(run_id, fields)
         extension = archive_failure(fields)
         retry = 1 + int(fields.get(b"rt", 0))
         retried = await backend.lifecycle.retry_run(run_id, extension, retry=retry, deadline=deadline)
@@ -97,6 +91,14 @@ async def retry_run(backend: Backend, run_id: str, deadline_at: Instant | None =
             case "changed":
                 continue
     raise _conflict(run_id, "failed", "its children are still being canceled, which workers do: try again")
+
+
+def _check_retry(run_id: str, fields: Fields) -> None:
+    status = fields[b"s"].decode().partition(":")[0]
+    if status != "failed":
+        raise _conflict(run_id, status, _INSTEAD_OF_RETRY.get(status, "only a failed run is retried"))
+    if was_undone(fields):
+        raise _conflict(run_id, status, "its compensations have undone what it did; rerun() makes a new run of it")
 
 
 async def rerun(

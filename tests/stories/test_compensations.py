@@ -171,7 +171,7 @@ async def test_a_run_that_was_undone_is_not_retried_in_place_but_run_again_or_fo
         handle = await fails.run()
         with pytest.raises(WorkflowFailed):
             await handle.result(timeout="1m")
-        with pytest.raises(RunStateConflict, match="undone by its compensations; rerun"):
+        with pytest.raises(RunStateConflict, match="compensations have undone what it did; rerun"):
             await handle.retry()
         with pytest.raises(StepNotFound, match="'refund'"):
             await handle.fork(steps={"refund": None})
