@@ -1,9 +1,9 @@
 -- @include lib/end_run.lua
--- @include lib/fix_verdict.lua
 -- @include lib/orphan_kids.lua
 -- @include lib/taken_fence.lua
 -- @include lib/tell_holder.lua
 -- @include lib/tell_parent.lua
+-- @include lib/fix_verdict.lua
 -- @include lib/lines.lua
 
 -- End a run from outside: by cancel, by its deadline, as poisoned. The holder is shut out in the same step. A run that

@@ -1,8 +1,8 @@
 -- @include lib/leave_place.lua
--- @include lib/lines.lua
 -- @include lib/requeue.lua
 -- @include lib/taken_fence.lua
 -- @include lib/tell_holder.lua
+-- @include lib/lines.lua
 
 -- A run that has compensations does not end at once: its verdict is fixed, and it is given to whoever claims it next,
 -- who runs them and ends it so. Nothing changes a verdict that is fixed. Its deadline has done what it is for: it would
