@@ -20,6 +20,7 @@ A message says what happened, to which run, and what to do next.
     │   └── CannotUnseal            ... or that cannot be opened here: no such key, changed, not there
     ├── InvalidSignal               what a signal brought does not fit the type that the run waits for
     ├── NonRetryableError           raised by user code: do not try again
+    │   └── HistoryTooLong          a run made more calls than its history may have
     ├── RetryAfter                  raised by user code: try again after this delay
     ├── StepError                   a step failed for good (its retries are spent)
     │   ├── StepTimeout             ... because its last attempt took too long
@@ -133,6 +134,10 @@ class CannotUnseal(CannotDecode):
 
 class NonRetryableError(RedisflowError):
     """Raise it in a step (or a workflow) to fail without another attempt."""
+
+
+class HistoryTooLong(NonRetryableError):
+    """A run has made as many calls as its history may have (`max_steps`); let it continue as new before."""
 
 
 class RetryAfter(RedisflowError):

@@ -95,6 +95,8 @@ class WorkflowRun:
     queue: str
     status: RunStatus
     waiting_for: WaitReason | None
+    continued: int = 0
+    """How often it was continued as new: its steps are those since then."""
     ending: Literal["canceled", "deadline", "replaced"] | None = None
     """Why it ends: the verdict is fixed, and only its compensations run."""
     input: Any = field(repr=False)
@@ -215,6 +217,7 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         queue=text.get(b"q", "default"),
         status=status,  # type: ignore[arg-type]  # the scripts write no other word
         waiting_for=reason or None,  # type: ignore[arg-type]  # the scripts write no other word
+        continued=int(text.get(b"ct", 0)),
         ending=None if ending is None else ending.cause,
         input=codec.decode(fields[b"i"]),
         output=codec.decode(fields[b"o"]) if b"o" in fields else None,
@@ -238,7 +241,7 @@ def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
     )
 
 
-_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa rt ff".split())
+_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa rt ff ct".split())
 
 
 def _instant(text: str | int | None) -> datetime | None:

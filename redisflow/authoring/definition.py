@@ -133,6 +133,10 @@ class WorkflowOptions(TypedDict, total=False):
     """How long its finished runs are kept: a day, and failed ones a week, unless given."""
     on_drift: Literal["strict", "warn"]
     """Where the code does not match a run's record: suspend the run (the default), or warn and go on where it can."""
+    max_steps: int
+    """A run that makes more calls than that (10,000 unless given, children apart) fails: it should continue as new."""
+    warn_steps: int
+    """From so many calls on (1,000) the worker's log says so."""
 
 
 class DefinitionOptions(WorkflowOptions, FlowControlOptions, total=False):
@@ -158,9 +162,14 @@ class WorkflowDefinition(Generic[In, Out]):
     schedule: ScheduleDefinition | None = None
     on_drift: Literal["strict", "warn"] = "strict"
     """Whether a run whose record the code does not match is suspended, or goes on where it can."""
+    max_steps: int = 10_000
+    warn_steps: int = 1_000
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        if self.max_steps < 1 or self.warn_steps < 1:
+            msg = f"max_steps and warn_steps of workflow {self.spec} are whole numbers from 1"
+            raise InvalidWorkflow(msg)
         if self.on_drift not in ("strict", "warn"):
             msg = f'on_drift of workflow {self.spec} is "strict" or "warn", not {self.on_drift!r}'
             raise InvalidWorkflow(msg)

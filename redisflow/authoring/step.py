@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowSpec
@@ -53,6 +53,8 @@ class RunInfo:
     deadline_at: datetime | None
     parent: str | None = None
     """The run that waits for this one's end, where it is a child."""
+    continued: int = 0
+    """How often the run was continued as new before."""
     tags: Tags = field(default_factory=dict[str, str])
     scheduled_at: datetime | None = None
     """The tick for which its schedule started it; None where a person did."""
@@ -121,6 +123,10 @@ class StepPort(Protocol):
         self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Put a step on the stack of compensations."""
+        ...
+
+    def continue_as_new(self, value: Any) -> NoReturn:
+        """Begin the run anew."""
         ...
 
     def is_patched(self, name: str) -> bool:
@@ -409,6 +415,15 @@ class Step:
         has come by it.
         """
         return self._port.is_patched(check_step_name(name))
+
+    def continue_as_new(self, value: Any = None) -> NoReturn:
+        """Let this run begin anew, with this input and an empty history. Never returns.
+
+        It stays the same run: its id, whoever waits for its result, signals that it has not taken, its unique key,
+        limits, tags and deadline. Steps get new idempotency keys; what still runs is cancelled, as are children that it
+        waits for; compensations are dropped, as at a success. InvalidInput where the value does not fit.
+        """
+        self._port.continue_as_new(value)
 
     def now(self) -> datetime:
         """The server's time of the last thing that the run learnt: never decreasing, the same on every pass."""

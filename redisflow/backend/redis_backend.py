@@ -372,6 +372,11 @@ class RedisBackend:
         self._server()
         return self._batches.add(head, self._prefix_of(hold.run_id), row, size, replies.verdict_of_row)
 
+    def continue_run(self, hold: Hold, extension: Extension, *, payload: bytes) -> Answer[Verdict]:
+        """Begin the run anew with this input and an empty record; of the extension only its effects count."""
+        about = {"entry": hold.entry, "before": str(extension.before), "input": payload}
+        return self._call_about(hold, "continue_run", extension.effects, **about)
+
     def release_run(self, hold: Hold) -> Answer[Verdict]:
         """Hand the run back for another worker, now."""
         return self._call_about(hold, "release_run", entry=hold.entry)
@@ -386,10 +391,10 @@ class RedisBackend:
         """Show what the holder is doing right now."""
         return self._call_about(hold, "note_progress", progress=progress)
 
-    def _call_about(self, hold: Hold, name: str, **arguments: Any) -> Answer[Verdict]:
+    def _call_about(self, hold: Hold, name: str, *tails: Sequence[Any], **arguments: Any) -> Answer[Verdict]:
         prefix = self._prefix_of(hold.run_id)
         script = self._scripts.by_name[name]
-        command = script.call(prefix, run_id=hold.run_id, fence=hold.fence, **arguments)
+        command = script.call(prefix, *tails, run_id=hold.run_id, fence=hold.fence, **arguments)
         return self._server().send(prefix, command, replies.verdict)
 
     # -- what a worker calls --------------------------------------------------------------------------------------

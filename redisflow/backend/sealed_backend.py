@@ -248,6 +248,11 @@ class SealedBackend(RedisBackend):
         closing = ("output" if status == "succeeded" else "error", payload)
         return self._send(hold, extension, (closing,), lambda sealed, rest: call(sealed, payload=rest[0]))
 
+    def continue_run(self, hold: Hold, extension: Extension, *, payload: bytes) -> Answer[Verdict]:
+        """Begin the run anew with this input and an empty record; of the extension only its effects count."""
+        call = partial(super().continue_run, hold)
+        return self._send(hold, extension, (("input", payload),), lambda sealed, rest: call(sealed, payload=rest[0]))
+
     def release_run(self, hold: Hold) -> Answer[Verdict]:
         """Hand the run back for another worker, now."""
         return self._after(hold, partial(super().release_run, hold))

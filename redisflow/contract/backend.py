@@ -208,6 +208,10 @@ class Backend(Protocol):
         """Append records and end the run: `succeeded` with its output, or `failed` with its failure."""
         ...
 
+    def continue_run(self, hold: Hold, extension: Extension, *, payload: bytes) -> Answer[Verdict]:
+        """Begin the run anew with this input and an empty record; of the extension only its effects count."""
+        ...
+
     def release_run(self, hold: Hold) -> Answer[Verdict]:
         """Hand the run back for another worker, now."""
         ...

@@ -154,6 +154,8 @@ class Claim:
     """It holds slots of limits: its holder says `free` when it lets the run wait or ends it."""
     ending: Ending | None = None
     """A verdict from outside is fixed: only its compensations may run, then it ends so."""
+    continued: int = 0
+    """How often it was continued as new."""
 
 
 @dataclass(frozen=True, slots=True)

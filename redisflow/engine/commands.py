@@ -65,7 +65,14 @@ class Suspend:
     """For logs: nothing that users store."""
 
 
-Move: TypeAlias = GoOn | Park | Finish | Suspend
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """The run begins anew, with this input and an empty record."""
+
+    input: bytes
+
+
+Move: TypeAlias = GoOn | Park | Finish | Suspend | Continue
 
 
 @dataclass(slots=True)

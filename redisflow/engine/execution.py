@@ -29,6 +29,7 @@ from redisflow.engine.commands import (
     CancelBody,
     Command,
     Commit,
+    Continue,
     Finish,
     GoOn,
     Move,
@@ -51,7 +52,7 @@ from redisflow.engine.outcome import (
     origin_of,
     summarize_problem,
 )
-from redisflow.engine.port import Port
+from redisflow.engine.port import Continued, Port
 from redisflow.engine.reading import read_error, read_history, read_input, read_result
 from redisflow.engine.unwinding import Unwinding
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError
@@ -132,6 +133,8 @@ class Execution:
         port.at_ms = now_ms
         port.default_version, port.partitions = spec.version, self._around.partitions
         port.is_lenient = self._definition.on_drift == "warn"
+        port.spec, port.max_steps, port.warn_steps = spec, self._definition.max_steps, self._definition.warn_steps
+        port.look_at = min(port.max_steps, port.warn_steps)
         port.payload_limit = self._around.payload_limit
         step = Step(port)
         port.mailbox.put(claim.mail, claim.mail_count)
@@ -471,6 +474,9 @@ class Execution:
     def _conclude(self) -> Move:
         """The workflow's code has ended, or must not go on."""
         port = self._port
+        if isinstance(port.problem, Continued):
+            port.leave_behind()
+            return Continue(port.problem.data)
         if port.problem is None and self._conclusion is None:
             self._conclusion = self._outcome() if self._unwinding is None else self._unwinding.end()
         if port.problem is not None:

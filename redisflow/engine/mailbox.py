@@ -76,6 +76,10 @@ class Mailbox:
         wanted = {ANY_CHILD if call.kind == "child" else address for address, call in self._open_calls()}
         return "\n" + "\n".join(sorted(wanted)) + "\n" if wanted else ""
 
+    def from_children(self) -> list[int]:
+        """Numbers of what children have sent and nobody has taken."""
+        return [one.number for waiting in self._mail.values() for one in waiting if one.kind == "child"]
+
     def waits_for(self) -> str | None:
         """The kind of the call that was made first among those that wait; None where none does."""
         first = min((call for _, call in self._open_calls()), key=lambda call: call.ordinal, default=None)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.inputs import INPUT_LIMIT, encode_input
@@ -36,7 +37,7 @@ from redisflow.engine.history import NO_HISTORY, History, Recorded
 from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import WorkflowLoop
 from redisflow.engine.mailbox import Mailbox
-from redisflow.errors import InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
+from redisflow.errors import HistoryTooLong, InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
 from redisflow.mail import child_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import (
@@ -53,6 +54,9 @@ from redisflow.retry import RetryPolicy
 from redisflow.run_id import derived_run_id, partition_for_key, partition_of
 from redisflow.tags import decode_tags
 
+if TYPE_CHECKING:
+    from redisflow.authoring.definition import WorkflowSpec
+
 PATIENCE = 1_000
 """How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
 
@@ -61,6 +65,15 @@ _log = logging.getLogger("redisflow.workflow")
 
 class Evicted(BaseException):
     """The run is leaving memory. It means nothing to anyone; workflow code that catches it gets it again."""
+
+
+class Continued(BaseException):
+    """Instead of a problem: the run begins anew with this input."""
+
+    def __init__(self, data: bytes) -> None:
+        """`data` is the encoded input."""
+        super().__init__()
+        self.data = data
 
 
 class Port:
@@ -87,14 +100,18 @@ class Port:
         "is_evicted",
         "is_lenient",
         "is_replaying",
+        "look_at",
         "mailbox",
         "matched",
+        "max_steps",
         "partitions",
         "payload_limit",
         "problem",
         "slack_ms",
+        "spec",
         "stack",
         "time_ms",
+        "warn_steps",
     )
 
     def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
@@ -124,6 +141,11 @@ class Port:
         """Now, by the server's clock or a little before it: up to `slack_ms`."""
         self.slack_ms = slack_ms
         self.default_version: str | None = None
+        self.spec: WorkflowSpec[Any, Any] | None = None
+        """Of the workflow, once it begins."""
+        self.max_steps = self.warn_steps = self.look_at = sys.maxsize
+        """Of the workflow: how many calls that are no children a history may have, and from how many on it is told of.
+        At `look_at` calls they are counted next."""
         self.stack: list[OpenCompensation] = []
         """Compensations, in the order in which they were asked for."""
         self._claim = claim
@@ -155,6 +177,7 @@ class Port:
                 created_at=from_ms(claim.created_at_ms),
                 deadline_at=None if claim.deadline_at_ms is None else from_ms(claim.deadline_at_ms),
                 parent=claim.parent,
+                continued=claim.continued,
                 tags=decode_tags(claim.tags),
                 scheduled_at=None if claim.scheduled_at_ms is None else from_ms(claim.scheduled_at_ms),
             )
@@ -164,7 +187,7 @@ class Port:
     def random(self) -> random.Random:
         """Seeded by the run."""
         if self._random is None:
-            self._random = random.Random(self._claim.hold.run_id)  # noqa: S311  # to be the same on every pass
+            self._random = random.Random(self._identity())  # noqa: S311  # to be the same on every pass
         return self._random
 
     @property
@@ -300,7 +323,7 @@ class Port:
 
     def idempotency_key(self, call: OpenCall) -> str:
         """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""
-        key = f"{self._claim.hold.run_id}:{call.key}"
+        key = f"{self._identity()}:{call.key}"
         if restarts := self.history.restarts:
             epoch = sum(call.key == failed or call.place.mark >= first for first, failed in restarts)
             # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
@@ -314,6 +337,8 @@ class Port:
         used = self._names.get(name, 0)
         self._names[name] = used + 1
         place = Call(name if used == 0 else f"{name}#{used}", len(self.calls), self.delivered)
+        if len(self.calls) >= self.look_at and place.key not in self.history.by_key:
+            self._look_at_length(kind)
         if not self.history.by_key:
             return place, None
         recorded = self.history.by_key.get(place.key)
@@ -322,6 +347,53 @@ class Port:
             return place, recorded
         other = self.history.by_ordinal.get(place.ordinal) if recorded is None else recorded
         return (place, None) if other is None else self._drift(kind, place, other, recorded)
+
+    def _identity(self) -> str:
+        """Of what this run does: another one each time that it is continued as new."""
+        claim = self._claim
+        return f"{claim.hold.run_id}~{claim.continued}" if claim.continued else claim.hold.run_id
+
+    def continue_as_new(self, value: Any) -> NoReturn:
+        """Nothing of this pass goes on."""
+        self._check_place("continue_as_new", "")
+        assert self.spec is not None  # noqa: S101  # its code runs
+        data, _ = encode_input(self.spec, value)
+        # A verdict from outside comes first: the run is to be undone, and ends.
+        if not self.is_evicted and self.problem is None and self._claim.ending is None:
+            self.problem = Continued(data)
+        raise Evicted
+
+    def leave_behind(self) -> None:
+        """The run begins anew: nobody waits for its children any more, nor takes what they have sent."""
+        self._ledger.withdraw()
+        for call in self.calls.values():
+            if isinstance(call, OpenChild) and call.state not in {"asked", "recorded"}:
+                self._ledger.do("drop", call.child_id)
+        for number in self.mailbox.from_children():
+            self._ledger.do("take", number)
+
+    def _look_at_length(self, kind: CallKind) -> None:
+        count = sum(call.kind != "child" for call in self.calls.values())
+        run_id = self._claim.hold.run_id
+        if count >= self.max_steps and kind != "child":
+            msg = (
+                f"run {run_id} has made {count} calls, which is as many as its history may have (max_steps of its "
+                "workflow). Let it begin anew with what it still needs: step.continue_as_new(input)"
+            )
+            raise HistoryTooLong(msg)
+        if count >= self.warn_steps:
+            if not self.is_replaying:
+                _log.warning(
+                    "run %s has made %d calls: replaying them takes longer and longer, and at %d it fails. "
+                    "Let it begin anew now and then: step.continue_as_new(input)",
+                    run_id,
+                    count,
+                    self.max_steps,
+                    extra={"run_id": run_id},
+                )
+            self.warn_steps = sys.maxsize
+        # As many calls must come at least before either is reached.
+        self.look_at = len(self.calls) + max(1, min(self.warn_steps, self.max_steps) - count)
 
     def _check_place(self, kind: str, name: str) -> None:
         if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented

@@ -59,6 +59,7 @@ def _claim_of(document: Mapping[str, Any]) -> Claim:
         records=records,
         crashes=0,
         parent=document.get("parent"),
+        continued=document.get("continued", 0),
     )
 
 

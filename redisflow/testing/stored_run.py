@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from redisflow.contract import Claim, Hold, Mark
-from redisflow.engine.commands import Commit, Finish, GoOn, Park, Suspend
+from redisflow.engine.commands import Commit, Continue, Finish, GoOn, Park, Suspend
 from redisflow.mail import ANY_CHILD, Mail, signal_address
 from redisflow.records import Record, decode_record
 
@@ -34,6 +34,7 @@ class StoredRun:
     """Children that are waited for, with what becomes of them if nobody waits."""
     crashes: int = 0
     claims: int = 0
+    continued: int = 0
     size: int = 0
     """Bytes of its input and records."""
     wants: str = ""
@@ -65,6 +66,7 @@ class StoredRun:
             crashes=self.crashes,
             mail=list(self.mail),
             mail_count=self.mail_count,
+            continued=self.continued,
         )
 
     def apply(self, commit: Commit) -> bool:
@@ -83,6 +85,10 @@ class StoredRun:
                 self.status, self.due_at_ms, self.wants = "waiting", then.due_at_ms, then.wants
             case Finish():
                 self.status, self.payload = then.status, then.payload
+            case Continue():
+                self.records.clear()
+                self.input, self.size, self.started_at_ms = then.input, len(then.input), None
+                self.status, self.due_at_ms, self.continued = "pending", 0, self.continued + 1
             case Suspend():
                 self.status, self.payload = "suspended", then.problem
         return True

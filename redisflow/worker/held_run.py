@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from redisflow import codec
 from redisflow.contract import Answer, Claim, MailBatch, Verdict
-from redisflow.engine.commands import CancelBody, Command, Commit, Finish, GoOn, Park, RunBody, Suspend
+from redisflow.engine.commands import CancelBody, Command, Commit, Continue, Finish, GoOn, Park, RunBody, Suspend
 from redisflow.engine.execution import Execution
 from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
@@ -255,6 +255,8 @@ class HeldRun:
                     commit.extension.effects = (*commit.extension.effects, *self.claim.end_effects)
                 self._let_slots_go(commit)
                 answer = backend.finish_run(hold, commit.extension, status=then.status, payload=then.payload)
+            case Continue():
+                answer = backend.continue_run(hold, commit.extension, payload=then.input)
             case Suspend():
                 answer = backend.shelve_run(hold, reason="suspended", problem=then.problem, first_ms=0, last_ms=0)
             case _:
@@ -376,7 +378,10 @@ class HeldRun:
         elif isinstance(then, Finish) and then.status == "failed":
             _log.warning("run.failed %s", self.claim.hold.run_id, extra=self._fields())
         elif _log.isEnabledFor(logging.DEBUG):
-            _log.debug("run.%s", "parked" if isinstance(then, Park) else "succeeded", extra=self._fields())
+            _log.debug("run.%s", _SAID.get(type(then), "succeeded"), extra=self._fields())
+
+
+_SAID: dict[type, str] = {Park: "parked", Continue: "continued"}
 
 
 def forget(answer: Answer[Verdict]) -> None:

@@ -230,6 +230,17 @@ def _patched(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "patched", patched)
 
 
+def _continued(flow: RedisFlow, journal: Journal) -> Any:
+    async def continued(step: Step) -> int:
+        await step.run(f"round-{step.info.continued}", _failing(journal, 0))
+        await step.sleep("nap", "5ms")
+        if step.info.continued < 2:
+            step.continue_as_new()
+        return step.info.continued
+
+    return _define(flow, "continued", continued)
+
+
 def _undone(flow: RedisFlow, journal: Journal) -> Any:
     async def refuse() -> None:
         journal.body_starts()
@@ -377,6 +388,13 @@ REFERENCES = (
         output=9,
         steps={f"part-{n}": "succeeded" for n in range(9)},
         attempts={f"part-{n}": 1 + n % 3 for n in range(9)},
+    ),
+    Reference(
+        name="continued",
+        define=_continued,
+        output=2,
+        steps={"round-2": "succeeded", "nap": "succeeded"},
+        attempts={"nap": 0},
     ),
     Reference(
         name="patched",

@@ -24,6 +24,7 @@ from redisflow.engine.commands import (
     CancelBody,
     Command,
     Commit,
+    Continue,
     Finish,
     GoOn,
     Park,
@@ -92,6 +93,7 @@ class Store:
     """The parents that were told of this run's end."""
     parent: str | None = None
     is_compensable: bool = False
+    continued: int = 0
     ending: Ending | None = None
     """The verdict that is fixed."""
     cause: str = ""
@@ -120,6 +122,7 @@ class Store:
             crashes=self.crashes,
             parent=self.parent,
             ending=self.ending,
+            continued=self.continued,
             mail=list(self.mail),
             mail_count=self.mail_count,
         )
@@ -151,6 +154,11 @@ class Store:
                 return verdict
             case Finish():
                 self.status, self.payload = then.status, then.payload
+            case Continue():
+                self.records.clear()
+                self.input, self.started_at_ms = then.input, None
+                self.mark, self.continued, self.is_compensable = Mark(0, len(then.input)), self.continued + 1, False
+                self.status, self.due_at_ms = "pending", 0
             case Suspend():
                 assert not extension.records
                 self.status, self.payload, self.message = "suspended", then.problem, then.message
