@@ -28,6 +28,7 @@ def export_fields(run_id: str, namespace: str, fields: Mapping[bytes, bytes]) ->
         **{name: found[field].decode() for field, name in _TEXT.items() if field in found},
         **{name: int(found[field]) for field, name in _INSTANTS.items() if field in found},
         **{name: _base64(found[field]) for field, name in _PAYLOADS.items() if field in found},
+        **({"continued": int(found["ct"])} if "ct" in found else {}),
         "records": [_base64(found[str(number)]) for number in range(count)],
     }
 

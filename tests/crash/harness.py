@@ -208,6 +208,21 @@ class FaultyBackend:
 
         return self._send("finish_run", call, hold.run_id, extension)
 
+    def continue_run(self, hold: Hold, extension: Extension, *, payload: bytes) -> Answer[Verdict]:
+        told: list[Answer[Verdict]] = []
+
+        def begins_anew(answer: Answer[Verdict]) -> None:
+            if not told and not answer.cancelled() and answer.exception() is None and answer.result() is Verdict.OK:
+                told.append(answer)
+                self._journal.records.pop(hold.run_id, None)
+
+        def call() -> Answer[Verdict]:
+            answer = self.real.continue_run(hold, extension, payload=payload)
+            answer.add_done_callback(begins_anew)
+            return answer
+
+        return self._send("continue_run", call, hold.run_id)
+
     def release_run(self, hold: Hold) -> Answer[Verdict]:
         return self._send("release_run", lambda: self.real.release_run(hold), hold.run_id)
 

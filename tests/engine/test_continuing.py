@@ -105,7 +105,7 @@ def test_whatever_happens_each_round_runs_once(seed):
     assert stage.store.continued == 3
     assert stage.store.mail == []
     rounds_seen = [what for one in stage.passes for what in one.saw]
-    assert {left: found for left, found in rounds_seen} == {3 - n: [n, 3 - n] for n in range(4)}
+    assert dict(rounds_seen) == {3 - n: [n, 3 - n] for n in range(4)}
 
 
 async def long(count: int, step: Step) -> int:

@@ -51,7 +51,7 @@ async def test_children_that_are_waited_for_are_given_up_and_begin_anew(flow: Re
             return await waiting
         await step.run("add", add, 1, 2)
         await step.wait_for_signal("go")
-        step.continue_as_new(-1)
+        return step.continue_as_new(-1)
 
     async with flow.new_worker():
         handle = await parent.run(1)

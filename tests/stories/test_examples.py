@@ -48,6 +48,10 @@ PRINTED = {
         r"order: \['charged 4200'\]",
         r"order: \['checked 4200', 'charged 4200'\]",
     ],
+    "subscription": [
+        r"ada paid \d+ in \d+ months",
+        r"steps since the last beginning: \['charge', 'cancel'\]",
+    ],
     "typed": [
         r"Invoice\(order_id='order-1', customer='Ada', total=Decimal\('22\.500'\)\)",
         r"Welcome to pro, Ada",
