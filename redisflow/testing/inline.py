@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
@@ -135,7 +135,7 @@ def new_stored_run(spec: WorkflowSpec[Any, Any], value: Any, signals: Mapping[st
     data, _ = encode_input(spec, value)
     stored = StoredRun(new_run_id(0), spec.name, spec.version, data, time.time_ns() // 1_000_000)
     for name, given in signals.items():
-        several: Iterable[Any] = given if isinstance(given, list) else [given]
+        several: list[Any] = [*cast("Any", given)] if isinstance(given, list) else [given]
         for one in several:
             stored.post(Mail(0, "signal", name, "", "", encode_signal_data(name, one)))
     return stored
