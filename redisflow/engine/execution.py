@@ -49,6 +49,7 @@ from redisflow.engine.outcome import (
     origin_of,
     summarize_problem,
 )
+from redisflow.engine.outputs import Outputs
 from redisflow.engine.port import Port
 from redisflow.engine.reading import read_error, read_history, read_input, read_result
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError
@@ -97,7 +98,7 @@ class Execution:
         self._claim = claim
         self._around = around
         self._loop = WorkflowLoop(around.cpu_seconds, self._report, salt=zlib.crc32(claim.hold.run_id.encode()))
-        self._ledger = Ledger(claim.mark, claim.started_at_ms)
+        self._ledger = Ledger(claim.mark, claim.started_at_ms, Outputs(claim.said))
         self._agenda = Agenda()
         self._port = Port(claim, self._loop, self._ledger, self._agenda, slack_ms)
         self._is_cautious = claim.crashes > 0
@@ -196,6 +197,11 @@ class Execution:
         """When `time_passed` is to be called next, while the run is held."""
         call = self._agenda.next_waiting()
         return None if call is None else call.due_at_ms
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the code has said something that is on no commit yet."""
+        return bool(self._ledger.outputs.new)
 
     @property
     def in_flight(self) -> bool:
@@ -348,6 +354,9 @@ class Execution:
         )
 
     def _commit(self, then: Move) -> Commit:
+        if self._is_cautious and self.is_speaking:
+            # The crash is forgotten by a commit that goes on; where all records were stored before, this is the one.
+            then = GO_ON
         if isinstance(then, Finish) and not self._is_told:
             self._is_told = True
             self._tell_family()

@@ -49,6 +49,18 @@ class Recorded:
     has_ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A failed workflow attempt that archived something."""
+
+    first: int
+    """Number of the first record that it archived; NEVER where that call alone begins anew."""
+    key: str
+    """Of the call whose failure that was."""
+    number: int
+    """Of the record that says so."""
+
+
 @dataclass(slots=True)
 class History:
     """The live records of earlier passes."""
@@ -57,8 +69,7 @@ class History:
     """What workflow code was given or is to be given, with the records' numbers."""
     by_key: dict[str, Recorded] = field(default_factory=dict[str, Recorded])
     by_ordinal: dict[int, Recorded] = field(default_factory=dict[int, Recorded])
-    restarts: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    """Failed workflow attempts that archived something: from which record number, and the failed call's key."""
+    restarts: list[Restart] = field(default_factory=list[Restart])
     workflow_attempts: int = 0
     """Failed workflow attempts, all of them."""
 
@@ -73,7 +84,8 @@ class History:
                 if record.archived_from is not None:
                     failed = everything[record.archived_from]
                     key = "" if isinstance(failed, WorkflowAttemptFailed) else failed.call.key
-                    made.restarts.append((NEVER if record.alone else record.archived_from, key))
+                    first = NEVER if record.alone else record.archived_from
+                    made.restarts.append(Restart(first, key, number))
             else:
                 made._add(number, record)
         return made

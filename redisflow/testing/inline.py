@@ -23,6 +23,16 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+@dataclass(frozen=True, slots=True)
+class InlineEvent:
+    """As `Event`, but for its id and its time."""
+
+    kind: str
+    data: Any
+    step: str | None
+    attempt: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InlineRun(Generic[Out]):
     """How a run ended, and what its steps did."""
@@ -40,6 +50,10 @@ class InlineRun(Generic[Out]):
     """How often its worker wrote: the points at which a crash makes a difference."""
     sent: tuple[tuple[str, str, Any], ...] = field(repr=False)
     """Run id, name and plain data of each signal that it sent."""
+    events: tuple[InlineEvent, ...] = field(repr=False)
+    """What it said with `step.emit` and `step.log`."""
+    state: Mapping[str, Any] = field(repr=False)
+    """What it set with `step.set_state`, as plain data."""
 
     def result(self) -> Out:
         """Its output; WorkflowFailed where it has none."""
@@ -119,6 +133,8 @@ async def play(
         starts=tuple(player.starts),
         commits=player.commits,
         sent=tuple((run_id, name, codec.decode(data)) for run_id, name, data in stored.sent.values()),
+        events=tuple(InlineEvent(one.kind, codec.decode(one.data), one.step, one.attempt) for one in stored.events),
+        state={key: codec.decode(data) for key, data in stored.state.items()},
     )
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from redisflow.contract import Claim, Hold, Mark
+from redisflow.contract import NOTHING_SAID, Claim, Hold, Mark, Place
 from redisflow.engine.commands import Commit, Finish, GoOn, Park, Suspend
 from redisflow.mail import ANY_CHILD, Mail, signal_address
 from redisflow.records import Record, decode_record
 
 Status: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "suspended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event, and where a body said it, the step's key and attempt."""
+
+    kind: str
+    data: bytes
+    step: str | None = None
+    attempt: int | None = None
 
 
 @dataclass(slots=True)
@@ -37,6 +47,9 @@ class StoredRun:
     size: int = 0
     """Bytes of its input and records."""
     wants: str = ""
+    said: Place = NOTHING_SAID
+    events: list[Said] = field(default_factory=list[Said])
+    state: dict[str, bytes] = field(default_factory=dict[str, bytes])
     sent: dict[str, tuple[str, str, bytes]] = field(default_factory=dict[str, tuple[str, str, bytes]])
     """Run id, name and data of each signal that it has sent, by the key that makes it once."""
 
@@ -65,6 +78,7 @@ class StoredRun:
             crashes=self.crashes,
             mail=list(self.mail),
             mail_count=self.mail_count,
+            said=self.said,
         )
 
     def apply(self, commit: Commit) -> bool:
@@ -74,6 +88,10 @@ class StoredRun:
         self.size = extension.after.bytes
         self.crashes = 0
         self._do_effects(list(extension.effects))
+        if extension.saying is not None:
+            self.said = extension.saying.up_to
+            self.events += [Said(kind, data) for kind, data in extension.saying.events]
+            self.state |= extension.saying.state
         match then:
             case GoOn():
                 return False

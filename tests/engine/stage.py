@@ -18,7 +18,7 @@ from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowDefinition, spec_of
 from redisflow.authoring.outside import ChildOrder
-from redisflow.contract import Claim, Hold, Mark, Verdict
+from redisflow.contract import NOTHING_SAID, Claim, Hold, Mark, Place, Saying, Verdict
 from redisflow.engine.commands import (
     BodyOutcome,
     CancelBody,
@@ -93,6 +93,10 @@ class Store:
     told: list[str] = field(default_factory=list)
     """The parents that were told of this run's end."""
     parent: str | None = None
+    said: Place = NOTHING_SAID
+    events: list[tuple[str, Any]] = field(default_factory=list)
+    """Kind and data of what the code has emitted."""
+    state: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.mark = Mark(0, len(self.input))
@@ -119,6 +123,7 @@ class Store:
             parent=self.parent,
             mail=list(self.mail),
             mail_count=self.mail_count,
+            said=self.said,
         )
 
     def signal(self, name: str, data: Any = None) -> None:
@@ -138,6 +143,8 @@ class Store:
         assert extension.after == self.mark
         self.crashes = 0
         self._do_effects(list(extension.effects))
+        if extension.saying is not None:
+            self.hear(extension.saying)
         verdict = Verdict.MAIL if commit.seen is not None and commit.seen < self.mail_count else Verdict.OK
         match then:
             case GoOn():
@@ -183,6 +190,14 @@ class Store:
         self.mail.append(Mail(self.mail_count, "child", child, status, cause, data))
         if self.status == "waiting" and "\nc\n" in self.wants:
             self.status, self.due_at_ms = "pending", 0
+
+    def hear(self, saying: Saying) -> None:
+        """What the code says is stored."""
+        assert saying.up_to > self.said, "nothing is said twice"
+        assert saying.up_to[0] < len(self.records), "what was said rests on what is stored"
+        self.said = saying.up_to
+        self.events += [(kind, codec.decode(data)) for kind, data in saying.events]
+        self.state |= {key: codec.decode(data) for key, data in saying.state.items()}
 
 
 @dataclass
