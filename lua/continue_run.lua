@@ -38,7 +38,7 @@ for first = 0, last, 1000 do
   for number = first, math.min(last, first + 999) do numbers[#numbers + 1] = number end
   redis.call('HDEL', run_key, unpack(numbers))
 end
-redis.call('HDEL', run_key, 'a', 'x', 'z', 'xp', 'cp', 'wn')
+redis.call('HDEL', run_key, 'a', 'x', 'z', 'xp', 'cp', 'wn', 'ev')
 redis.call('HSET', run_key, 'i', input, 'h', '0:' .. #input)
 redis.call('HINCRBY', run_key, 'ct', 1)
 requeue(prefix, run_id, r[6] or nil, entry, returned_fence(fence))

@@ -8,6 +8,7 @@ from redisflow.authoring.step import RunInfo, Step
 from redisflow.authoring.step_call import StepCall
 from redisflow.client.bulk import Bulk, BulkJob, BulkOutcome, BulkProgress
 from redisflow.client.controls import Control, Controls
+from redisflow.client.events import Event
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.workflow import Workflow
 from redisflow.errors import (
@@ -48,6 +49,7 @@ from redisflow.errors import (
     RunStateConflict,
     ScheduleNotFound,
     StartThrottled,
+    StateFull,
     StepError,
     StepNotFound,
     StepTimeout,
@@ -90,6 +92,7 @@ __all__ = [
     "Controls",
     "DeadlineExceeded",
     "Debounce",
+    "Event",
     "Failure",
     "FileStore",
     "IdempotencyConflict",
@@ -136,6 +139,7 @@ __all__ = [
     "ScheduleNotFound",
     "StartRules",
     "StartThrottled",
+    "StateFull",
     "Step",
     "StepCall",
     "StepError",

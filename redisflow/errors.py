@@ -37,6 +37,7 @@ A message says what happened, to which run, and what to do next.
     ├── StepNotFound                a run's record holds no (ended) step of this name
     ├── RunStateConflict            the run's status does not allow what was asked
     ├── NotPaused                   a release of a queue or workflow that is not paused
+    ├── StateFull                   a run that keeps too many values to be read from outside
     ├── IdempotencyConflict         the key was used with another input
     ├── RunAlreadyActive            the unique key's run has not ended, and the start was to be rejected then
     ├── StartThrottled              too many starts, and this one was to be rejected then
@@ -249,6 +250,17 @@ class RunStateConflict(RedisflowError):
 
 class NotPaused(RedisflowError, LookupError):
     """This queue or workflow is not paused, so there is nothing to be let go."""
+
+
+class StateFull(RedisflowError):
+    """The state of a run has as many keys as it may; the value was not set."""
+
+    def __init__(self, run_id: str, key: str, most: int) -> None:
+        """`most` is how many keys a state may have."""
+        super().__init__(
+            f"the state of run {run_id} has {most} keys, so {key!r} was not set: keep what belongs together in one "
+            "value, and what grows in events (step.emit)"
+        )
 
 
 class IdempotencyConflict(RedisflowError):

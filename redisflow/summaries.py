@@ -70,6 +70,12 @@ class WorkflowCounts:
     by_status: Mapping[str, int] | None = None
     """The unfinished ones by status (`pending`, `running`, `waiting`), where that was asked for or costs nothing."""
 
+    def __str__(self) -> str:
+        """For people."""
+        stuck = f" ({self.stuck:,} wait for code)" if self.stuck else ""
+        ended = f"{self.succeeded:,} succeeded, {self.failed:,} failed, {self.canceled:,} canceled"
+        return f"{self.unfinished:,} unfinished{stuck}, {ended}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCounts:
@@ -79,6 +85,12 @@ class RunCounts:
     running: int
     waiting: int
     workflows: Mapping[str, WorkflowCounts] = field(repr=False)
+
+    def __str__(self) -> str:
+        """For people: a line for all, and one for each workflow."""
+        statuses = ("pending", "running", "waiting", "succeeded", "failed", "canceled")
+        first = ", ".join(f"{getattr(self, status):,} {status}" for status in statuses)
+        return "\n  ".join([first, *(f"{name}: {counts}" for name, counts in sorted(self.workflows.items()))])
 
     @property
     def succeeded(self) -> int:

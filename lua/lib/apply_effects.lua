@@ -1,5 +1,6 @@
 -- @include lib/effect_release.lua
 -- @include lib/effect_free.lua
+-- @include lib/effect_output.lua
 -- @include lib/effect_take.lua
 -- @include lib/effect_kid.lua
 -- @include lib/effect_drop.lua

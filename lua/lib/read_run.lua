@@ -3,7 +3,7 @@
 local function reader(run_bytes, all_bytes)
   local wanted = {
     'w', 'v', 'q', 'c', 'a', 's', 'e', 'f', 'h', 'x', 'dl', 'm', 'pa', 'uq', 'xp', 'tg', 'sc', 'sa', 'lk', 'fp',
-    'vd', 'ct'
+    'ev', 'vd', 'ct'
   }
   return function(key)
     local bytes = tonumber(string.match(redis.call('HGET', key, 'h') or '0:0', ':(%d+)$'))

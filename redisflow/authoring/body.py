@@ -1,4 +1,4 @@
-"""What a step's body can ask of the engine while it runs: its idempotency key, its attempt, and a place to report to.
+"""What a step's body can ask of the engine while it runs: its idempotency key, its attempt, and places to report to.
 
 It is found through a context variable, so that it reaches sync bodies in threads and whatever a body calls. Arguments
 are handed to a body as copies: what a body does to them must not be seen by workflow code (on replay the body does not
@@ -51,6 +51,12 @@ class BodyContext:
         """Called by the body itself, from any thread. CannotRecord where the details are not plain data."""
         # A copy: what the body does to its own object later must not be seen while it is being written.
         self.details = codec.decode(codec.encode(details))
+
+    def emit(self, kind: str, data: bytes) -> None:
+        """An event of its run; from any thread. Here nobody listens: a worker's bodies have a place for it."""
+
+    def set_state(self, key: str, data: bytes) -> None:
+        """A value of its run's state; as for `emit`."""
 
 
 current_body: ContextVar[BodyContext | None] = ContextVar("redisflow_body", default=None)

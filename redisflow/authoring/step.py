@@ -19,6 +19,7 @@ from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import encode_signal_data
 from redisflow.authoring.options import StepOptions
+from redisflow.authoring.outputs import OutputPort, emit, set_state
 from redisflow.authoring.outside import ChildRun, send_signal
 from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
@@ -103,6 +104,11 @@ class StepPort(Protocol):
     @property
     def resources(self) -> Any:
         """What the worker's `resources` opened."""
+        ...
+
+    @property
+    def outputs(self) -> OutputPort:
+        """Where events and state go."""
         ...
 
     def now_ms(self) -> int:
@@ -440,8 +446,34 @@ class Step:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger that says each thing once: it is silent while the run is replayed."""
+        """A logger that says each thing once: it is silent while the run is replayed.
+
+        From INFO on, what it says is an event of kind `log` as well: a level and a message, as `emit` would store it.
+        """
         return self._port.log
+
+    # -- what can be seen from outside, while the run goes on -----------------------------------------------------
+
+    def emit(self, data: Any = None, *, kind: str = "data") -> None:
+        """Say something to whoever follows the run with `handle.events()`: progress, tokens, what was decided.
+
+        In workflow code, each event is stored once, whatever the number of crashes and replays, with the next thing
+        that is recorded. In a step's body it leaves at once, and before the step's result is recorded; an attempt that
+        is made again says it again, and the event tells which attempt it was. About the last 10,000 events of a run are
+        kept.
+
+        Raises CannotRecord and PayloadTooLarge (64 KiB).
+        """
+        emit(current_body.get() or self._port.outputs, kind, data)
+
+    def set_state(self, key: str, value: Any) -> None:
+        """Set a value that `handle.state()` shows, now and after the run has ended; the last one counts.
+
+        As with `emit`, workflow code sets it once, and a body with every attempt.
+
+        Raises CannotRecord, PayloadTooLarge (64 KiB) and StateFull (100 keys).
+        """
+        set_state(current_body.get() or self._port.outputs, key, value)
 
     # -- inside a step's body -------------------------------------------------------------------------------------
 

@@ -47,19 +47,21 @@ class Ticks:
 
 @asynccontextmanager
 async def watch(
-    server: Transport, prefix: str, channel: str, timeout_s: float
+    server: Transport, prefix: str, channels: Sequence[str], timeout_s: float
 ) -> AsyncGenerator[AsyncIterator[RunEnd | None]]:
-    """Ticks of a channel. It is entered when none can be missed, or after `timeout_s` without the server."""
+    """Ticks of channels. It is entered when none can be missed, or after `timeout_s` without the server."""
     ticks = Ticks()
-    confirmed = server.subscribe(prefix, channel, ticks.hear)
+    confirmed = {server.subscribe(prefix, channel, ticks.hear) for channel in channels}
     try:
-        await asyncio.wait([confirmed], timeout=timeout_s)
-        if not confirmed.done():
-            confirmed.add_done_callback(ticks.tick)
+        _, missing = await asyncio.wait(confirmed, timeout=timeout_s)
+        for one in missing:
+            one.add_done_callback(ticks.tick)
         yield ticks
     finally:
-        confirmed.remove_done_callback(ticks.tick)
-        server.unsubscribe(prefix, channel, ticks.hear)
+        for one in confirmed:
+            one.remove_done_callback(ticks.tick)
+        for channel in channels:
+            server.unsubscribe(prefix, channel, ticks.hear)
 
 
 @asynccontextmanager

@@ -40,7 +40,7 @@ class Patience:
     def __init__(self, transport: Transport, timeout_s: float) -> None:
         """Make it inside a running event loop."""
         self._transport = transport
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[float, Pending]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -50,15 +50,15 @@ class Patience:
         waiting = self._waiting
         while waiting and waiting[0][1].done():
             waiting.popleft()
-        waiting.append((self._loop.time() + self._timeout_s, answer))
+        waiting.append((self._loop.time() + self.timeout_s, answer))
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_s, self._look)
+            self._timer = self._loop.call_later(self.timeout_s, self._look)
         return answer
 
     async def wait(self, calls: Coroutine[Any, Any, T]) -> T:
         """The result of several calls in a row, with the patience of one."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 return await calls
         except TimeoutError:
             raise self._error() from None
@@ -77,6 +77,6 @@ class Patience:
     def _error(self) -> BackendUnavailable:
         why = f" ({self._transport.trouble})" if self._transport.trouble else ""
         return BackendUnavailable(
-            f"no answer from {self._transport.masked_url} within {self._timeout_s:g} s{why}. Check that the server"
+            f"no answer from {self._transport.masked_url} within {self.timeout_s:g} s{why}. Check that the server"
             " runs and that the URL is right; the call may be made again: what it did is not done twice"
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redisflow.backend import replies
 from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
+from redisflow.backend.events import Events, effect_of, size_of
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.keys import KeyCalls
@@ -47,6 +48,7 @@ from redisflow.contract import (
     ClaimBatch,
     Conflict,
     Created,
+    EventCalls,
     Extension,
     Heartbeat,
     Hold,
@@ -134,6 +136,12 @@ class RedisBackend:
         return self._outbox
 
     @property
+    def events(self) -> EventCalls:
+        """What its runs say; known once it is open."""
+        self._server()
+        return self._events
+
+    @property
     def partitions(self) -> int:
         """How many partitions the namespace has; known once it is open."""
         self._server()
@@ -211,6 +219,7 @@ class RedisBackend:
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
         self.keys = KeyCalls(transport, self._scripts, patience, self._prefixes)
+        self._events = Events(transport, self._scripts, patience, self._prefix_of)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
@@ -300,7 +309,7 @@ class RedisBackend:
         nevertheless, and yields as soon as the server is back.
         """
         prefix = self._prefix_of(run_id)
-        return watch(self._server(), prefix, f"{prefix}done:{run_id}", self._timeout_s)
+        return watch(self._server(), prefix, [f"{prefix}done:{run_id}"], self._timeout_s)
 
     # -- what a run's holder calls --------------------------------------------------------------------------------
 
@@ -364,11 +373,14 @@ class RedisBackend:
         self, head: tuple[Any, ...], hold: Hold, extension: Extension, rest: tuple[Any, ...], size: int
     ) -> Answer[Verdict]:
         before, after = extension.before, extension.after
-        records, effects = extension.records, extension.effects
+        records, effects, saying = extension.records, extension.effects, extension.saying
         marks = (f"{before.records}:{before.bytes}", f"{after.records}:{after.bytes}")
         shown = (hold.run_id, hold.fence, hold.entry, *marks, *rest)
-        row = (*shown, len(records), *records, len(effects), *effects)
         size += after.bytes - before.bytes
+        if saying is not None:
+            effects = [*effects, *effect_of(saying)]
+            size += size_of(saying)
+        row = (*shown, len(records), *records, len(effects), *effects)
         self._server()
         return self._batches.add(head, self._prefix_of(hold.run_id), row, size, replies.verdict_of_row)
 

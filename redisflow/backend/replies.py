@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from redisflow.contract import Claim, Conflict, Created, Hold, Mark, RunEnd, Verdict
+from redisflow.contract import NOTHING_SAID, Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
 from redisflow.errors import BackendError
 from redisflow.runs import Ending
 
@@ -149,6 +149,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         tags=tags.decode() if tags is not None else "",
         scheduled_at_ms=int(scheduled_at) if scheduled_at is not None else None,
         is_limited=b"lk" in fields,
+        said=_place(fields.get(b"ev")),
         ending=ending,
         continued=int(fields.get(b"ct", 0)),
     )
@@ -158,6 +159,13 @@ def _end_effects(fields: dict[bytes, bytes]) -> tuple[bytes, ...]:
     """What its fields say of the run's end."""
     released = (b"release", fields[b"uq"]) if b"uq" in fields else ()
     return (*released, b"leave", fields[b"sc"]) if b"sc" in fields else released
+
+
+def _place(mark: bytes | None) -> Place:
+    if mark is None:
+        return NOTHING_SAID
+    after, _, count = mark.partition(b":")
+    return int(after), int(count)
 
 
 def claims_of(given: list[tuple[str, dict[bytes, bytes]]], operation: str, now_ms: int) -> tuple[list[Claim], int]:

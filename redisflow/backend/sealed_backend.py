@@ -19,6 +19,7 @@ from typing import Any, Unpack
 from redisflow.backend.options import BackendOptions
 from redisflow.backend.payloads import NOTHING_STORED, StoredPayloads, folder_of
 from redisflow.backend.redis_backend import RedisBackend
+from redisflow.backend.sealed_events import SealedEvents, seal_saying
 from redisflow.backend.sealed_mail import SealedMail
 from redisflow.backend.sealed_starts import SealedStarts, with_fingerprints
 from redisflow.contract import (
@@ -27,6 +28,7 @@ from redisflow.contract import (
     ClaimBatch,
     Conflict,
     Created,
+    EventCalls,
     Extension,
     Hold,
     MailCalls,
@@ -81,6 +83,11 @@ class SealedBackend(RedisBackend):
     def mail(self) -> MailCalls:
         """The mailboxes of its runs."""
         return self._sealed_mail(self._timeout_s)
+
+    @property
+    def events(self) -> EventCalls:
+        """What its runs say."""
+        return SealedEvents(super().events, self.seals)
 
     def _sealed_mail(self, within_s: float) -> SealedMail:
         return SealedMail(super().mail, self.seals, self._keep, within_s)
@@ -281,7 +288,10 @@ class SealedBackend(RedisBackend):
 
         def leave(sealed: list[bytes]) -> Answer[Verdict]:
             count = len(extension.records)
-            return call(_translate(hold, extension, sealed[:count]), sealed[count:])
+            translated = _translate(hold, extension, sealed[:count])
+            if extension.saying is not None:
+                translated = replace(translated, saying=seal_saying(seals, run_id, extension.saying))
+            return call(translated, sealed[count:])
 
         before = self._under_way.get((run_id, hold.fence))
         if before is None and all(seals.is_quick(data) for _, data in parts):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from redisflow.authoring.definition import WorkflowSpec
+from redisflow.client.events import Event, follow_events, read_state
 from redisflow.client.lifecycle import (
     SAME_INPUT,
     fork_run,
@@ -159,6 +160,24 @@ class WorkflowHandle(Generic[Out]):
 
     def _beside(self, started: StartedRun) -> WorkflowHandle[Out]:
         return WorkflowHandle(self._backend, self._spec, started)
+
+    def events(self, after: str | None = None, *, live: bool = True) -> AsyncGenerator[Event]:
+        """Follow the run: its events so far, or those after an id, then each as it comes, until the run has ended.
+
+        Events are what it says with `step.emit` and `step.log`: `async for event in handle.events(): ...`.
+
+        Nothing is missed or given twice, also over lost connections; whoever comes back later goes on after the id of
+        the last event that it has dealt with. With `live=False` it ends with what is stored now. About the last 10,000
+        events of a run are kept: `event.is_after_gap` says where older ones are missing. Whoever leaves early closes it
+        at once with `contextlib.aclosing`; else Python does so a little later.
+
+        Raises RunNotFound, BackendUnavailable (go on after the last id).
+        """
+        return follow_events(self._backend, self.id, after, live=live)
+
+    async def state(self) -> dict[str, Any]:
+        """What the run has set with `step.set_state`, as plain data. RunNotFound where it is no longer stored."""
+        return await read_state(self._backend, self.id)
 
     async def result(self, timeout: Duration | None = None) -> Out:  # noqa: ASYNC109  # it says how long, the run goes on
         """Wait for the run's end and return its output, of the workflow's type. Cancelling it leaves the run alone.

@@ -1,6 +1,15 @@
 """The contract between the engine and where runs are kept: values down, outcomes up."""
 
 from redisflow.contract.backend import Backend, Heartbeat
+from redisflow.contract.events import (
+    EVENTS_KEPT,
+    STATE_KEYS,
+    Emission,
+    EventBatch,
+    EventCalls,
+    NewEvent,
+    StoredEvent,
+)
 from redisflow.contract.keys import KeyCalls
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
@@ -19,6 +28,7 @@ from redisflow.contract.starts import (
     UniqueRule,
 )
 from redisflow.contract.values import (
+    NOTHING_SAID,
     Answer,
     Beat,
     Claim,
@@ -30,12 +40,17 @@ from redisflow.contract.values import (
     Idempotency,
     Mark,
     NewRun,
+    Place,
     RunEnd,
+    Saying,
     Upkeep,
     Verdict,
 )
 
 __all__ = [
+    "EVENTS_KEPT",
+    "NOTHING_SAID",
+    "STATE_KEYS",
     "Active",
     "Answer",
     "Backend",
@@ -47,6 +62,9 @@ __all__ = [
     "DebounceRule",
     "Delivery",
     "DueSchedules",
+    "Emission",
+    "EventBatch",
+    "EventCalls",
     "Extension",
     "FireOutcome",
     "Heartbeat",
@@ -57,18 +75,22 @@ __all__ = [
     "MailBatch",
     "MailCalls",
     "Mark",
+    "NewEvent",
     "NewRun",
     "Order",
     "OutboxCalls",
     "PayloadCalls",
+    "Place",
     "Purged",
     "RetentionCalls",
     "RunEnd",
     "RunFilter",
+    "Saying",
     "ScheduleCalls",
     "StartCalls",
     "StartRule",
     "Started",
+    "StoredEvent",
     "ThrottleRule",
     "Throttled",
     "TriggerOutcome",

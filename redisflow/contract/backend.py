@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.controls import ControlCalls
+from redisflow.contract.events import EventCalls
 from redisflow.contract.keys import KeyCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
@@ -67,6 +68,11 @@ class Backend(Protocol):
     @property
     def outbox(self) -> OutboxCalls:
         """What is to be done across its partitions."""
+        ...
+
+    @property
+    def events(self) -> EventCalls:
+        """What its runs say while they go on."""
         ...
 
     @property

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 
+Place = tuple[int, int]
+"""Of what a workflow's code says to the outside: after which record, and the how many-th thing there."""
+NOTHING_SAID: Place = (-1, 0)
+
 
 class Answer(Protocol[T_co]):
     """What will come of a call: to be awaited, or to be listened to, once. An asyncio.Future is one."""
@@ -152,6 +156,8 @@ class Claim:
     """The tick for which its schedule started it."""
     is_limited: bool = False
     """It holds slots of limits: its holder says `free` when it lets the run wait or ends it."""
+    said: Place = NOTHING_SAID
+    """Up to where its code's events and state are stored."""
     ending: Ending | None = None
     """A verdict from outside is fixed: only its compensations may run, then it ends so."""
     continued: int = 0
@@ -186,6 +192,16 @@ class Verdict(enum.Enum):
 
 
 @dataclass(slots=True)
+class Saying:
+    """What a workflow's code says to the outside, in order, up to a place."""
+
+    up_to: Place
+    events: Sequence[tuple[str, bytes]]
+    """Kind and data."""
+    state: Mapping[str, bytes]
+
+
+@dataclass(slots=True)
 class Extension:
     """What a holder appends: the mark it extends, the mark it leaves, and the records between them."""
 
@@ -194,6 +210,8 @@ class Extension:
     records: Sequence[bytes]
     effects: Sequence[bytes | str | int] = ()
     """What is done in the same step: verbs with their arguments, one after the other (lua/lib/effect_*.lua)."""
+    saying: Saying | None = None
+    """What is said in the same step."""
 
 
 @dataclass(frozen=True, slots=True)

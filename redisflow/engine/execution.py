@@ -52,6 +52,7 @@ from redisflow.engine.outcome import (
     origin_of,
     summarize_problem,
 )
+from redisflow.engine.outputs import Outputs
 from redisflow.engine.port import Continued, Port
 from redisflow.engine.reading import read_error, read_history, read_input, read_result
 from redisflow.engine.unwinding import Unwinding
@@ -104,7 +105,7 @@ class Execution:
         self._claim = claim
         self._around = around
         self._loop = self._new_loop()
-        self._ledger = Ledger(claim.mark, claim.started_at_ms)
+        self._ledger = Ledger(claim.mark, claim.started_at_ms, Outputs(claim.said))
         self._agenda = Agenda()
         self._port = Port(claim, self._loop, self._ledger, self._agenda, slack_ms)
         self._is_cautious = claim.crashes > 0
@@ -214,6 +215,11 @@ class Execution:
         """When `time_passed` is to be called next, while the run is held."""
         call = self._agenda.next_waiting()
         return None if call is None else call.due_at_ms
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the code has said something that is on no commit yet."""
+        return bool(self._ledger.outputs.new)
 
     @property
     def in_flight(self) -> bool:
@@ -439,6 +445,9 @@ class Execution:
         )
 
     def _commit(self, then: Move) -> Commit:
+        if self._is_cautious and self.is_speaking:
+            # The crash is forgotten by a commit that goes on; where all records were stored before, this is the one.
+            then = GO_ON
         if isinstance(then, Finish) and not self._is_told:
             self._is_told = True
             self._tell_family()
@@ -475,6 +484,9 @@ class Execution:
         """The workflow's code has ended, or must not go on."""
         port = self._port
         if isinstance(port.problem, Continued):
+            # What the code has said until then is told.
+            if self._ledger.has_new:
+                return GO_ON
             port.leave_behind()
             return Continue(port.problem.data)
         if port.problem is None and self._conclusion is None:

@@ -52,6 +52,18 @@ class Recorded:
     has_ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A failed workflow attempt that archived something."""
+
+    first: int
+    """Number of the first record that it archived; NEVER where that call alone begins anew."""
+    key: str
+    """Of the call whose failure that was."""
+    number: int
+    """Of the record that says so."""
+
+
 @dataclass(slots=True)
 class History:
     """The live records of earlier passes."""
@@ -62,8 +74,7 @@ class History:
     """What workflow code was given or is to be given, and where it stopped for good, with the records' numbers."""
     by_key: dict[str, Recorded] = field(default_factory=dict[str, Recorded])
     by_ordinal: dict[int, Recorded] = field(default_factory=dict[int, Recorded])
-    restarts: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    """Failed workflow attempts that archived something: from which record number, and the failed call's key."""
+    restarts: list[Restart] = field(default_factory=list[Restart])
     patches: list[str] = field(default_factory=list[str])
     """Names of the patches that the run has come by."""
     last: int = NOTHING_DELIVERED
@@ -87,7 +98,8 @@ class History:
                 if record.archived_from is not None:
                     failed = everything[record.archived_from]
                     key = "" if isinstance(failed, RunRecord) else failed.call.key
-                    made.restarts.append((NEVER if record.alone else record.archived_from, key))
+                    first = NEVER if record.alone else record.archived_from
+                    made.restarts.append(Restart(first, key, number))
             else:
                 made._add(number, record)
         return made

@@ -1,15 +1,17 @@
 """The record as it grows: what is new, what is on its way, what the store has acknowledged.
 
-Records leave in the order of their numbers, in commits of bounded size, one commit at a time. What becomes of the run
-travels with the last of them.
+Records leave in the order of their numbers, in commits of bounded size, one commit at a time. What workflow code says
+to the outside leaves among them where it was said: never before a record that it rests on, nor after one that came
+later. What becomes of the run travels with the last of all.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from redisflow.contract import Extension, Mark
+from redisflow.contract import NOTHING_SAID, Extension, Mark
 from redisflow.engine.commands import GO_ON, Commit, Move
+from redisflow.engine.outputs import Output, Outputs, saying_of
 from redisflow.records import Record, encode_record
 
 Effect = bytes | str | int
@@ -22,13 +24,14 @@ EFFECTS_PER_COMMIT = 450
 class Ledger:
     """The record of one run, in the hands of its holder."""
 
-    __slots__ = ("_base_ms", "_effects", "_loose", "_new", "_sent", "acknowledged", "count")
+    __slots__ = ("_base_ms", "_effects", "_loose", "_new", "_sent", "acknowledged", "count", "outputs")
 
-    def __init__(self, mark: Mark, base_ms: int) -> None:
+    def __init__(self, mark: Mark, base_ms: int, outputs: Outputs | None = None) -> None:
         """`mark` is where the stored record ends, `base_ms` what its times are counted from."""
         self.acknowledged = mark
         self.count = mark.records
         """Of all records, new ones too: the number of the next."""
+        self.outputs = Outputs(NOTHING_SAID) if outputs is None else outputs
         self._base_ms = base_ms
         self._new: deque[bytes] = deque()
         self._effects: dict[int, tuple[Effect, ...]] = {}
@@ -56,6 +59,7 @@ class Ledger:
         self._new.clear()
         self._effects.clear()
         self._loose.clear()
+        self.outputs.new.clear()
 
     @property
     def in_flight(self) -> bool:
@@ -65,17 +69,20 @@ class Ledger:
     @property
     def has_new(self) -> bool:
         """Whether there is something to commit."""
-        return bool(self._new or self._loose)
+        return bool(self._new or self._loose or self.outputs.new)
 
     def commit(self, then: Move) -> Commit:
         """The next commit. Where not all fits into it, the run goes on, whatever `then` says."""
-        new, before = self._new, self.acknowledged
+        new, outputs, before = self._new, self.outputs, self.acknowledged
         records: list[bytes] = []
         effects: list[Effect] = []
+        said: list[Output] = []
         size = 0
-        while (
-            new and len(records) < RECORDS_PER_COMMIT and size < BYTES_PER_COMMIT and len(effects) < EFFECTS_PER_COMMIT
-        ):
+        while len(records) < RECORDS_PER_COMMIT and size < BYTES_PER_COMMIT and len(effects) < EFFECTS_PER_COMMIT:
+            if outputs.new and not outputs.take(before.records + len(records), said):
+                break
+            if not new:
+                break
             record = new.popleft()
             if self._effects:
                 effects += self._effects.pop(before.records + len(records), ())
@@ -83,12 +90,15 @@ class Ledger:
             size += len(record)
         self._sent = after = Mark(before.records + len(records), before.bytes + size)
         extension = Extension(before, after, records)
-        if self._loose and not new:
+        has_more = bool(new or outputs.new)
+        if self._loose and not has_more:
             effects += self._loose
             self._loose.clear()
         if effects:
             extension.effects = effects
-        return Commit(extension, GO_ON if new else then)
+        if said:
+            extension.saying = saying_of(said)
+        return Commit(extension, GO_ON if has_more else then)
 
     def acknowledge(self) -> None:
         """The commit that was on its way is stored."""

@@ -35,8 +35,10 @@ from redisflow.engine.calls import (
 from redisflow.engine.drift import asked_for_another, never_asked, without_marker
 from redisflow.engine.history import NO_HISTORY, History, Recorded
 from redisflow.engine.ledger import Ledger
+from redisflow.engine.live_log import LiveLogger
 from redisflow.engine.loop import WorkflowLoop
 from redisflow.engine.mailbox import Mailbox
+from redisflow.engine.voice import Voice
 from redisflow.errors import HistoryTooLong, InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
 from redisflow.mail import child_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
@@ -192,8 +194,13 @@ class Port:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """Silent on replay."""
-        return _LiveLogger(self)
+        """Silent on replay; what it says is an event, too."""
+        return LiveLogger(self)
+
+    @property
+    def outputs(self) -> Voice:
+        """Events and state."""
+        return Voice(self, self._ledger)
 
     @property
     def resources(self) -> Any:
@@ -325,7 +332,7 @@ class Port:
         """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""
         key = f"{self._identity()}:{call.key}"
         if restarts := self.history.restarts:
-            epoch = sum(call.key == failed or call.place.mark >= first for first, failed in restarts)
+            epoch = sum(call.key == one.key or call.place.mark >= one.first for one in restarts)
             # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
             key = f"{key}#0{epoch}" if epoch else key
         return key
@@ -365,7 +372,6 @@ class Port:
 
     def leave_behind(self) -> None:
         """The run begins anew: nobody waits for its children any more, nor takes what they have sent."""
-        self._ledger.withdraw()
         for call in self.calls.values():
             if isinstance(call, OpenChild) and call.state not in {"asked", "recorded"}:
                 self._ledger.do("drop", call.child_id)
@@ -581,6 +587,16 @@ class Port:
 
     # -- what the other side needs --------------------------------------------------------------------------------
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is workflow code that asks."""
+        return asyncio._get_running_loop() is self._loop  # noqa: SLF001  # documented
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the run has left memory."""
+        return self._loop.is_closed()
+
     def monotonic_ms(self) -> int:
         """Now, but never before anything that was recorded."""
         return max(self.at_ms, self.time_ms)
@@ -646,15 +662,3 @@ _UNTIL_STARTED = RetryPolicy(maximum_attempts=0, initial_interval="100ms", maxim
 """A child is started as soon as the server takes it: nothing but the server can refuse it."""
 
 _remembered_terms = lru_cache(maxsize=4096)(_terms)
-
-
-class _LiveLogger(logging.LoggerAdapter[logging.Logger]):
-    """Says each thing once: not while the run is replayed, nor while it leaves memory."""
-
-    def __init__(self, port: Port) -> None:
-        super().__init__(_log, {"run_id": port.info.id, "workflow": port.info.workflow})
-        self._port = port
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  # logging's own name
-        port = self._port
-        return not port.is_replaying and not port.is_evicted and super().isEnabledFor(level)

@@ -1,7 +1,7 @@
 """What tests and demonstrations need: workflows without a server, crashes on purpose, and a real server that goes."""
 
 from redisflow.testing.crashes import CrashPoint, CrashReport, EndsDiffer, crash_matrix
-from redisflow.testing.inline import InlineRun, run_inline
+from redisflow.testing.inline import InlineEvent, InlineRun, run_inline
 from redisflow.testing.inline_run import WouldWait
 from redisflow.testing.replays import DoesNotReplay, assert_replays
 from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions, start_server
@@ -13,6 +13,7 @@ __all__ = [
     "DoesNotReplay",
     "EmbeddedServerError",
     "EndsDiffer",
+    "InlineEvent",
     "InlineRun",
     "Server",
     "ServerOptions",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
@@ -21,6 +21,16 @@ from redisflow.testing.stored_run import StoredRun
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class InlineEvent:
+    """As `Event`, but for its id and its time."""
+
+    kind: str
+    data: Any
+    step: str | None
+    attempt: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,10 @@ class InlineRun(Generic[Out]):
     """How often its worker wrote: the points at which a crash makes a difference."""
     sent: tuple[tuple[str, str, Any], ...] = field(repr=False)
     """Run id, name and plain data of each signal that it sent."""
+    events: tuple[InlineEvent, ...] = field(repr=False)
+    """What it said with `step.emit` and `step.log`."""
+    state: Mapping[str, Any] = field(repr=False)
+    """What it set with `step.set_state`, as plain data."""
 
     def result(self) -> Out:
         """Its output; WorkflowFailed where it has none."""
@@ -119,6 +133,8 @@ async def play(
         starts=tuple(player.starts),
         commits=player.commits,
         sent=tuple((run_id, name, codec.decode(data)) for run_id, name, data in stored.sent.values()),
+        events=tuple(InlineEvent(one.kind, codec.decode(one.data), one.step, one.attempt) for one in stored.events),
+        state={key: codec.decode(data) for key, data in stored.state.items()},
     )
 
 
@@ -135,7 +151,7 @@ def new_stored_run(spec: WorkflowSpec[Any, Any], value: Any, signals: Mapping[st
     data, _ = encode_input(spec, value)
     stored = StoredRun(new_run_id(0), spec.name, spec.version, data, time.time_ns() // 1_000_000)
     for name, given in signals.items():
-        several: Iterable[Any] = given if isinstance(given, list) else [given]
+        several: list[Any] = [*cast("Any", given)] if isinstance(given, list) else [given]
         for one in several:
             stored.post(Mail(0, "signal", name, "", "", encode_signal_data(name, one)))
     return stored

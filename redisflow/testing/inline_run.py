@@ -31,7 +31,7 @@ from redisflow.engine.commands import (
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.failure import Failure
-from redisflow.testing.stored_run import StoredRun
+from redisflow.testing.stored_run import Said, StoredRun
 
 MOST_CLAIMS = 100_000
 """A run that is taken up more often goes round in circles."""
@@ -79,6 +79,8 @@ class Player:
         self._execution: Execution | None = None
         self._bodies: dict[str, asyncio.Task[Any]] = {}
         self._sent: Commit | None = None
+        self._unheard: list[Said | tuple[str, bytes]] = []
+        """What bodies say while what the code said before is not stored."""
         self._done: asyncio.Future[None]
         self._loop: asyncio.AbstractEventLoop
 
@@ -159,10 +161,13 @@ class Player:
             self._die()
             return
         is_left = self.stored.apply(commit)
+        self._sent = None
+        heard, self._unheard = self._unheard, []
+        for said in heard:
+            self._hear(said)
         if crash:
             self._die()
             return
-        self._sent = None
         if is_left:
             self._leave()
         elif isinstance(commit.then, GoOn):
@@ -185,6 +190,7 @@ class Player:
 
     def _leave(self) -> None:
         execution, self._execution, self._sent = self._execution, None, None
+        self._unheard.clear()
         for task in self._bodies.values():
             task.cancel()
         if execution is not None:
@@ -231,7 +237,8 @@ class Player:
             fn = given
         else:
             return _give(given)
-        body = BodyContext(
+        body = _Body(
+            self._hear,
             self.stored.run_id,
             command.key,
             command.attempt,
@@ -246,6 +253,14 @@ class Player:
         value = await asyncio.to_thread(context.run, fn, *command.args, **command.kwargs)
         return await value if inspect.isawaitable(value) else value
 
+    def _hear(self, said: Said | tuple[str, bytes]) -> None:
+        if self._sent is not None and self._sent.extension.saying is not None:
+            self._unheard.append(said)
+        elif isinstance(said, Said):
+            self.stored.events.append(said)
+        else:
+            self.stored.state[said[0]] = said[1]
+
 
 _NOT_GIVEN = object()
 
@@ -254,6 +269,22 @@ def _give(value: Any) -> Any:
     if isinstance(value, BaseException):
         raise value
     return value
+
+
+class _Body(BodyContext):
+    """What it says is heard."""
+
+    __slots__ = ("_hear",)
+
+    def __init__(self, hear: Callable[[Said | tuple[str, bytes]], None], *about: Any) -> None:
+        super().__init__(*about)
+        self._hear = hear
+
+    def emit(self, kind: str, data: bytes) -> None:
+        self._hear(Said(kind, data, self.key, self.attempt))
+
+    def set_state(self, key: str, data: bytes) -> None:
+        self._hear((key, data))
 
 
 class _Outside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from redisflow.errors import RedisflowError
 from redisflow.failure import Failure
 from redisflow.testing.inline import definition_of
 
+_ALL_SAID = (sys.maxsize, 0)
+"""What the code says to the outside is of no interest here."""
 _AROUND = Surroundings(entropy=lambda: 0.5, cpu_seconds=lambda: 0.0)
 
 
@@ -60,6 +63,7 @@ def _claim_of(document: Mapping[str, Any]) -> Claim:
         crashes=0,
         parent=document.get("parent"),
         continued=document.get("continued", 0),
+        said=_ALL_SAID,
     )
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from redisflow.contract import Claim, Hold, Mark
+from redisflow.contract import NOTHING_SAID, Claim, Hold, Mark, Place
 from redisflow.engine.commands import Commit, Continue, Finish, GoOn, Park, Suspend
 from redisflow.mail import ANY_CHILD, Mail, signal_address
 from redisflow.records import Record, decode_record
 
 Status: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled", "suspended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event, and where a body said it, the step's key and attempt."""
+
+    kind: str
+    data: bytes
+    step: str | None = None
+    attempt: int | None = None
 
 
 @dataclass(slots=True)
@@ -38,6 +48,9 @@ class StoredRun:
     size: int = 0
     """Bytes of its input and records."""
     wants: str = ""
+    said: Place = NOTHING_SAID
+    events: list[Said] = field(default_factory=list[Said])
+    state: dict[str, bytes] = field(default_factory=dict[str, bytes])
     sent: dict[str, tuple[str, str, bytes]] = field(default_factory=dict[str, tuple[str, str, bytes]])
     """Run id, name and data of each signal that it has sent, by the key that makes it once."""
 
@@ -67,6 +80,7 @@ class StoredRun:
             mail=list(self.mail),
             mail_count=self.mail_count,
             continued=self.continued,
+            said=self.said,
         )
 
     def apply(self, commit: Commit) -> bool:
@@ -76,6 +90,10 @@ class StoredRun:
         self.size = extension.after.bytes
         self.crashes = 0
         self._do_effects(list(extension.effects))
+        if extension.saying is not None:
+            self.said = extension.saying.up_to
+            self.events += [Said(kind, data) for kind, data in extension.saying.events]
+            self.state |= extension.saying.state
         match then:
             case GoOn():
                 return False
@@ -88,6 +106,7 @@ class StoredRun:
             case Continue():
                 self.records.clear()
                 self.input, self.size, self.started_at_ms = then.input, len(then.input), None
+                self.said = NOTHING_SAID
                 self.status, self.due_at_ms, self.continued = "pending", 0, self.continued + 1
             case Suspend():
                 self.status, self.payload = "suspended", then.problem

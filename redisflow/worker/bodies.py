@@ -22,8 +22,10 @@ from typing import Any, Protocol
 
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.outside import Outside
+from redisflow.contract import NewEvent
 from redisflow.durations import describe_ms
 from redisflow.engine.commands import BodyOutcome, Raised, Returned, RunBody
+from redisflow.worker.outputs import BodyOutputs
 
 
 class Owner(Protocol):
@@ -41,6 +43,10 @@ class Owner(Protocol):
         """It has really ended."""
         ...
 
+    def outputs(self, loop: asyncio.AbstractEventLoop) -> BodyOutputs:
+        """Where what it says goes; asked from any thread, `loop` is the worker's."""
+        ...
+
 
 class Body(BodyContext):
     """One attempt of a step, running or queued."""
@@ -49,6 +55,7 @@ class Body(BodyContext):
         "cancelled",
         "command",
         "in_thread",
+        "loop",
         "number",
         "owner",
         "started_s",
@@ -64,6 +71,8 @@ class Body(BodyContext):
             run_id, command.key, command.attempt, command.idempotency_key, around.resources, around.outside
         )
         self.command = command
+        self.loop: asyncio.AbstractEventLoop
+        """The worker's, once it has started."""
         self.owner = owner
         self.started_s = 0.0
         """Monotonic; 0 while it is queued."""
@@ -75,6 +84,14 @@ class Body(BodyContext):
         self.in_thread = False
         self.cancelled = False
         self.timed_out = False
+
+    def emit(self, kind: str, data: bytes) -> None:
+        """An event of its run."""
+        self.owner.outputs(self.loop).emit(NewEvent(kind, data, self.key, self.attempt))
+
+    def set_state(self, key: str, data: bytes) -> None:
+        """A value of its run's state."""
+        self.owner.outputs(self.loop).set_state(key, data)
 
 
 @dataclass(slots=True)
@@ -125,13 +142,13 @@ class Bodies:
             return
         self.running.add(body)
         body.started_s = now_s
+        body.loop = loop = asyncio.get_running_loop()
         if body.in_thread:
             self._in_threads += 1
             body.thread = self.executor.submit(copy_context().run, _run_in_thread, body)
             coroutine = _await_thread(body, body.thread)
         else:
             coroutine = _run_on_loop(body)
-        loop = asyncio.get_running_loop()
         # Not by loop.create_task, which would first think of a name.
         body.task = task = asyncio.Task(coroutine, loop=loop, name=body.key)
         task.add_done_callback(functools.partial(self._done, body))

@@ -7,8 +7,10 @@ of its own, and Python keeps one current task per thread.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
@@ -21,11 +23,15 @@ from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
 from redisflow.worker.bodies import Body
 from redisflow.worker.host import Host
+from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
 
 if TYPE_CHECKING:
     from redisflow.engine.commands import BodyOutcome
     from redisflow.worker.clock import ClaimClock
+
+_MAKING = threading.Lock()
+"""Two bodies in threads may be the first to say something."""
 
 _log = logging.getLogger("redisflow.worker")
 
@@ -45,6 +51,7 @@ class HeldRun:
         "_in_flight",
         "_living",
         "_noted",
+        "_outputs",
         "_renews_s",
         "_timer",
         "claim",
@@ -65,6 +72,8 @@ class HeldRun:
         """Since when the heartbeat can see it."""
         self._host = host
         self._execution = execution
+        self._outputs: BodyOutputs | None = None
+        """Made when the first body says something."""
         self._bodies: dict[str, Body] = {}
         """Those whose outcome is wanted."""
         self._living: dict[str, Body] = {}
@@ -104,6 +113,8 @@ class HeldRun:
         self._dropped = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._outputs is not None:
+            self._outputs.close()
         for body in list(self._bodies.values()):
             self._host.bodies.cancel(body)
         self._bodies.clear()
@@ -176,17 +187,37 @@ class HeldRun:
             self.drop()
         return not self._dropped
 
+    def outputs(self, loop: asyncio.AbstractEventLoop) -> BodyOutputs:
+        """See `Owner`."""
+        if self._outputs is None:
+            with _MAKING:
+                if self._outputs is None:
+                    self._outputs = BodyOutputs(self, self._host.backend.events, loop)
+        return self._outputs
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether its code has said something that is not stored yet."""
+        commit = None if self._deferred else self._in_flight
+        return (commit is not None and commit.extension.saying is not None) or self._execution.is_speaking
+
     def body_ended(self, body: Body, outcome: BodyOutcome) -> None:
         """See `Owner`."""
+        if self._bodies.get(body.key) is body:
+            del self._bodies[body.key]
+        if self._outputs is None:
+            self._record(body, outcome)
+        else:
+            # The last tokens of a stream are stored before the step has a result, or they might never be.
+            self._outputs.when_out(functools.partial(self._record, body, outcome))
+
+    def _record(self, body: Body, outcome: BodyOutcome) -> None:
         if self._dropped:
             return
-        key = body.key
-        if self._bodies.get(key) is body:
-            del self._bodies[key]
         now_s = time.monotonic()
         now_ms = self.clock.at_ms(now_s)
         began_ms = now_ms - int((now_s - body.started_s) * 1000)
-        self._tell(self._execution.body_ended, key, body.attempt, outcome, began_ms, now_ms)
+        self._tell(self._execution.body_ended, body.key, body.attempt, outcome, began_ms, now_ms)
 
     def body_gone(self, body: Body) -> None:
         """See `Owner`."""
@@ -293,6 +324,8 @@ class HeldRun:
             self._host.backend.release_run(self.claim.hold).add_done_callback(forget)
 
     def _has_gone_on(self) -> None:
+        if self._outputs is not None:
+            self._outputs.resume()
         self.renewed_s = self._renews_s or self.renewed_s
         if self.claim.crashes:
             self._host.has_recorded(self)

@@ -110,8 +110,8 @@ class Audit:
             for run_id in self._scores(name):
                 self._expect(run_id in runs, f"{name} lists {run_id}, which is not stored")
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
-        elif name.startswith("mail:"):
-            self._expect(name[5:] in runs, f"{name} is of a run that is not stored")
+        elif name.startswith(("mail:", "events:", "state:")):
+            self._expect(name.partition(":")[2] in runs, f"{name} is of a run that is not stored")
         elif name.startswith("unique:"):
             holder = runs.get(self.raw("GET", self.prefix + name).decode(), {})
             mine = holder.get("uq") == name.removeprefix("unique:") and holder["s"] not in TERMINAL

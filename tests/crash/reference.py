@@ -34,6 +34,11 @@ class Reference:
     """By idempotency key without the run id, where not 1."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of the run."""
+    said: list[Any] = field(default_factory=list)
+    """Events of the workflow's code."""
+    tokens: dict[str, list[Any]] = field(default_factory=dict)
+    """Events of the bodies of a step, by its key."""
+    state: dict[str, Any] = field(default_factory=dict)
     timed: bool = False
     """Ended from outside at a moment that a crash may shift: then not every step need have come to run."""
 
@@ -314,6 +319,36 @@ LARGE = Reference(
     steps=dict.fromkeys(["first", "flaky", "nap", "last"], "succeeded"),
     attempts={"flaky": 2, "nap": 0},
 )
+
+
+def _telling(flow: RedisFlow, journal: Journal) -> Any:
+    async def stream(step: Step) -> None:
+        journal.body_starts()
+        for number in range(3):
+            step.emit(number)
+            step.set_state("tokens", number)
+            await asyncio.sleep(0)
+
+    def in_thread(step: Step) -> None:
+        journal.body_starts()
+        step.emit("from a thread")
+
+    async def telling(step: Step) -> None:
+        step.emit("begin")
+        step.set_state("phase", "begin")
+        await step.run("stream", stream, step)
+        step.emit("streamed")
+        step.log.info("nap")
+        await step.sleep("nap", "20ms")
+        step.set_state("phase", "awake")
+        await asyncio.gather(step.run("beside", stream, step), step.run("thread", in_thread, step))
+        for number in range(120):  # more than one commit takes
+            step.emit(number)
+        step.set_state("phase", "end")
+
+    return _define(flow, "telling", telling)
+
+
 REFERENCES = (
     Reference(
         name="sequential", define=_sequential, output=9, steps=dict.fromkeys(["one", "two", "three"], "succeeded")
@@ -424,6 +459,15 @@ REFERENCES = (
         output=[0, 1, 2, None],
         steps=dict.fromkeys(["ask", "go", "between", "go#1", "go#2", "go#3"], "succeeded"),
         attempts=dict.fromkeys(["go", "go#1", "go#2", "go#3"], 0),
+    ),
+    Reference(
+        name="telling",
+        define=_telling,
+        steps=dict.fromkeys(["stream", "nap", "beside", "thread"], "succeeded"),
+        attempts={"nap": 0},
+        said=["begin", "streamed", {"level": "INFO", "message": "nap"}, *range(120)],
+        tokens={"stream": [0, 1, 2], "beside": [0, 1, 2], "thread": ["from a thread"]},
+        state={"phase": "end", "tokens": 2},
     ),
     Reference(name="refused", define=_refused, status="failed", error="StepError", steps={"refuse": "failed"}),
 )

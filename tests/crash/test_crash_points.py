@@ -12,10 +12,11 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from redisflow import AesGcm, FileStore, Payloads, RedisFlow
+from redisflow import AesGcm, FileStore, Payloads, RedisFlow, WorkflowHandle
 from redisflow.runs import WorkflowRun
 from tests.crash.audit import audit, leftovers, raw_calls
 from tests.crash.harness import Crew, Fault, Journal
@@ -100,6 +101,7 @@ async def survives(reference: Reference, fault: Fault, at: int, url: str, payloa
             await sweep(flow, crew)
             run = await flow.get_run(handle.id)
             assert not _problems(reference, run, crew.journal), where
+            await _check_outputs(reference, handle, where)
             assert not audit(raw, namespace), where
             assert not leftovers(raw, namespace), where
             return fired
@@ -124,6 +126,17 @@ async def _wait_for_end(flow: RedisFlow, run_id: str) -> None:
             if end is not None and end.status in {"succeeded", "failed", "canceled"}:
                 return
             await anext(ticks)
+
+
+async def _check_outputs(reference: Reference, handle: WorkflowHandle[Any], where: str) -> None:
+    """The workflow's code said everything once; a body all of it, again in each attempt that a crash made necessary."""
+    events = [event async for event in handle.events(live=False)]
+    assert [event.data for event in events if event.step is None] == reference.said, where
+    for key, tokens in reference.tokens.items():
+        said = [event.data for event in events if event.step == key]
+        assert said[-len(tokens) :] == tokens, where
+        assert len(said) <= 2 * len(tokens), where
+    assert await handle.state() == reference.state, where
 
 
 def _problems(reference: Reference, run: WorkflowRun, journal: Journal) -> list[str]:

@@ -41,6 +41,7 @@ _leaves = st.one_of(
     st.tuples(st.just("semaphore"), _names, st.integers(1, 4)),
     st.tuples(st.just("queue"), _names, st.integers(0, 3)),
     st.tuples(st.just("event"), _names, _plans),
+    st.tuples(st.just("say"), _names, st.integers(1, 3)),
 )
 
 
@@ -97,6 +98,7 @@ class Interpreter:
     def __init__(self, saw: Callable[[Any], None], step: Step) -> None:
         self._saw = saw
         self._step = step
+        self._said = 0
 
     async def run(self, op: Op) -> Any:
         kind, *arguments = op
@@ -125,6 +127,13 @@ class Interpreter:
     async def _yield(self, times: int) -> None:
         for _ in range(times):
             await asyncio.sleep(0)
+
+    async def _say(self, name: str, times: int) -> None:
+        step = self._step
+        for _ in range(times):
+            self._said += 1
+            step.emit([self._said, step.now().isoformat()], kind=name)
+            step.set_state(name, self._said)
 
     async def _map(self, name: str, count: int, limit: int, plan: str) -> Any:
         def work(item: int) -> int:
@@ -277,6 +286,7 @@ _OPS: dict[str, Callable[..., Any]] = {
     "sleep": Interpreter._sleep,
     "read": Interpreter._read,
     "yield": Interpreter._yield,
+    "say": Interpreter._say,
     "map": Interpreter._map,
     "lock": Interpreter._lock,
     "semaphore": Interpreter._semaphore,

@@ -18,7 +18,7 @@ from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowOptions, spec_of
 from redisflow.authoring.outside import ChildOrder
-from redisflow.contract import Claim, Hold, Mark, Verdict
+from redisflow.contract import NOTHING_SAID, Claim, Hold, Mark, Place, Saying, Verdict
 from redisflow.engine.commands import (
     BodyOutcome,
     CancelBody,
@@ -97,6 +97,10 @@ class Store:
     ending: Ending | None = None
     """The verdict that is fixed."""
     cause: str = ""
+    said: Place = NOTHING_SAID
+    events: list[tuple[str, Any]] = field(default_factory=list)
+    """Kind and data of what the code has emitted."""
+    state: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.mark = Mark(0, len(self.input))
@@ -125,6 +129,7 @@ class Store:
             continued=self.continued,
             mail=list(self.mail),
             mail_count=self.mail_count,
+            said=self.said,
         )
 
     def signal(self, name: str, data: Any = None) -> None:
@@ -144,6 +149,8 @@ class Store:
         assert extension.after == self.mark
         self.crashes = 0
         self._do_effects(list(extension.effects))
+        if extension.saying is not None:
+            self.hear(extension.saying)
         verdict = Verdict.MAIL if commit.seen is not None and commit.seen < self.mail_count else Verdict.OK
         match then:
             case GoOn():
@@ -158,7 +165,7 @@ class Store:
                 self.records.clear()
                 self.input, self.started_at_ms = then.input, None
                 self.mark, self.continued, self.is_compensable = Mark(0, len(then.input)), self.continued + 1, False
-                self.status, self.due_at_ms = "pending", 0
+                self.status, self.due_at_ms, self.said = "pending", 0, NOTHING_SAID
             case Suspend():
                 assert not extension.records
                 self.status, self.payload, self.message = "suspended", then.problem, then.message
@@ -199,6 +206,14 @@ class Store:
         self.mail.append(Mail(self.mail_count, "child", child, status, cause, data))
         if self.status == "waiting" and "\nc\n" in self.wants:
             self.status, self.due_at_ms = "pending", 0
+
+    def hear(self, saying: Saying) -> None:
+        """What the code says is stored."""
+        assert saying.up_to > self.said, "nothing is said twice"
+        assert saying.up_to[0] < len(self.records), "what was said rests on what is stored"
+        self.said = saying.up_to
+        self.events += [(kind, codec.decode(data)) for kind, data in saying.events]
+        self.state |= {key: codec.decode(data) for key, data in saying.state.items()}
 
 
 @dataclass

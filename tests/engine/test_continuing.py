@@ -132,3 +132,13 @@ def test_a_history_that_was_allowed_is_replayed_under_a_lower_limit():
     stage = Stage(define(long), 20).play(until=lambda stage: stage.store.status == "waiting")
     stage.definition = define(long, max_steps=10)
     assert stage.play().output == 20
+
+
+def test_what_the_code_said_before_is_told():
+    async def says(left: int, step: Step) -> None:
+        step.emit(f"round {left}")
+        if left:
+            step.continue_as_new(left - 1)
+
+    stage = Stage(define(says), 2).play()
+    assert [data for _, data in stage.store.events] == ["round 2", "round 1", "round 0"]

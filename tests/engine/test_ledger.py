@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from redisflow.contract import Mark
-from redisflow.engine.commands import GO_ON, Finish
+from redisflow.engine.commands import GO_ON, Commit, Finish
 from redisflow.engine.ledger import BYTES_PER_COMMIT, RECORDS_PER_COMMIT, Ledger
+from redisflow.engine.outputs import OUTPUTS_PER_COMMIT
 from redisflow.records import Call, StepSucceeded, TimerFired
 
 END = Finish("succeeded", b"")
@@ -60,3 +61,42 @@ def test_what_is_withdrawn_has_never_been():
     ledger.withdraw()
     assert not ledger.has_new
     assert ledger.append(fired(1)) == 3
+
+
+def say(ledger: Ledger, *words: str) -> None:
+    for word in words:
+        ledger.outputs.move_to(ledger.count - 1, [])
+        ledger.outputs.emit(word, b"", ledger.count)
+
+
+def said(commit: Commit) -> list[str]:
+    saying = commit.extension.saying
+    return [] if saying is None else [kind for kind, _ in saying.events]
+
+
+def test_what_is_said_leaves_no_sooner_than_the_records_before_it():
+    ledger = Ledger(Mark(0, 0), 0)
+    for number in range(RECORDS_PER_COMMIT + 1):
+        ledger.append(fired(number))
+    say(ledger, "late")
+    first = ledger.commit(END)
+    assert (len(first.extension.records), said(first), first.then) == (RECORDS_PER_COMMIT, [], GO_ON)
+    ledger.acknowledge()
+    second = ledger.commit(END)
+    assert (len(second.extension.records), said(second), second.then) == (1, ["late"], END)
+
+
+def test_what_is_said_leaves_no_later_than_the_records_after_it():
+    ledger = Ledger(Mark(0, 0), 0)
+    ledger.append(fired(0))
+    words = [str(number) for number in range(OUTPUTS_PER_COMMIT + 1)]
+    say(ledger, *words)
+    ledger.append(fired(1))
+    say(ledger, "last")
+    first = ledger.commit(END)
+    assert (len(first.extension.records), said(first), first.then) == (1, words[:-1], GO_ON)
+    assert first.extension.saying is not None
+    assert first.extension.saying.up_to == (0, OUTPUTS_PER_COMMIT)
+    ledger.acknowledge()
+    second = ledger.commit(END)
+    assert (len(second.extension.records), said(second), second.then) == (1, [words[-1], "last"], END)

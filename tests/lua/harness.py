@@ -399,12 +399,14 @@ class _Keyspace:
     schedules: dict[str, dict[str, bytes]]
     queued: dict[str, list[str]]
     """By schedule, the runs that wait for another run of it to end."""
+    told: list[str]
+    """The keys of what runs have said, and of their mail."""
 
 
 def audit(lua: Lua) -> None:
     """Fail where a hint and a run hash differ (T1-T5), or where a key is not what its name says."""
     space = _read(lua)
-    problems: list[str] = []
+    problems = [f"{name} is of no run" for name in space.told if name.partition(":")[2] not in space.runs]
     _audit_streams(space, problems)
     for run_id, fields in space.runs.items():
         status = fields.get("s", b"?").decode()
@@ -450,7 +452,8 @@ def _read(lua: Lua) -> _Keyspace:
     kinds = dict(zip(names, (kind.decode() for kind in answers[::2]), strict=True))
     mortal = [name for name, ttl in zip(names, answers[1::2], strict=True) if ttl != -1]
     assert all(name.startswith(PASSING) for name in mortal), f"live keys that expire: {mortal}"
-    return _Keyspace(*_read_values(client, kinds), *_read_streams(client, kinds), *_read_schedules(client, kinds))
+    told = [name for name in names if name.startswith(("events:", "state:", "mail:"))]
+    return _Keyspace(*_read_values(client, kinds), *_read_streams(client, kinds), *_read_schedules(client, kinds), told)
 
 
 def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any, Any]:
@@ -477,7 +480,7 @@ def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any, Any
 
 
 def _read_streams(client: Any, kinds: dict[str, str]) -> tuple[Any, Any]:
-    streams = [name for name, kind in kinds.items() if kind == "stream"]
+    streams = [name for name, kind in kinds.items() if kind == "stream" and not name.startswith("events:")]
     pipe = client.pipeline(transaction=False)
     for name in streams:
         pipe.xrange(PREFIX + name)

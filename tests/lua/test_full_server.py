@@ -24,6 +24,12 @@ def full(lua: Lua) -> Iterator[Lua]:
     lua.redis.config_set("maxmemory", 0)
 
 
+def emit(lua: Lua, held: Held, data: bytes) -> str:
+    about = {"run_id": held.run_id, "fence": held.fence, "number": 1, "keep": 10, "most": 10, "count": 4}
+    word: str = lua.call("emit_events", ["token", data, "step", 1, "key", data], **about)[0]
+    return word
+
+
 def fill(lua: Lua) -> None:
     lua.redis.config_set("maxmemory", 1)
 
@@ -39,6 +45,15 @@ def test_new_work_is_refused_whole(full: Lua) -> None:
     with pytest.raises(OutOfMemoryError):
         full.claim()
     assert full.dump() == before
+
+
+def test_what_a_run_says_is_refused_where_it_does_not_belong_to_its_record(full: Lua) -> None:
+    held = {claim.run_id: claim for claim in full.claim(limit=20)}["commit"]
+    fill(full)
+    with pytest.raises(OutOfMemoryError):
+        emit(full, held, b"a")
+    assert full.commit(held, b"one", effects=["output", "-1:1", 10, 4, "data", b"b", "", "", 0]) == "ok"
+    assert full.redis.xlen(f"{PREFIX}events:commit") == 1
 
 
 def test_running_work_goes_on_to_its_end(full: Lua) -> None:
@@ -82,7 +97,10 @@ def test_no_script_reaches_for_a_key_of_another_slot(cluster_lua: Lua) -> None:
         lua.create(name, deadline="+90000", idem=name, idem_ms=60_000)
     held = {claim.run_id: claim for claim in lua.claim("w1", limit=20)}
     assert lua.commit(held["commit"], b"one", renew="w1") == "ok"
-    assert lua.park(held["commit"], b"two", due=T0 + 1) == "ok"
+    assert emit(lua, held["commit"], b"a") == "ok"
+    told = ["output", "0:1", 10, 4, "data", b"b", "", "", 2, "key", b"b"]
+    assert lua.park(held["commit"], b"two", effects=told, due=T0 + 1) == "ok"
+    assert len(lua.call("read_events", run_id="commit", after="", limit=9, bytes=9)) == 6
     assert lua.finish(held["finish"], b"one") == "ok"
     assert lua.release(held["release"]) == "ok"
     assert lua.shelve(held["shelve"], "suspended") == "ok"

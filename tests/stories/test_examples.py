@@ -135,6 +135,12 @@ PRINTED = {
         r"refused by Grace",
         r"no answer",
     ],
+    "agent": [
+        r"Here is a poem about the sea \. \| waits for review",
+        r"second draft: Here is a poem about the moon \.",
+        r"published: Here is a poem about the moon \.",
+        r"events in all: 18",
+    ],
     "sync_script": [
         r"words: 4",
         r"status: succeeded",

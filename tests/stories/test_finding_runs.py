@@ -174,3 +174,14 @@ async def test_counts_come_from_sizes_and_on_request_from_a_look(flow):
     detailed = await flow.count_runs(detailed=True)
     assert detailed.workflows["nap"].by_status == {"pending": 0, "running": 0, "waiting": 1}
     assert detailed.workflows["order"].by_status == {"pending": 1, "running": 0, "waiting": 0}
+
+
+async def test_counts_are_printed_with_a_line_for_each_workflow(flow):
+    order = define(flow)
+    async with flow.new_worker(lease="30s"):
+        await (await order.run(1)).result(timeout="1m")
+    await order.run(2)
+    assert str(await flow.count_runs()).splitlines() == [
+        "1 pending, 0 running, 0 waiting, 1 succeeded, 0 failed, 0 canceled",
+        "  order: 1 unfinished, 1 succeeded, 0 failed, 0 canceled",
+    ]

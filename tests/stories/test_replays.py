@@ -109,3 +109,16 @@ async def test_what_is_no_export_is_refused(flow: RedisFlow):
         assert_replays({"format": "else"}, quote)
     with pytest.raises(RunNotFound):
         await flow.export_run(new_run_id(0))
+
+
+async def test_a_run_that_said_a_lot_replays(valkey_flow: RedisFlow):
+    @valkey_flow.define_workflow("talkative")
+    async def talkative(step: Step) -> str:
+        for number in range(250):
+            step.emit(number)
+        return "done"
+
+    async with valkey_flow.new_worker():
+        handle = await talkative.run()
+        await handle.result(timeout="1m")
+    assert_replays(await valkey_flow.export_run(handle.id), talkative)

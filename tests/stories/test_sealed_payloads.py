@@ -16,6 +16,7 @@ import pytest
 from redisflow import (
     AesGcm,
     BackendUnavailable,
+    CannotDecode,
     FileStore,
     Payloads,
     PayloadStore,
@@ -97,6 +98,38 @@ async def test_a_workflow_with_retries_failures_and_sleeps_stores_nothing_that_c
     files = await asyncio.to_thread(lambda: [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()])
     assert len(files) == 3  # the input, a step's result, the output
     assert not any(b"secret" in data for data in files)
+
+
+async def test_what_a_run_says_is_sealed_and_read_by_who_has_the_key(flow: RedisFlow, server_url: str, namespace: str):
+    async def speak(step: Step) -> None:
+        step.emit("secret: from a body", kind="token")
+        step.set_state("words", "secret: one")
+
+    @flow.define_workflow("speaking")
+    async def speaking(step: Step) -> None:
+        step.emit("secret: from the code")
+        step.set_state("phase", "secret: begun" * 100)
+        await step.run("secret-speak", speak, step)
+        step.log.info("secret: done")
+
+    handle = await speaking.run()
+    async with flow.new_worker():
+        await handle.result(timeout="1m")
+    said = [(event.data, event.step) async for event in handle.events()]
+    assert said == [
+        ("secret: from the code", None),
+        ("secret: from a body", "secret-speak"),
+        ({"level": "INFO", "message": "secret: done"}, None),
+    ]
+    assert await handle.state() == {"phase": "secret: begun" * 100, "words": "secret: one"}
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    try:
+        assert b"secret" not in repr(world.snapshot()).encode()
+    finally:
+        world.close()
+    async with RedisFlow(server_url, namespace=namespace) as keyless:
+        with pytest.raises(CannotDecode, match="not told how to open it"):
+            await (await keyless.get_handle(handle.id, speaking)).state()
 
 
 async def test_the_errors_of_a_failed_run_are_sealed_as_well(flow: RedisFlow, server_url: str):

@@ -139,3 +139,27 @@ async def test_a_workflow_that_is_not_the_same_after_a_crash_is_found():
 
     with pytest.raises(EndsDiffer, match="the outputs differ"):
         await crash_matrix(forgetful)
+
+
+async def test_what_a_run_says_is_seen():
+    async def count(step: Step) -> None:
+        step.emit(1, kind="progress")
+        step.set_state("counted", 1)
+
+    @flow.define_workflow("talkative")
+    async def talkative(step: Step) -> str:
+        step.emit("begin")
+        step.set_state("phase", "counting")
+        await step.run("count", count, step)
+        await step.sleep("nap", "1h")
+        step.log.info("awake")
+        return "done"
+
+    run = await run_inline(talkative)
+    assert [(event.kind, event.data, event.step) for event in run.events] == [
+        ("data", "begin", None),
+        ("progress", 1, "count"),
+        ("log", {"level": "INFO", "message": "awake"}, None),
+    ]
+    assert run.state == {"phase": "counting", "counted": 1}
+    assert str(await crash_matrix(talkative)).startswith("talkative: ")

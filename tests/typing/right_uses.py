@@ -14,6 +14,7 @@ from redisflow import (
     BulkProgress,
     Control,
     Debounce,
+    Event,
     Limit,
     Rate,
     RedisFlow,
@@ -178,6 +179,8 @@ async def callers() -> None:
     async for outcome in flow.bulk.rerun([handle.id], concurrency=5):
         assert_type(outcome, BulkOutcome)
     assert_type(await flow.controls.get(queue="default"), Control | None)
+    assert_type([event async for event in handle.events(after="1-0")], list[Event])
+    assert_type(await handle.state(), dict[str, Any])
     assert_type(await (await no_input.run()).result(), list[int])
     assert_type(await process_order.run_many([Order(id="1", items=[])]), list[WorkflowHandle[Receipt]])
     assert_type(await flow.run_workflow(spec, Order(id="1", items=[])), WorkflowHandle[Receipt])
