@@ -23,6 +23,7 @@ async def test_a_run_goes_on_with_what_it_needs_and_its_handle_follows(flow: Red
                 if not number:
                     return so_far
                 so_far = await step.run("add", add, so_far, number)
+            step.emit(so_far)
             step.continue_as_new(so_far)
 
     async with flow.new_worker():
@@ -37,6 +38,7 @@ async def test_a_run_goes_on_with_what_it_needs_and_its_handle_follows(flow: Red
         assert (await sum_up.run(0, unique_key="sum")).id == handle.id
         await handle.signal("number", 0)
         assert await result == 55
+        assert [event.data async for event in handle.events()] == [6, 21, 45]
 
 
 async def test_children_that_are_waited_for_are_given_up_and_begin_anew(flow: RedisFlow):
