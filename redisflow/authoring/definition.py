@@ -164,12 +164,15 @@ class WorkflowDefinition(Generic[In, Out]):
     """Whether a run whose record the code does not match is suspended, or goes on where it can."""
     max_steps: int = 10_000
     warn_steps: int = 1_000
+    look_at: int = field(init=False)
+    """At so many calls a run is the first time to be looked at: whether its history grows too long."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if self.max_steps < 1 or self.warn_steps < 1:
             msg = f"max_steps and warn_steps of workflow {self.spec} are whole numbers from 1"
             raise InvalidWorkflow(msg)
+        object.__setattr__(self, "look_at", min(self.max_steps, self.warn_steps))
         if self.on_drift not in ("strict", "warn"):
             msg = f'on_drift of workflow {self.spec} is "strict" or "warn", not {self.on_drift!r}'
             raise InvalidWorkflow(msg)

@@ -133,9 +133,7 @@ class Execution:
         claim, spec, port = self._claim, self._definition.spec, self._port
         port.at_ms = now_ms
         port.default_version, port.partitions = spec.version, self._around.partitions
-        port.is_lenient = self._definition.on_drift == "warn"
-        port.spec, port.max_steps, port.warn_steps = spec, self._definition.max_steps, self._definition.warn_steps
-        port.look_at = min(port.max_steps, port.warn_steps)
+        port.definition, port.look_at = self._definition, self._definition.look_at
         port.payload_limit = self._around.payload_limit
         step = Step(port)
         port.mailbox.put(claim.mail, claim.mail_count)
@@ -246,7 +244,7 @@ class Execution:
                 coroutine = _wait_for(coroutine)
         except Exception as error:  # noqa: BLE001  # code of users: a function that only looks async
             coroutine = _raise(error)
-        self._begin_task(coroutine)
+        self._main = self._loop.begin(cast("Any", coroutine))
 
     def _begin_task(self, coroutine: Any) -> None:
         self._main = self._loop.begin(coroutine)
@@ -268,7 +266,7 @@ class Execution:
         undelivered, port = self._undelivered, self._port
         while port.problem is None and self._main is not None:
             if self._main.done():
-                if not self._turns_back():
+                if not (port.stack or self._claim.ending) or not self._turns_back():
                     return
             elif self._deferred and self._deliver_deferred():
                 pass
@@ -365,10 +363,7 @@ class Execution:
 
     def _turns_back(self) -> bool:
         """The code has ended: whether that was not all, because it is to be undone."""
-        port = self._port
         if self._unwinding is not None or self._conclusion is not None:
-            return False
-        if not port.stack and self._claim.ending is None:
             return False
         # What ended after the code did was seen by nobody.
         while self._undelivered:
@@ -425,7 +420,7 @@ class Execution:
             commands.append(self._run_body(call))
         if not ledger.in_flight and (ledger.has_new or not agenda.running):
             move = self._next_move()
-            if isinstance(move, Finish) and self._port.stack and self._unwinding is None:
+            if self._port.stack and self._unwinding is None and isinstance(move, Finish):
                 self._unwind(Failure.from_wire(codec.decode(move.payload)), is_new=True)
                 return [*commands, *self._settle()]
             commands.append(self._commit(move))
@@ -483,7 +478,7 @@ class Execution:
     def _conclude(self) -> Move:
         """The workflow's code has ended, or must not go on."""
         port = self._port
-        if isinstance(port.problem, Continued):
+        if port.problem is not None and isinstance(port.problem, Continued):
             # What the code has said until then is told.
             if self._ledger.has_new:
                 return GO_ON

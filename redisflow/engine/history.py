@@ -75,7 +75,7 @@ class History:
     by_key: dict[str, Recorded] = field(default_factory=dict[str, Recorded])
     by_ordinal: dict[int, Recorded] = field(default_factory=dict[int, Recorded])
     restarts: list[Restart] = field(default_factory=list[Restart])
-    patches: list[str] = field(default_factory=list[str])
+    patches: set[str] = field(default_factory=set[str])
     """Names of the patches that the run has come by."""
     last: int = NOTHING_DELIVERED
     """Number of the last record that is to be delivered."""
@@ -89,7 +89,7 @@ class History:
         everything = list(records)
         for number, record in numbered_live_records(everything):
             if isinstance(record, Patched):
-                made.patches.append(record.name)
+                made.patches.add(record.name)
             elif isinstance(record, UnwindingBegan):
                 made.last = number
                 made.deliverable.append((number, record))

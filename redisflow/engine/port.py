@@ -57,7 +57,7 @@ from redisflow.run_id import derived_run_id, partition_for_key, partition_of
 from redisflow.tags import decode_tags
 
 if TYPE_CHECKING:
-    from redisflow.authoring.definition import WorkflowSpec
+    from redisflow.authoring.definition import WorkflowDefinition
 
 PATIENCE = 1_000
 """How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
@@ -95,25 +95,22 @@ class Port:
         "begun",
         "calls",
         "default_version",
+        "definition",
         "delivered",
         "has_children",
         "has_drifted",
         "history",
         "is_evicted",
-        "is_lenient",
         "is_replaying",
         "look_at",
         "mailbox",
         "matched",
-        "max_steps",
         "partitions",
         "payload_limit",
         "problem",
         "slack_ms",
-        "spec",
         "stack",
         "time_ms",
-        "warn_steps",
     )
 
     def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
@@ -143,11 +140,10 @@ class Port:
         """Now, by the server's clock or a little before it: up to `slack_ms`."""
         self.slack_ms = slack_ms
         self.default_version: str | None = None
-        self.spec: WorkflowSpec[Any, Any] | None = None
+        self.definition: WorkflowDefinition[Any, Any] | None = None
         """Of the workflow, once it begins."""
-        self.max_steps = self.warn_steps = self.look_at = sys.maxsize
-        """Of the workflow: how many calls that are no children a history may have, and from how many on it is told of.
-        At `look_at` calls they are counted next."""
+        self.look_at = sys.maxsize
+        """At so many calls they are counted next."""
         self.stack: list[OpenCompensation] = []
         """Compensations, in the order in which they were asked for."""
         self._claim = claim
@@ -157,8 +153,6 @@ class Port:
         self._names: dict[str, int] = {}
         self._patches: dict[str, tuple[bool, Patched | None]] = {}
         """Patches that were asked for: the answer, and the record where it is not stored yet."""
-        self.is_lenient = False
-        """Whether code that does not match its record goes on where it can: see `tolerate`."""
         self.has_drifted = False
         self._refusals = 0
         self._random: random.Random | None = None
@@ -330,7 +324,8 @@ class Port:
 
     def idempotency_key(self, call: OpenCall) -> str:
         """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""
-        key = f"{self._identity()}:{call.key}"
+        claim = self._claim
+        key = f"{self._identity() if claim.continued else claim.hold.run_id}:{call.key}"
         if restarts := self.history.restarts:
             epoch = sum(call.key == one.key or call.place.mark >= one.first for one in restarts)
             # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
@@ -338,7 +333,8 @@ class Port:
         return key
 
     def _claim_place(self, kind: CallKind, name: str) -> tuple[Call, Recorded | None]:
-        self._check_place(kind, name)
+        if asyncio._get_running_loop() is not self._loop:  # noqa: SLF001  # see `_check_place`
+            self._check_place(kind, name)
         if self.is_evicted or self.problem is not None:
             return self._refuse(name), None
         used = self._names.get(name, 0)
@@ -363,8 +359,8 @@ class Port:
     def continue_as_new(self, value: Any) -> NoReturn:
         """Nothing of this pass goes on."""
         self._check_place("continue_as_new", "")
-        assert self.spec is not None  # noqa: S101  # its code runs
-        data, _ = encode_input(self.spec, value)
+        assert self.definition is not None  # noqa: S101  # its code runs
+        data, _ = encode_input(self.definition.spec, value)
         # A verdict from outside comes first: the run is to be undone, and ends.
         if not self.is_evicted and self.problem is None and self._claim.ending is None:
             self.problem = Continued(data)
@@ -379,27 +375,27 @@ class Port:
             self._ledger.do("take", number)
 
     def _look_at_length(self, kind: CallKind) -> None:
+        assert self.definition is not None  # noqa: S101  # its code runs
+        most, many = self.definition.max_steps, self.definition.warn_steps
         count = sum(call.kind != "child" for call in self.calls.values())
         run_id = self._claim.hold.run_id
-        if count >= self.max_steps and kind != "child":
+        if count >= most and kind != "child":
             msg = (
                 f"run {run_id} has made {count} calls, which is as many as its history may have (max_steps of its "
                 "workflow). Let it begin anew with what it still needs: step.continue_as_new(input)"
             )
             raise HistoryTooLong(msg)
-        if count >= self.warn_steps:
-            if not self.is_replaying:
-                _log.warning(
-                    "run %s has made %d calls: replaying them takes longer and longer, and at %d it fails. "
-                    "Let it begin anew now and then: step.continue_as_new(input)",
-                    run_id,
-                    count,
-                    self.max_steps,
-                    extra={"run_id": run_id},
-                )
-            self.warn_steps = sys.maxsize
+        if count == many and kind != "child" and not self.is_replaying:
+            _log.warning(
+                "run %s has made %d calls: replaying them takes longer and longer, and at %d it fails. "
+                "Let it begin anew now and then: step.continue_as_new(input)",
+                run_id,
+                count,
+                most,
+                extra={"run_id": run_id},
+            )
         # As many calls must come at least before either is reached.
-        self.look_at = len(self.calls) + max(1, min(self.warn_steps, self.max_steps) - count)
+        self.look_at = len(self.calls) + max(1, (many if count < many else most) - count)
 
     def _check_place(self, kind: str, name: str) -> None:
         if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented
@@ -419,6 +415,11 @@ class Port:
             return place, None
         self.matched += 1
         return recorded.call, recorded
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether code that does not match its record goes on where it can: see `tolerate`."""
+        return self.definition is not None and self.definition.on_drift == "warn"
 
     def tolerate(self, drift: NonDeterminismError, *, is_fatal: bool = False) -> None:
         """Go on with code that does not match, and say so, once on each pass; or not, where that is not sound.
@@ -478,7 +479,8 @@ class Port:
 
     def begin_compensation(self, call: OpenCompensation) -> CallFuture:
         """Its body starts when it may, unless the record says how it ended."""
-        self._refuse_if_over(call)
+        if self.is_evicted or self.problem is not None:
+            self._refuse(call.key)
         call.future = future = CallFuture(loop=self._loop)
         future.call = call
         recorded = call.recorded
@@ -564,15 +566,12 @@ class Port:
         self.mailbox.listen(call)
 
     def _begin(self, call: OpenCall) -> CallFuture:
-        self._refuse_if_over(call)
+        if self.is_evicted or self.problem is not None:
+            self._refuse(call.key)
         self.begun += 1
         call.future = future = CallFuture(loop=self._loop)
         future.call = call
         return future
-
-    def _refuse_if_over(self, call: OpenCall) -> None:
-        if self.is_evicted or self.problem is not None:
-            self._refuse(call.key)
 
     def drop(self, call: OpenCall) -> None:
         """It was given up before it began."""
@@ -607,7 +606,7 @@ class Port:
         Lenient, it may still be to come before the code is `at_end`, and then be passed over unless others rest on it.
         """
         history = self.history
-        if self.matched == len(history.by_key) and self._patches.keys() >= set(history.patches):
+        if self.matched == len(history.by_key) and not (history.patches and history.patches - self._patches.keys()):
             return None
         if self.is_lenient and not at_end:
             return None
@@ -617,8 +616,8 @@ class Port:
             return never_asked(grave[0], history, self.calls.values())
         if forgotten and not self.has_drifted:
             self.tolerate(never_asked(forgotten[0], history, self.calls.values()))
-        patch = next((name for name in history.patches if name not in self._patches), None)
-        return None if patch is None else without_marker(patch)
+        unknown = sorted(history.patches - self._patches.keys())
+        return without_marker(unknown[0]) if unknown else None
 
     def has_begun(self, key: str) -> bool:
         """Whether the code has made this call, and waits for it or did."""
