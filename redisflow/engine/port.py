@@ -28,8 +28,9 @@ from redisflow.engine.live_log import LiveLogger
 from redisflow.engine.loop import WorkflowLoop
 from redisflow.engine.mailbox import Mailbox
 from redisflow.engine.voice import Voice
+from redisflow.engine.waits import Waits
 from redisflow.errors import InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
-from redisflow.mail import child_address, signal_address
+from redisflow.mail import child_address, hash_signal_name, signal_address
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import NOTHING_DELIVERED, Call, CallKind, ChildAsked, SignalAsked, TimerAsked
 from redisflow.retry import RetryPolicy
@@ -72,6 +73,7 @@ class Port:
         "problem",
         "slack_ms",
         "time_ms",
+        "waits",
     )
 
     def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
@@ -79,6 +81,8 @@ class Port:
         self.calls: dict[str, OpenCall] = {}
         self.history: History = NO_HISTORY
         self.mailbox = Mailbox()
+        self.waits = Waits(claim.waits) if claim.waits else None
+        """For which signals the run waits, if it ever did."""
         self.has_children = False
         """Whether the code has ever asked for a child run on this pass."""
         self.partitions = 1
@@ -190,6 +194,7 @@ class Port:
         call = OpenSignal(place, recorded, self)
         self.calls[place.key] = call
         call.address, call.payload, call.timeout_ms = signal_address(name), payload, timeout_ms
+        call.name_hash = hash_signal_name(name)
         return call
 
     def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
@@ -317,6 +322,9 @@ class Port:
         if due_at_ms is not None:
             self._agenda.wait(call, due_at_ms)
         self.mailbox.listen(call)
+        if self.waits is None:
+            self.waits = Waits(())
+        self.waits.begin(call.name_hash)
         return future
 
     def begin_child(self, call: OpenChild) -> CallFuture:
@@ -366,6 +374,8 @@ class Port:
         """Nobody waits for it any more. A run that only leaves memory gives up nothing."""
         if isinstance(call, OpenChild) and not self.is_evicted and self.problem is None:
             self._ledger.do("drop", call.child_id)
+        if isinstance(call, OpenSignal) and call.state == "waiting" and self.waits is not None:
+            self.waits.end(call.name_hash)
         self._agenda.give_up(call)
 
     # -- what the other side needs --------------------------------------------------------------------------------
