@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LARGE_BYTES = 64 * 1024
 FIRST = b"0"
+LATE_MS = 600_000
+"""A worker that has read the entry, and was stopped for less than that, does nothing twice."""
 
 
 class Broadcasts:
@@ -89,8 +91,9 @@ class Broadcasts:
         return reply
 
     async def _let_go(self, once: str, keep_ms: int) -> None:
-        """It is done everywhere: it need not be known for longer than its key is."""
-        expire = (self._transport.send(at, ("PEXPIRE", f"{at}cast:{once}", keep_ms)) for at in self._prefixes)
+        """It is done everywhere: it need not be known for much longer than its key is."""
+        ms = max(keep_ms, LATE_MS)
+        expire = (self._transport.send(at, ("PEXPIRE", f"{at}cast:{once}", ms)) for at in self._prefixes)
         await asyncio.gather(*expire)
 
 
