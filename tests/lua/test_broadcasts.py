@@ -100,7 +100,7 @@ def test_who_no_longer_says_that_it_waits_is_taken_off_the_list_too(lua: Lua) ->
 def test_a_full_mailbox_is_not_reached(lua: Lua) -> None:
     waiting(lua, "run-1")
     for number in range(2):
-        lua.call("signal_run", run_id="run-1", name="s:other", item=ITEM, once=f"{number}", ms=9, most=9)
+        lua.call("signal_run", run_id="run-1", name="s:other", item=ITEM, once=f"{number}", ms=60_000, most=9)
     assert send(lua, most=2)[2] == []
     assert lua.listed(f"signal:{GO}") == ["run-1"]
 
