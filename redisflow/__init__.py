@@ -3,6 +3,7 @@
 from redisflow.authoring.definition import WorkflowSpec, define_workflow_spec
 from redisflow.authoring.limits import Limit, Rate
 from redisflow.authoring.options import StepOptions, define_step
+from redisflow.authoring.outside import Broadcast, ChildRun
 from redisflow.authoring.starting import Debounce, StartRules, Throttle
 from redisflow.authoring.step import RunInfo, Step
 from redisflow.authoring.step_call import StepCall
@@ -19,6 +20,9 @@ from redisflow.errors import (
     CannotDecode,
     CannotRecord,
     CannotUnseal,
+    ChildCanceled,
+    ChildFailed,
+    ChildTimedOut,
     DeadlineExceeded,
     HistoryTooLong,
     IdempotencyConflict,
@@ -81,6 +85,7 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "BackpressureError",
+    "Broadcast",
     "Bulk",
     "BulkJob",
     "BulkOutcome",
@@ -89,6 +94,10 @@ __all__ = [
     "CannotDecode",
     "CannotRecord",
     "CannotUnseal",
+    "ChildCanceled",
+    "ChildFailed",
+    "ChildRun",
+    "ChildTimedOut",
     "Control",
     "Controls",
     "DeadlineExceeded",

@@ -31,6 +31,7 @@ from redisflow.authoring.limits import (
     Rate,
     as_limits,
 )
+from redisflow.authoring.outside import Broadcast
 from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
 from redisflow.backend.options import BackendOptions
@@ -44,7 +45,7 @@ from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page
 from redisflow.client.handle import WorkflowHandle, cancel_run, delete_run
 from redisflow.client.outside import ClientOutside
 from redisflow.client.schedules import Schedules, definition_of
-from redisflow.client.signals import signal_run
+from redisflow.client.signals import send_signal, signal_run
 from redisflow.client.start import RunOptions, StartedRun
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
@@ -400,6 +401,32 @@ class RedisFlow:
         are pending, running or waiting there.
         """
         return await (await self.open()).listings.count_runs(detailed=detailed)
+
+    async def send_signal(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        retain: Duration | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> Broadcast:
+        """Broadcast a signal to every run that waits for its name now, in all partitions; returns which these are.
+
+        Each gets it once, as if it had been sent to it alone. With `retain` each run that starts to wait for the name
+        within that time gets it as well, once. With an `idempotency_key` another call within `idempotency_ttl` (24 h)
+        sends nothing more and answers the same. Once begun it is completed by workers, should the caller die.
+
+        Raises InvalidInput (data that cannot be stored), MailboxFull (100 broadcasts of the name are retained).
+        """
+        return await send_signal(
+            await self.open(),
+            name,
+            data,
+            retain=retain,
+            idempotency_key=idempotency_key,
+            idempotency_ttl=idempotency_ttl,
+        )
 
     async def get_handle(self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]) -> WorkflowHandle[Out]:
         """A handle on a run that was started elsewhere; `workflow` gives its result a type."""

@@ -6,6 +6,7 @@ one line for each part, and the payload follows as it is.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,11 @@ class Mail:
 def signal_address(name: str) -> str:
     """How a run says that it waits for this signal."""
     return f"s:{name}"
+
+
+def hash_signal_name(name: str) -> str:
+    """The name of a signal where it is part of a key: those who wait for it, what is kept of it."""
+    return hashlib.sha256(f"signal\0{name}".encode()).hexdigest()[:32]
 
 
 def child_address(run_id: str) -> str:

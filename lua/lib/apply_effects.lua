@@ -8,6 +8,8 @@
 -- @include lib/effect_compensable.lua
 -- @include lib/effect_verdict.lua
 -- @include lib/effect_tell.lua
+-- @include lib/effect_wait.lua
+-- @include lib/effect_unwait.lua
 
 -- What a commit does besides its records. It comes before them: where one fails, nothing is recorded, and the next
 -- holder brings it again. `ending` is how the run ends with this step, where it does.

@@ -6,7 +6,7 @@
 -- Its idempotency key stays until its own time is over: another start with it must not run twice.
 local function forget_run(prefix, run_id, tags, signals)
   if tags then unlist_tags(prefix, tags, run_id) end
-  for hash in string.gmatch(signals or '', '%S+') do redis.call('SREM', prefix .. 'signal:' .. hash, run_id) end
+  for hash in string.gmatch(signals or '', '%S+') do redis.call('ZREM', prefix .. 'signal:' .. hash, run_id) end
   redis.call('UNLINK', prefix .. 'run:' .. run_id, prefix .. 'mail:' .. run_id, prefix .. 'kids:' .. run_id,
     prefix .. 'events:' .. run_id, prefix .. 'state:' .. run_id)
 end

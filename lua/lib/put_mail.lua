@@ -1,3 +1,4 @@
+-- @include lib/add_mail.lua
 -- @include lib/is_terminal.lua
 -- @include lib/load_run.lua
 -- @include lib/set_due.lua
@@ -19,15 +20,15 @@ local function patience_ms(key, name)
   return records > 200 and math.min(1000, math.floor(records / 10)) or 0
 end
 
--- Put an item into a run's mailbox, and see to it that whoever has the run, or is to have it, looks there. The number
--- in `m` only grows, so that a holder can say how far it has looked. `most` bounds the mailbox, where it is given.
+-- Put an item into a run's mailbox, and see to it that whoever has the run, or is to have it, looks there. `most` bounds
+-- the mailbox, where it is given.
 local function put_mail(prefix, run_id, name, item, now, most)
   local run = load_run(prefix, run_id)
   if not run then return 'missing' end
   if is_terminal(run.status) then return 'ended' end
   if most and redis.call('HLEN', prefix .. 'mail:' .. run_id) >= most then return 'full' end
   local key = prefix .. 'run:' .. run_id
-  redis.call('HSET', prefix .. 'mail:' .. run_id, redis.call('HINCRBY', key, 'm', 1), item)
+  add_mail(prefix, run_id, item)
   if run.status == 'running' then
     tell_holder(prefix, run.queue, run.entry, run_id, ' mail')
   elseif wants_mail(run.status, redis.call('HGET', key, 'wn'), name) then

@@ -2,8 +2,8 @@
 -- afterwards, in pieces. No more than `run_bytes` of one run, and `all_bytes` of all.
 local function reader(run_bytes, all_bytes)
   local wanted = {
-    'w', 'v', 'q', 'c', 'a', 's', 'e', 'f', 'h', 'x', 'dl', 'm', 'pa', 'uq', 'xp', 'tg', 'sc', 'sa', 'lk', 'fp',
-    'ev', 'vd', 'ct'
+    'w', 'v', 'q', 'c', 'a', 's', 'e', 'f', 'h', 'x', 'dl', 'm', 'pa', 'uq', 'xp', 'tg', 'sc', 'sa', 'lk', 'fp', 'ev',
+    'sg', 'vd', 'ct'
   }
   return function(key)
     local bytes = tonumber(string.match(redis.call('HGET', key, 'h') or '0:0', ':(%d+)$'))

@@ -22,6 +22,16 @@ class ChildRun:
     workflow: str
 
 
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Whom a broadcast signal reached: the runs that waited for it. Those that start to wait later are not in here."""
+
+    run_ids: tuple[str, ...]
+    """The first 10,000 of them, in no particular order."""
+    count: int
+    """How many they are, all in all."""
+
+
 class ChildOrder:
     """A child run to be started. Not a dataclass: it is handed to a body as it is, not as a copy."""
 
@@ -58,6 +68,10 @@ class Outside(Protocol):
         """Put a signal into a run's mailbox, once for each `once`; False where the run has ended or is not stored."""
         ...
 
+    async def broadcast(self, name: str, payload: bytes, retain_ms: int | None, once: str) -> Broadcast:
+        """Give a signal to every run that waits for it, once for each `once`."""
+        ...
+
 
 async def start_child(order: ChildOrder) -> None:
     """The body of the step that starts a child."""
@@ -75,6 +89,13 @@ async def send_signal(run_id: str, name: str, payload: bytes) -> bool:
     body = current_body.get()
     assert body is not None  # noqa: S101  # it runs as one
     return await _outside().send_signal(run_id, name, payload, body.idempotency_key)
+
+
+async def broadcast_signal(name: str, payload: bytes, retain_ms: int | None) -> Broadcast:
+    """The body of the step that sends a signal to every run that waits for it."""
+    body = current_body.get()
+    assert body is not None  # noqa: S101  # it runs as one
+    return await _outside().broadcast(name, payload, retain_ms, body.idempotency_key)
 
 
 def _outside() -> Outside:

@@ -20,7 +20,7 @@ from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import encode_signal_data
 from redisflow.authoring.options import StepOptions
 from redisflow.authoring.outputs import OutputPort, emit, set_state
-from redisflow.authoring.outside import ChildRun, send_signal
+from redisflow.authoring.outside import Broadcast, ChildRun, broadcast_signal, send_signal
 from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow, StepError
@@ -269,6 +269,16 @@ class Step:
         check_step_name(name)
         payload = encode_signal_data(name, data)
         return self._port.ask_step(f"signal {name}", send_signal, (check_run_id(run_id), name, payload), {})
+
+    def send_signal(self, name: str, data: Any = None, *, retain: Duration | None = None) -> StepCall[Broadcast]:
+        """Broadcast a signal, once, to every run that waits for its name: as a step. Gives the runs that it reached.
+
+        With `retain`, runs that start to wait for it within that time get it as well. See `RedisFlow.send_signal`.
+        """
+        check_step_name(name)
+        payload = encode_signal_data(name, data)
+        retain_ms = None if retain is None else to_ms(retain, what="retain")
+        return self._port.ask_step(f"broadcast {name}", broadcast_signal, (name, payload, retain_ms), {})
 
     # -- child workflows ------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
-"""Carries out what was posted to an outbox: the ends of children, and what becomes of those that nobody waits for.
+"""Carries out what was posted to an outbox: what children and parents do to each other, and unfinished broadcasts.
 
 Every entry is done before it is removed, and may be done twice: by two workers, or again after a crash between the two.
+One that cannot be done holds up no other.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from redisflow.errors import BackendError, BackendUnavailable
 from redisflow.runs import TERMINAL
 
 if TYPE_CHECKING:
+    from redisflow.backend.broadcasts import Broadcasts
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.transport import Transport
 
@@ -40,26 +42,38 @@ class Outbox:
     """Of one namespace, all partitions."""
 
     def __init__(
-        self, transport: Transport, scripts: Scripts, prefixes: Sequence[str], prefix_of: Callable[[str], str]
+        self,
+        transport: Transport,
+        scripts: Scripts,
+        prefixes: Sequence[str],
+        prefix_of: Callable[[str], str],
+        broadcasts: Broadcasts,
     ) -> None:
         """`prefix_of` gives the partition of a run."""
         self._transport = transport
         self._scripts = scripts
         self._prefixes = prefixes
         self._prefix_of = prefix_of
+        self._broadcasts = broadcasts
+        self._places: dict[int, str] = {}
+        """By partition, where to read on: behind entries that had to be left."""
 
     async def deliver(self, partition: int) -> bool:
         """Carry out some entries; whether there may be more that can be carried out now."""
         prefix = self._prefixes[partition]
-        outbox = f"{prefix}outbox"
-        entries = await self._transport.send(prefix, ("XRANGE", outbox, "-", "+", "COUNT", AT_ONCE), bulk=True)
+        first = self._places.pop(partition, "-")
+        command = ("XRANGE", f"{prefix}outbox", first, "+", "COUNT", AT_ONCE)
+        entries = await self._transport.send(prefix, command, bulk=True)
         if not entries:
             return False
         outcomes = await asyncio.gather(*(self._try(prefix, replies.named(fields)) for _, fields in entries))
         finished = [entry for (entry, _), outcome in zip(entries, outcomes, strict=True) if outcome is _Outcome.DONE]
         if finished:
             await self._transport.send(prefix, self._scripts.clear_outbox.call(prefix, finished))
-        return _Outcome.MORE in outcomes or (len(entries) == AT_ONCE and bool(finished))
+        if len(entries) == AT_ONCE:
+            self._places[partition] = f"({entries[-1][0].decode()}"
+            return True
+        return _Outcome.MORE in outcomes
 
     async def _try(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
         try:
@@ -73,7 +87,7 @@ class Outbox:
             return _Outcome.LEFT
 
     async def _carry_out(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
-        run_id = entry[b"run"].decode()
+        run_id = entry.get(b"run", b"").decode()
         match entry[b"do"]:
             case b"give_end":
                 to = self._prefix_of(run_id)
@@ -83,6 +97,8 @@ class Outbox:
                 await self._cancel(run_id)
             case b"end_kids":
                 return await self._end_kids(prefix, run_id)
+            case b"broadcast":
+                await self._broadcasts.carry_out(entry)
             case _:  # of a later version: it is left for a worker that knows it
                 return _Outcome.LEFT
         return _Outcome.DONE
@@ -90,7 +106,10 @@ class Outbox:
     async def _end_kids(self, prefix: str, run_id: str) -> _Outcome:
         """Cancel the children that a run has left behind, some at a time."""
         kids = f"{prefix}kids:{run_id}"
-        _, found = await self._transport.send(prefix, ("HSCAN", kids, 0, "COUNT", _KIDS_AT_ONCE), bulk=True)
+        cursor, found = await self._transport.send(prefix, ("HSCAN", kids, 0, "COUNT", _KIDS_AT_ONCE), bulk=True)
+        while not found and int(cursor):  # where most were taken out, a piece of the table may be empty
+            command = ("HSCAN", kids, cursor, "COUNT", _KIDS_AT_ONCE)
+            cursor, found = await self._transport.send(prefix, command, bulk=True)
         # One that was retried has children of its own again. While these were there, it could not be.
         status = await self._transport.send(prefix, ("HGET", f"{prefix}run:{run_id}", "s"))
         if status is not None and replies.status_of(status) not in TERMINAL:

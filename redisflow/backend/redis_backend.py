@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
+from redisflow.backend.broadcasts import Broadcasts
 from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
 from redisflow.backend.events import Events, effect_of, size_of
@@ -44,6 +45,7 @@ from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
 from redisflow.contract import (
     Answer,
+    BroadcastCalls,
     Claim,
     ClaimBatch,
     Conflict,
@@ -122,6 +124,12 @@ class RedisBackend:
     def namespace(self) -> str:
         """The namespace that it serves."""
         return self._namespace
+
+    @property
+    def broadcasts(self) -> BroadcastCalls:
+        """Signals to all runs that wait for them; once it is open."""
+        self._server()
+        return self._broadcasts
 
     @property
     def mail(self) -> MailCalls:
@@ -217,9 +225,10 @@ class RedisBackend:
         self._histories = Histories(transport, self._scripts)
         self._batches = RowBatches(transport)
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
-        self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of)
         self.keys = KeyCalls(transport, self._scripts, patience, self._prefixes)
         self._events = Events(transport, self._scripts, patience, self._prefix_of)
+        self._broadcasts = Broadcasts(transport, self._scripts, patience, self._prefixes)
+        self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of, self._broadcasts)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)

@@ -150,6 +150,7 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         scheduled_at_ms=int(scheduled_at) if scheduled_at is not None else None,
         is_limited=b"lk" in fields,
         said=_place(fields.get(b"ev")),
+        waits=fields[b"sg"].decode().split() if b"sg" in fields else (),
         ending=ending,
         continued=int(fields.get(b"ct", 0)),
     )

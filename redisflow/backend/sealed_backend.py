@@ -20,10 +20,11 @@ from redisflow.backend.options import BackendOptions
 from redisflow.backend.payloads import NOTHING_STORED, StoredPayloads, folder_of
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.sealed_events import SealedEvents, seal_saying
-from redisflow.backend.sealed_mail import SealedMail
+from redisflow.backend.sealed_mail import SealedBroadcasts, SealedMail
 from redisflow.backend.sealed_starts import SealedStarts, with_fingerprints
 from redisflow.contract import (
     Answer,
+    BroadcastCalls,
     Claim,
     ClaimBatch,
     Conflict,
@@ -78,6 +79,11 @@ class SealedBackend(RedisBackend):
     def payloads(self) -> PayloadCalls:
         """What runs have in the store."""
         return self._stored_payloads
+
+    @property
+    def broadcasts(self) -> BroadcastCalls:
+        """Signals to all runs that wait for them."""
+        return SealedBroadcasts(super().broadcasts, self.seals)
 
     @property
     def mail(self) -> MailCalls:

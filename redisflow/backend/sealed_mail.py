@@ -1,6 +1,7 @@
-"""Mailboxes whose payloads are sealed.
+"""Mailboxes whose payloads are sealed, and broadcasts.
 
-A signal is sealed for the run that it is sent to. The end of a child comes as the child's own script wrote it, sealed
+A signal is sealed for the run that it is sent to, a broadcast for whoever waits for its name: it never goes to a store,
+whose objects belong to one run. The end of a child comes as the child's own script wrote it, sealed
 as that run's output or error, so it is opened as that.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from redisflow.contract import Answer, Delivery, MailBatch, MailCalls
+from redisflow.contract import Answer, BroadcastCalls, Delivery, MailBatch, MailCalls, Reached
 from redisflow.mail import Mail
 from redisflow.sealing import Seals
 
@@ -56,6 +57,22 @@ class SealedMail:
     async def _open(self, run_id: str, item: Mail) -> Mail:
         owner, field = place_of(run_id, item)
         return replace(item, payload=await self._seals.open(item.payload, owner, field, within_s=self._within_s))
+
+
+class SealedBroadcasts:
+    """Of one namespace."""
+
+    def __init__(self, broadcasts: BroadcastCalls, seals: Seals) -> None:
+        """`broadcasts` sends what is sealed here."""
+        self._broadcasts = broadcasts
+        self._seals = seals
+
+    async def send(
+        self, name: str, payload: bytes, *, once: str, keep_ms: int, retain_ms: int | None
+    ) -> Reached | None:
+        """Give a signal to all runs that wait for it: see `BroadcastCalls`."""
+        sealed = await asyncio.to_thread(self._seals.seal_now, payload, "", _signal(name), shared="broadcast")
+        return await self._broadcasts.send(name, sealed, once=once, keep_ms=keep_ms, retain_ms=retain_ms)
 
 
 def place_of(run_id: str, item: Mail) -> tuple[str, str]:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from redisflow.authoring.limits import NO_QUEUE_LIMITS, QueueLimits, limits_for
-from redisflow.authoring.outside import ChildOrder
+from redisflow.authoring.outside import Broadcast, ChildOrder
 from redisflow.client.rules import NO_RULES
-from redisflow.client.signals import hash_signal_key
+from redisflow.client.signals import broadcast, hash_signal_key
 from redisflow.client.start import Beginning, Prepared, StartOptions, start_prepared
 from redisflow.contract import Backend, Delivery
 from redisflow.errors import MailboxFull
@@ -46,3 +46,8 @@ class ClientOutside:
             msg = f"the mailbox of run {run_id} is full: signal {name!r} is sent again later"
             raise MailboxFull(msg)
         return delivery is Delivery.OK
+
+    async def broadcast(self, name: str, payload: bytes, retain_ms: int | None, once: str) -> Broadcast:
+        """Give a signal to every run that waits for it, once for each `once`."""
+        key = hash_signal_key(f"\0{name}", once)
+        return await broadcast(await self._connect(), name, payload, retain_ms=retain_ms, once=key, keep_ms=DAY_MS)

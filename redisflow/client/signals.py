@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 from redisflow.authoring.inputs import encode_signal_data
+from redisflow.authoring.outside import Broadcast
 from redisflow.contract import Backend, Delivery
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import MailboxFull, RunEnded, RunNotFound
@@ -43,6 +44,40 @@ async def signal_run(
             raise MailboxFull(msg)
         case Delivery.OK:
             return
+
+
+async def send_signal(
+    backend: Backend,
+    name: str,
+    data: Any,
+    *,
+    retain: Duration | None,
+    idempotency_key: str | None,
+    idempotency_ttl: Duration,
+) -> Broadcast:
+    """Give a signal to every run that waits for it. See `RedisFlow.send_signal`."""
+    check_step_name(name)
+    payload = encode_signal_data(name, data)
+    retain_ms = None if retain is None else to_ms(retain, what="retain")
+    if idempotency_key is None:
+        once, keep_ms = secrets.token_hex(16), KEPT_MS
+    else:
+        once, keep_ms = hash_signal_key(f"\0{name}", idempotency_key), to_ms(idempotency_ttl, what="ttl")
+    return await broadcast(backend, name, payload, retain_ms=retain_ms, once=once, keep_ms=max(1, keep_ms))
+
+
+async def broadcast(
+    backend: Backend, name: str, payload: bytes, *, retain_ms: int | None, once: str, keep_ms: int
+) -> Broadcast:
+    """The same for data that is encoded."""
+    reached = await backend.broadcasts.send(name, payload, once=once, keep_ms=keep_ms, retain_ms=retain_ms or None)
+    if reached is None:
+        msg = (
+            f"so many broadcasts of signal {name!r} are still retained (100, or 2 MiB of data) that this one was not "
+            "sent: send it later, or without retain"
+        )
+        raise MailboxFull(msg)
+    return Broadcast(tuple(reached.run_ids), reached.count)
 
 
 def hash_signal_key(scope: str, key: str) -> str:

@@ -1,6 +1,7 @@
 """The contract between the engine and where runs are kept: values down, outcomes up."""
 
 from redisflow.contract.backend import Backend, Heartbeat
+from redisflow.contract.broadcasts import BroadcastCalls, Reached
 from redisflow.contract.events import (
     EVENTS_KEPT,
     STATE_KEYS,
@@ -55,6 +56,7 @@ __all__ = [
     "Answer",
     "Backend",
     "Beat",
+    "BroadcastCalls",
     "Claim",
     "ClaimBatch",
     "Conflict",
@@ -82,6 +84,7 @@ __all__ = [
     "PayloadCalls",
     "Place",
     "Purged",
+    "Reached",
     "RetentionCalls",
     "RunEnd",
     "RunFilter",

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from redisflow.contract.broadcasts import BroadcastCalls
 from redisflow.contract.controls import ControlCalls
 from redisflow.contract.events import EventCalls
 from redisflow.contract.keys import KeyCalls
@@ -58,6 +59,11 @@ class Backend(Protocol):
     @property
     def namespace(self) -> str:
         """The namespace that it serves."""
+        ...
+
+    @property
+    def broadcasts(self) -> BroadcastCalls:
+        """Signals to all runs that wait for them."""
         ...
 
     @property

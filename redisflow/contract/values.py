@@ -145,6 +145,8 @@ class Claim:
     """What lies in its mailbox."""
     mail_count: int = 0
     """How many items ever came there: the number of the last one."""
+    waits: Sequence[str] = ()
+    """Hashes of the signal names for which it is registered: broadcasts reach it."""
     end_effects: Sequence[bytes | str] = ()
     """What the end of this run does besides: effects that go with its finish."""
     tags: str = ""

@@ -135,11 +135,13 @@ class OpenSleep(OpenCall):
 class OpenSignal(OpenCall):
     """A wait for a signal."""
 
-    __slots__ = ("address", "payload", "timeout_ms")
+    __slots__ = ("address", "name_hash", "payload", "timeout_ms")
 
     kind = "signal"
     address: str
     """Of the mail that ends it."""
+    name_hash: str
+    """By which a broadcast finds the run."""
     payload: PayloadType[Any]
     timeout_ms: int | None
 

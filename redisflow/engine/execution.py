@@ -22,7 +22,7 @@ from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.authoring.step import Step
 from redisflow.contract import Claim
-from redisflow.engine.calls import Agenda, OpenCall, OpenChild, OpenStep
+from redisflow.engine.calls import Agenda, OpenCall, OpenChild, OpenSignal, OpenStep
 from redisflow.engine.commands import (
     GO_ON,
     BodyOutcome,
@@ -56,6 +56,7 @@ from redisflow.engine.outputs import Outputs
 from redisflow.engine.port import Continued, Port
 from redisflow.engine.reading import read_error, read_history, read_input, read_result
 from redisflow.engine.unwinding import Unwinding
+from redisflow.engine.waits import Waits
 from redisflow.errors import CannotDecode, NotAllowedInWorkflow, StepError
 from redisflow.failure import Failure, outline
 from redisflow.mail import Mail
@@ -341,7 +342,7 @@ class Execution:
             return False
         mail, call = found
         record, value = judge_mail(call, mail, self._port.monotonic_ms())
-        call.state = "recorded"
+        self._has_ended_waiting(call)
         number = self._ledger.append(record, "take", mail.number)
         self._undelivered.append((number, record, value))
         return True
@@ -354,10 +355,15 @@ class Execution:
                 agenda.make_ready(call, self._ledger.count)
                 continue
             record = TimerFired(call.place, max(port.monotonic_ms(), call.due_at_ms))
-            call.state = "recorded"
+            self._has_ended_waiting(call)
             self._undelivered.append((self._ledger.append(record), record, None))
             return True
         return False
+
+    def _has_ended_waiting(self, call: OpenCall) -> None:
+        call.state = "recorded"
+        if isinstance(call, OpenSignal) and self._port.waits is not None:
+            self._port.waits.end(call.name_hash)
 
     # -- what is undone -------------------------------------------------------------------------------------------
 
@@ -446,10 +452,19 @@ class Execution:
         if isinstance(then, Finish) and not self._is_told:
             self._is_told = True
             self._tell_family()
+        if self._port.waits is not None and self._port.problem is None:
+            self._register(self._port.waits)
         commit = self._ledger.commit(then)
         commit.seen = self.mail_seen
         self._has_left = not isinstance(commit.then, GoOn)
         return commit
+
+    def _register(self, waits: Waits) -> None:
+        """Broadcasts are to reach the run as long as its code waits for them."""
+        if self._is_over():
+            waits.end_all()
+        for effect in waits.settle():
+            self._ledger.do(*effect)
 
     def _tell_family(self) -> None:
         """The run ends: its parent is told so, and children that it leaves behind are looked after."""

@@ -39,8 +39,9 @@ from redisflow.engine.live_log import LiveLogger
 from redisflow.engine.loop import WorkflowLoop
 from redisflow.engine.mailbox import Mailbox
 from redisflow.engine.voice import Voice
+from redisflow.engine.waits import Waits
 from redisflow.errors import HistoryTooLong, InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
-from redisflow.mail import child_address, signal_address
+from redisflow.mail import child_address, hash_signal_name, signal_address
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import (
     NOTHING_DELIVERED,
@@ -111,6 +112,7 @@ class Port:
         "slack_ms",
         "stack",
         "time_ms",
+        "waits",
     )
 
     def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
@@ -118,6 +120,8 @@ class Port:
         self.calls: dict[str, OpenCall] = {}
         self.history: History = NO_HISTORY
         self.mailbox = Mailbox()
+        self.waits = Waits(claim.waits) if claim.waits else None
+        """For which signals the run waits, if it ever did."""
         self.has_children = False
         """Whether the code has ever asked for a child run on this pass."""
         self.partitions = 1
@@ -266,6 +270,8 @@ class Port:
         self._agenda.clear()
         self.mailbox.clear()
         self.mailbox.is_used = False
+        if self.waits is not None:
+            self.waits.end_all()
         left = [call.again() for call in reversed(self.stack) if not call.has_ended]
         self.calls.update((call.key, call) for call in left)
         return left
@@ -289,6 +295,7 @@ class Port:
         call = OpenSignal(place, recorded, self)
         self.calls[place.key] = call
         call.address, call.payload, call.timeout_ms = signal_address(name), payload, timeout_ms
+        call.name_hash = hash_signal_name(name)
         return call
 
     def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
@@ -533,6 +540,9 @@ class Port:
         if due_at_ms is not None:
             self._agenda.wait(call, due_at_ms)
         self.mailbox.listen(call)
+        if self.waits is None:
+            self.waits = Waits(())
+        self.waits.begin(call.name_hash)
         return future
 
     def begin_child(self, call: OpenChild) -> CallFuture:
@@ -582,6 +592,8 @@ class Port:
         """Nobody waits for it any more. A run that only leaves memory gives up nothing."""
         if isinstance(call, OpenChild) and not self.is_evicted and self.problem is None:
             self._ledger.do("drop", call.child_id)
+        if isinstance(call, OpenSignal) and call.state == "waiting" and self.waits is not None:
+            self.waits.end(call.name_hash)
         self._agenda.give_up(call)
 
     # -- what the other side needs --------------------------------------------------------------------------------

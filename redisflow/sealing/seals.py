@@ -34,6 +34,8 @@ _AROUND_BYTES = 128 * 1024
 INLINE_BYTES = 64 * 1024
 """A larger value is sealed in a thread: at 300 MB/s this one keeps the loop for 0.2 ms."""
 _SHARED_BY = "shared by "
+_SHARED_FIELDS = ("input", "signal ")
+"""What may be bound to something else than its run."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -76,7 +78,8 @@ class Seals:
     def seal_now(self, data: bytes, run_id: str, field: str, *, shared: str | None = None) -> bytes:
         """The same without the store: for what is small, or of no use later. Nothing stays nothing.
 
-        An input that may become that of another run is `shared`: bound to this text instead of its run.
+        An input that may become that of another run, or a signal for many, is `shared`: bound to this text instead of
+        a run.
         """
         if not data:
             return data
@@ -133,7 +136,7 @@ class Seals:
                     " RedisFlow(payloads=Payloads(encrypt=...))"
                 )
                 raise CannotUnseal(msg)
-            if envelope.shared is not None and field == "input":
+            if envelope.shared is not None and field.startswith(_SHARED_FIELDS):
                 run_id = _SHARED_BY + envelope.shared
             body = self._cipher.decrypt(
                 envelope.key_id, body, run_id, self._about(envelope.header, run_id, field), where

@@ -49,7 +49,7 @@ class InlineRun(Generic[Out]):
     commits: int
     """How often its worker wrote: the points at which a crash makes a difference."""
     sent: tuple[tuple[str, str, Any], ...] = field(repr=False)
-    """Run id, name and plain data of each signal that it sent."""
+    """Run id, name and plain data of each signal that it sent; the id is empty for a broadcast."""
     events: tuple[InlineEvent, ...] = field(repr=False)
     """What it said with `step.emit` and `step.log`."""
     state: Mapping[str, Any] = field(repr=False)

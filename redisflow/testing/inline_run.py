@@ -17,7 +17,7 @@ from typing import Any, Literal, assert_never
 from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowDefinition
-from redisflow.authoring.outside import ChildOrder
+from redisflow.authoring.outside import Broadcast, ChildOrder
 from redisflow.engine.commands import (
     BodyOutcome,
     CancelBody,
@@ -31,6 +31,7 @@ from redisflow.engine.commands import (
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.failure import Failure
+from redisflow.mail import Mail, hash_signal_name
 from redisflow.testing.stored_run import Said, StoredRun
 
 MOST_CLAIMS = 100_000
@@ -312,3 +313,13 @@ class _Outside:
         if once not in self._stored.sent:
             self._stored.sent[once] = (run_id, name, payload)
         return True
+
+    async def broadcast(self, name: str, payload: bytes, retain_ms: int | None, once: str) -> Broadcast:
+        del retain_ms  # nobody else is here, and this run is reached when it waits
+        stored = self._stored
+        is_reached = hash_signal_name(name) in stored.waits
+        if once not in stored.sent:
+            stored.sent[once] = ("", name, payload)
+            if is_reached:
+                stored.post(Mail(0, "signal", name, "", "", payload))
+        return Broadcast((stored.run_id,), 1) if is_reached else Broadcast((), 0)

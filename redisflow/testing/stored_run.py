@@ -40,6 +40,8 @@ class StoredRun:
     records: list[bytes] = field(default_factory=list[bytes])
     mail: list[Mail] = field(default_factory=list[Mail])
     mail_count: int = 0
+    waits: list[str] = field(default_factory=list[str])
+    """Hashes of the names of the signals that it waits for: a broadcast of its own reaches it, too."""
     kids: dict[str, str] = field(default_factory=dict[str, str])
     """Children that are waited for, with what becomes of them if nobody waits."""
     crashes: int = 0
@@ -52,7 +54,7 @@ class StoredRun:
     events: list[Said] = field(default_factory=list[Said])
     state: dict[str, bytes] = field(default_factory=dict[str, bytes])
     sent: dict[str, tuple[str, str, bytes]] = field(default_factory=dict[str, tuple[str, str, bytes]])
-    """Run id, name and data of each signal that it has sent, by the key that makes it once."""
+    """Run id (empty for a broadcast), name and data of each signal that it has sent, by the key that makes it once."""
 
     def history(self) -> list[Record]:
         """Its record, read."""
@@ -81,6 +83,7 @@ class StoredRun:
             mail_count=self.mail_count,
             continued=self.continued,
             said=self.said,
+            waits=list(self.waits),
         )
 
     def apply(self, commit: Commit) -> bool:
@@ -145,9 +148,23 @@ class StoredRun:
                     self.kids[given[0]] = given[1]
                 case "drop":
                     self.kids.pop(given[0], None)
+                case "wait":
+                    self.waits.append(given[0])
+                case "unwait":
+                    self.waits.remove(given[0])
                 case _:  # what only concerns others: parents, readers, watchers
                     pass
 
 
-_ARITIES: dict[str, int] = {"take": 1, "kid": 2, "drop": 1, "orphan": 0, "tell": 1, "compensable": 0, "verdict": 1}
+_ARITIES: dict[str, int] = {
+    "take": 1,
+    "kid": 2,
+    "drop": 1,
+    "orphan": 0,
+    "tell": 1,
+    "wait": 1,
+    "unwait": 1,
+    "compensable": 0,
+    "verdict": 1,
+}
 """Of each effect, how many words follow its verb: see lua/lib/effect_*.lua."""

@@ -10,6 +10,9 @@ T3  no key without a run
 T4  nothing that a run needs has a time to live
 T5  the group's pending entries are entries of the stream
 T6  a unique key names a run that has it and has not ended, and each such run has its key
+T7  a run is registered for the signals that it says it waits for; one that has ended may still be
+T8  children are told of: a parent that has ended and left some behind has an entry in the outbox, which is all of it
+    that may be there
 and a run's record has no gap, and is as long as its mark says.
 """
 
@@ -27,6 +30,7 @@ from redisflow.backend.memory import store_named
 Raw = Callable[..., Any]
 TERMINAL = {"succeeded", "failed", "canceled"}
 STARTS = ("debounce:", "joined:", "throttle:")
+SIGNALS = ("cast:", "kept:")
 # Of the whole partition: they outlive runs, or are no run's.
 SHARED = (
     "meta",
@@ -44,9 +48,10 @@ SHARED = (
     "fork:",
     "lanes",
     *STARTS,
+    *SIGNALS,
 )
 # These run out by themselves: nobody's run depends on them. What a rate has counted does, too, long after its period.
-PASSING = ("idem:", "turn:", "fork:", "limit:", *STARTS)
+PASSING = ("idem:", "turn:", "fork:", "limit:", *STARTS, *SIGNALS)
 # Slots, lines and windows of limits and fair keys: sorted sets of runs.
 LINES = ("limit:", "blocked:", "fair:")
 
@@ -110,8 +115,10 @@ class Audit:
             for run_id in self._scores(name):
                 self._expect(run_id in runs, f"{name} lists {run_id}, which is not stored")
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
-        elif name.startswith(("mail:", "events:", "state:")):
+        elif name.startswith(("events:", "state:")):
             self._expect(name.partition(":")[2] in runs, f"{name} is of a run that is not stored")
+        elif name.startswith(("mail:", "kids:", "signal:", "outbox")):
+            self._check_mail(name, runs)
         elif name.startswith("unique:"):
             holder = runs.get(self.raw("GET", self.prefix + name).decode(), {})
             mine = holder.get("uq") == name.removeprefix("unique:") and holder["s"] not in TERMINAL
@@ -127,6 +134,26 @@ class Audit:
             self._expect(known, f"{name} holds runs that are not stored")
         elif not name.startswith(("run:", "q:", "delayed", *SHARED)):
             self.problems.append(f"{name} is no key of the layout, or says that something was broken")
+
+    def _check_mail(self, name: str, runs: dict[str, dict[str, str]]) -> None:
+        """Mailboxes, children, those who wait for signals, and what is to be done elsewhere."""
+        kind, _, run_id = name.partition(":")
+        if kind == "outbox":
+            unknown = {do for do, _ in self._posts()} - {"give_end", "cancel", "end_kids", "broadcast"}
+            self._expect(self._posts() and not unknown, f"the outbox is empty, or has {unknown}")
+            return
+        for owner in self._scores(name) if kind == "signal" else [run_id]:
+            self._expect(owner in runs, f"{name} is of run {owner}, which is not stored")
+        if kind == "kids" and run_id in runs and runs[run_id]["s"] in TERMINAL:
+            self._expect(("end_kids", run_id) in self._posts(), f"{name} is of a run that has ended")
+
+    def _posts(self) -> list[tuple[str, str]]:
+        """What is to be done, and the run that it is about."""
+        found = []
+        for _, flat in self.raw("XRANGE", f"{self.prefix}outbox", "-", "+"):
+            post = {key.decode(): value.decode("latin-1") for key, value in zip(flat[::2], flat[1::2], strict=True)}
+            found.append((post["do"], post.get("run", "")))
+        return found
 
     def _is_listed_in(self, run: dict[str, str], name: str) -> bool:
         workflow, status = run["w"], run["s"]
@@ -181,6 +208,10 @@ class Audit:
         elif "uq" in run:
             holder = self.raw("GET", f"{self.prefix}unique:{run['uq']}")
             self._expect(holder == run_id.encode(), f"{run_id} is {status}, its unique key is {holder}'s")
+        if word not in TERMINAL:
+            for name in run.get("sg", "").split():
+                registered = self.raw("ZSCORE", f"{self.prefix}signal:{name}", run_id)
+                self._expect(registered, f"{run_id} is not registered for {name}")
         due = float(run["d"]) if "d" in run else None
         self._expect(delayed.get(run_id) == due, f"{run_id} is due at {due}, its timer at {delayed.get(run_id)}")
 
@@ -217,6 +248,8 @@ def leftovers(raw: Raw, namespace: str, partitions: int = 1) -> list[str]:
                 found.append(f"{key.decode()} has pending entries")
         lines = (key for name in ("blocked:", "fair:") for key in raw("KEYS", glob(f"{prefix}{name}")))
         found += [f"{key.decode()} has members" for key in lines]
+        if raw("EXISTS", f"{prefix}outbox"):
+            found.append(f"{prefix}outbox has {raw('XLEN', f'{prefix}outbox')} entries")
         if raw("ZCARD", f"{prefix}delayed"):
             found.append(f"{prefix}delayed has {raw('ZCARD', f'{prefix}delayed')} members")
     return found

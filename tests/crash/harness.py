@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import inspect
-import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -282,6 +281,7 @@ class Crew:
     backends: list[FaultyBackend] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     payloads: Payloads | None = None
+    partitions: int = 1
     prepare: Callable[[FaultyBackend], object] = lambda _: None
     """Called with the backend of each worker that is hired from now on."""
 
@@ -321,7 +321,10 @@ class Crew:
 
     def age(self, *, presence: bool = True) -> None:
         """Let every lease be over, and (as after a crash, but not after a pause) every worker's presence too."""
-        prefix = f"rf:{{{self.namespace}:0}}:"
+        for partition in range(self.partitions):
+            self._age(f"rf:{{{self.namespace}:{partition}}}:", presence=presence)
+
+    def _age(self, prefix: str, *, presence: bool) -> None:
         for key in self.raw("KEYS", f"{prefix}q:*"):
             if not self.raw("XINFO", "GROUPS", key):
                 continue
@@ -336,12 +339,13 @@ class Crew:
     async def reclaim(self, backend: Backend, *, crash_limit: int = 3) -> int:
         """What upkeep does with leases that are over; returns how many runs were given back."""
         given_back = 0
-        for _ in itertools.count():
-            step = await backend.reclaim_runs(0, "default", 30_000, crash_limit)
-            given_back += step.reclaimed
-            if step.done:
-                return given_back
-        raise AssertionError
+        for partition in range(self.partitions):
+            done = False
+            while not done:
+                step = await backend.reclaim_runs(partition, "default", 30_000, crash_limit)
+                given_back += step.reclaimed
+                done = step.done
+        return given_back
 
     async def close(self) -> None:
         """End what is left."""

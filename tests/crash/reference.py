@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from redisflow import NonRetryableError, RedisFlow, RetryPolicy, Step, StepError, StepOptions
+from redisflow import ChildFailed, NonRetryableError, RedisFlow, RetryPolicy, Step, StepError, StepOptions
 from redisflow.authoring.body import current_body
 from redisflow.authoring.definition import WorkflowDefinition
 from tests.crash.harness import Journal
@@ -16,7 +16,7 @@ from tests.crash.harness import Journal
 SOON = RetryPolicy(initial_interval="5ms", backoff_coefficient=1, maximum_attempts=4, jitter=0)
 TWICE = RetryPolicy(initial_interval="5ms", backoff_coefficient=1, maximum_attempts=2, jitter=0)
 
-Define = Callable[[RedisFlow, Journal], WorkflowDefinition[Any, Any]]
+Define = Callable[[RedisFlow, Journal], tuple[WorkflowDefinition[Any, Any], ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +39,19 @@ class Reference:
     tokens: dict[str, list[Any]] = field(default_factory=dict)
     """Events of the bodies of a step, by its key."""
     state: dict[str, Any] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+    """Keys of steps whose body is redisflow's own."""
+    partitions: int = 1
+    """Of the namespace."""
     timed: bool = False
     """Ended from outside at a moment that a crash may shift: then not every step need have come to run."""
 
+    def __str__(self) -> str:
+        return self.name if self.partitions == 1 else f"{self.name}-{self.partitions}"
+
 
 def _define(flow: RedisFlow, name: str, fn: Callable[[Step], Any], retry: RetryPolicy | None = None) -> Any:
-    return flow.define_workflow(name, retry=retry)(fn).definition
+    return (flow.define_workflow(name, retry=retry)(fn).definition,)
 
 
 def _sequential(flow: RedisFlow, journal: Journal) -> Any:
@@ -349,7 +356,97 @@ def _telling(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "telling", telling)
 
 
+def _family(flow: RedisFlow, journal: Journal) -> Any:
+    """Children beside their parent and, where there are several partitions, elsewhere."""
+    part = _part(flow, journal)
+
+    @flow.define_workflow("family")
+    async def family(step: Step) -> list[Any]:
+        first = await step.run_workflow(part, 0)
+        both = await asyncio.gather(*(step.run_workflow(part, n, name=f"kid-{n}", spread=True) for n in (1, 2)))
+        await step.run("between", _failing(journal, 0))
+        try:
+            await step.run_workflow(part, -1, name="fails", spread=True)
+        except ChildFailed as error:
+            return [first, *both, error.failure.message]
+        raise AssertionError
+
+    return part.definition, family.definition
+
+
+def _part(flow: RedisFlow, journal: Journal) -> Any:
+    @flow.define_workflow("part")
+    async def part(number: int, step: Step) -> int:
+        if number < 0:
+            msg = "there is none"
+            raise NonRetryableError(msg)
+        await step.run(f"make-{number}", _failing(journal, 0))
+        return number
+
+    return part
+
+
+def _abandoned(flow: RedisFlow, journal: Journal) -> Any:
+    """A child cancels its parent, which takes the others with it."""
+
+    async def cancel_parent(parent: str) -> None:
+        journal.body_starts()
+        await flow.cancel_workflow_run(parent)
+        await _for_ever()
+
+    @flow.define_workflow("child")
+    async def child(cancels: bool, step: Step) -> None:
+        if cancels and step.info.parent is not None:
+            await step.run("cancel-parent", cancel_parent, step.info.parent)
+        await step.wait_for_signal("never")
+
+    @flow.define_workflow("abandoned")
+    async def abandoned(step: Step) -> None:
+        calls = (step.run_workflow(child, n == 2, name=f"kid-{n}", spread=True) for n in range(3))
+        await asyncio.gather(*calls)
+
+    return child.definition, abandoned.definition
+
+
+def _announced(flow: RedisFlow, journal: Journal) -> Any:
+    async def announced(step: Step) -> list[Any]:
+        async def announce() -> int:
+            await step.run("before", _failing(journal, 0))
+            reached = await step.send_signal("news", 7, retain="1m")
+            return reached.count
+
+        news, count = await asyncio.gather(step.wait_for_signal("news"), announce())
+        again = await step.wait_for_signal("news", timeout="20ms")
+        await step.send_signal("later", 8, retain="1m")
+        return [news, count, again, await step.wait_for_signal("later")]
+
+    return _define(flow, "announced", announced)
+
+
+FAMILY = Reference(
+    name="family",
+    define=_family,
+    output=[0, 1, 2, "there is none"],
+    steps={**dict.fromkeys(["part", "kid-1", "kid-2", "between"], "succeeded"), "fails": "failed"},
+    own=frozenset({"part", "kid-1", "kid-2", "fails"}),
+)
+ABANDONED = Reference(name="abandoned", define=_abandoned, status="canceled", timed=True)
+ANNOUNCED = Reference(
+    name="announced",
+    define=_announced,
+    output=[7, 1, None, 8],
+    steps=dict.fromkeys(["news", "before", "broadcast news", "news#1", "broadcast later", "later"], "succeeded"),
+    attempts=dict.fromkeys(["news", "news#1", "later"], 0),
+    own=frozenset({"broadcast news", "broadcast later"}),
+)
+ACROSS = tuple(replace(reference, partitions=2) for reference in (FAMILY, ABANDONED, ANNOUNCED))
+"""The same with what is then not done in one step."""
+
 REFERENCES = (
+    FAMILY,
+    ABANDONED,
+    ANNOUNCED,
+    *ACROSS,
     Reference(
         name="sequential", define=_sequential, output=9, steps=dict.fromkeys(["one", "two", "three"], "succeeded")
     ),

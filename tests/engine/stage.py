@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowOptions, spec_of
-from redisflow.authoring.outside import ChildOrder
+from redisflow.authoring.outside import Broadcast, ChildOrder
 from redisflow.contract import NOTHING_SAID, Claim, Hold, Mark, Place, Saying, Verdict
 from redisflow.engine.commands import (
     BodyOutcome,
@@ -35,7 +35,7 @@ from redisflow.engine.commands import (
 )
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.failure import Failure
-from redisflow.mail import Mail, signal_address
+from redisflow.mail import Mail, hash_signal_name, signal_address
 from redisflow.records import AttemptFailed, ChildStarted, Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import Ending, live_records
 from tests.engine.director import Director
@@ -85,6 +85,10 @@ class Store:
     """What lies in the mailbox."""
     mail_count: int = 0
     wants: str = ""
+    waits: list[str] = field(default_factory=list)
+    """Hashes of the signal names for which it is registered."""
+    kept: list[tuple[str, Any]] = field(default_factory=list)
+    """Broadcasts, name and data, that are given to a run when it starts to wait."""
     kids: dict[str, str] = field(default_factory=dict)
     """Children whose end is to be told, with what becomes of them if nobody waits."""
     canceled: list[str] = field(default_factory=list)
@@ -130,6 +134,7 @@ class Store:
             mail=list(self.mail),
             mail_count=self.mail_count,
             said=self.said,
+            waits=list(self.waits),
         )
 
     def signal(self, name: str, data: Any = None) -> None:
@@ -171,6 +176,13 @@ class Store:
                 self.status, self.payload, self.message = "suspended", then.problem, then.message
         return Verdict.OK
 
+    def _do_ending(self, verb: str, effects: list[Any]) -> None:
+        if verb == "compensable":
+            self.is_compensable = True
+        else:
+            assert self.ending is not None
+            self.cause, self.ending = effects.pop(0), None
+
     def _do_effects(self, effects: list[Any]) -> None:
         while effects:
             match effects.pop(0):
@@ -178,6 +190,15 @@ class Store:
                     number = effects.pop(0)
                     assert [mail.number for mail in self.mail].count(number) == 1, "mail is taken once"
                     self.mail = [mail for mail in self.mail if mail.number != number]
+                case "wait":
+                    name_hash = effects.pop(0)
+                    assert name_hash not in self.waits, "it is registered once"
+                    self.waits.append(name_hash)
+                    for name, data in [kept for kept in self.kept if hash_signal_name(kept[0]) == name_hash]:
+                        self.kept.remove((name, data))
+                        self.signal(name, data)
+                case "unwait":
+                    self.waits.remove(effects.pop(0))
                 case "kid":
                     child, self.kids[child] = effects.pop(0), effects.pop(0)
                 case "drop":
@@ -187,11 +208,8 @@ class Store:
                 case "orphan":
                     self.canceled += [child for child, policy in self.kids.items() if policy == "cancel"]
                     self.kids.clear()
-                case "compensable":
-                    self.is_compensable = True
-                case "verdict":
-                    assert self.ending is not None
-                    self.cause, self.ending = effects.pop(0), None
+                case "compensable" | "verdict" as verb:
+                    self._do_ending(verb, effects)
                 case "tell":
                     self.told.append(effects.pop(0))
                 case verb:
@@ -491,6 +509,9 @@ class _Outside:
 
     async def start_child(self, order: ChildOrder) -> None:
         ordered.append(order)
+
+    async def broadcast(self, name: str, payload: bytes, retain_ms: int | None, once: str) -> Broadcast:
+        raise AssertionError("no signals are sent on this stage")
 
     async def send_signal(self, run_id: str, name: str, payload: bytes, once: str) -> bool:
         raise AssertionError("no signals are sent on this stage")

@@ -31,7 +31,7 @@ PREFIX = "rf:{shop:0}:"
 NEVER = 2**53 - 1
 TERMINAL = ("succeeded", "failed", "canceled")
 # These run out by themselves: nobody's run depends on them.
-PASSING = ("idem:", "turn:", "fork:", "limit:", "debounce:", "joined:", "throttle:")
+PASSING = ("idem:", "turn:", "fork:", "limit:", "debounce:", "joined:", "throttle:", "cast:", "kept:")
 
 
 @dataclass
@@ -298,6 +298,11 @@ class Lua:
         """The run ids in a stream, in order."""
         return [fields[b"r"].decode() for _, fields in self.redis.xrange(f"{PREFIX}q:{queue}:{lane}")]
 
+    def posted(self) -> list[dict[str, bytes]]:
+        """What is in the outbox, in order."""
+        entries = self.redis.xrange(f"{PREFIX}outbox")
+        return [{name.decode(): value for name, value in fields.items()} for _, fields in entries]
+
     def length(self, key: str) -> int:
         """The length of a list."""
         return int(self.redis.llen(PREFIX + key))
@@ -401,6 +406,11 @@ class _Keyspace:
     """By schedule, the runs that wait for another run of it to end."""
     told: list[str]
     """The keys of what runs have said, and of their mail."""
+    mail: dict[str, set[int]]
+    """Numbers of the items in each mailbox, by run id."""
+    kids: dict[str, set[str]]
+    """Children whose end is to be told, by their parent's id."""
+    outbox: list[dict[str, str]]
 
 
 def audit(lua: Lua) -> None:
@@ -417,6 +427,8 @@ def audit(lua: Lua) -> None:
             *_audit_listings(space, run_id, status, fields),
             *_audit_unique(space, run_id, status, fields),
             *_audit_verdict(status, fields),
+            *_audit_signals(space, run_id, status, fields),
+            *_audit_family(space, run_id, status, fields),
         ]
         problems += [f"{run_id} ({status}): {problem}" for problem in found]
     problems += audit_lines(space.runs, space.sets, lua.now)
@@ -430,6 +442,10 @@ def audit(lua: Lua) -> None:
         if run_id not in space.runs
     ]
     _audit_schedules(space, problems)
+    problems += [
+        f"{run_id} has mail or children, and is no run" for run_id in {*space.mail, *space.kids} - {*space.runs}
+    ]
+    problems += [f"nobody knows what to do with {post}" for post in space.outbox if not _is_known(post)]
     problems += [
         f"{name} holds {count} tokens"
         for name, count in space.lists.items()
@@ -453,7 +469,17 @@ def _read(lua: Lua) -> _Keyspace:
     mortal = [name for name, ttl in zip(names, answers[1::2], strict=True) if ttl != -1]
     assert all(name.startswith(PASSING) for name in mortal), f"live keys that expire: {mortal}"
     told = [name for name in names if name.startswith(("events:", "state:", "mail:"))]
-    return _Keyspace(*_read_values(client, kinds), *_read_streams(client, kinds), *_read_schedules(client, kinds), told)
+    values, streams = _read_values(client, kinds), _read_streams(client, kinds)
+    return _Keyspace(*values, *streams, *_read_schedules(client, kinds), told, *_read_owned(client, kinds))
+
+
+def _read_owned(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any]:
+    """Mailboxes, children, and the outbox, which holds at least one entry where it is there."""
+    mail = {name[5:]: set(map(int, client.hkeys(PREFIX + name))) for name in kinds if name.startswith("mail:")}
+    kids = {name[5:]: {kid.decode() for kid in client.hkeys(PREFIX + name)} for name in kinds if name[:5] == "kids:"}
+    found = client.xrange(f"{PREFIX}outbox") if "outbox" in kinds else []
+    assert found or "outbox" not in kinds, "an empty outbox was left"
+    return mail, kids, [{key.decode(): value.decode("latin-1") for key, value in post.items()} for _, post in found]
 
 
 def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any, Any]:
@@ -480,7 +506,7 @@ def _read_values(client: Any, kinds: dict[str, str]) -> tuple[Any, Any, Any, Any
 
 
 def _read_streams(client: Any, kinds: dict[str, str]) -> tuple[Any, Any]:
-    streams = [name for name, kind in kinds.items() if kind == "stream" and not name.startswith("events:")]
+    streams = [name for name, kind in kinds.items() if kind == "stream" and name.startswith("q:")]
     pipe = client.pipeline(transaction=False)
     for name in streams:
         pipe.xrange(PREFIX + name)
@@ -642,3 +668,38 @@ def _audit_unique(space: _Keyspace, run_id: str, status: str, fields: dict[str, 
     if key and status not in TERMINAL and not holds:
         return [f"its unique key names {space.uniques.get(key)}"]
     return ["it has ended and holds its unique key"] if holds and status in TERMINAL else []
+
+
+def _audit_signals(space: _Keyspace, run_id: str, status: str, fields: dict[str, bytes]) -> list[str]:
+    """Registered is who says so himself; who has ended may stay until a broadcast meets him."""
+    names = set(fields.get("sg", b"").decode().split())
+    listed = {name[7:] for name, members in space.sets.items() if name.startswith("signal:") and run_id in members}
+    if status in TERMINAL:
+        return []
+    return [] if names == listed else [f"it is registered for {listed}, its own field says {names}"]
+
+
+def _audit_family(space: _Keyspace, run_id: str, status: str, fields: dict[str, bytes]) -> list[str]:
+    """A run that ended has told its parent, and what it leaves behind will be looked after."""
+    problems = []
+    if space.mail.get(run_id) and max(space.mail[run_id]) > int(fields.get("m", 0)):
+        problems.append(f"its mail has the numbers {space.mail[run_id]}, the last is {fields.get('m')!r}")
+    if status not in TERMINAL:
+        return problems
+    if run_id in space.kids and {"do": "end_kids", "run": run_id} not in space.outbox:
+        problems.append("it left children behind, and nobody is to look after them")
+    parent = fields.get("pa", b"").decode()
+    told = [post for post in space.outbox if post["do"] == "give_end" and post["child"] == run_id]
+    if parent in space.runs and run_id in space.kids.get(parent, ()) and not told:
+        problems.append(f"its end was not told to {parent}")
+    return problems
+
+
+def _is_known(post: dict[str, str]) -> bool:
+    wanted = {
+        "give_end": {"run", "child", "item"},
+        "cancel": {"run"},
+        "end_kids": {"run"},
+        "broadcast": {"name", "hash", "item", "once", "ms", "until"},
+    }
+    return post.keys() == {"do"} | wanted[post["do"]]

@@ -30,7 +30,7 @@ def private_keys(lua: Lua, run_id: str) -> None:
     lua.redis.xadd(f"{PREFIX}events:{run_id}", {"a": "b"})
     lua.redis.hset(f"{PREFIX}run:{run_id}", "sg", "h1 h2")
     for hash_ in ("h1", "h2"):
-        lua.redis.sadd(f"{PREFIX}signal:{hash_}", run_id)
+        lua.redis.zadd(f"{PREFIX}signal:{hash_}", {run_id: 1})
 
 
 def runs_keys(lua: Lua) -> list[str]:

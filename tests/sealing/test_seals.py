@@ -151,6 +151,14 @@ def test_an_input_that_is_shared_opens_as_the_input_of_any_run_and_as_nothing_el
     assert seals(None).seal_now(b"\xa1x", RUN, "input", shared="a key") == b"\xa1x"
 
 
+def test_a_signal_that_is_shared_opens_for_any_run_under_its_name_alone():
+    sealed = seals().seal_now(b"\x01", "", "signal go", shared="broadcast")
+    assert seals().open_now(sealed, RUN, "signal go") == seals().open_now(sealed, OTHER_RUN, "signal go") == b"\x01"
+    for field in ("signal stop", "input", "output"):
+        with pytest.raises(CannotUnseal, match="does not open"):
+            seals().open_now(sealed, RUN, field)
+
+
 # -- bounds ---------------------------------------------------------------------------------------------------------
 
 

@@ -141,6 +141,19 @@ PRINTED = {
         r"published: Here is a poem about the moon \.",
         r"events in all: 18",
     ],
+    "broadcast": [
+        r"reached: 3",
+        r"Ada: 10 % off",
+        r"Bob: 10 % off",
+        r"Cleo: 10 % off",
+        r"later, Dora: 10 % off",
+        r"nobody waits any more: \(\)",
+    ],
+    "children": [
+        r"2997 words on 1000 pages",
+        r"9 words; step 'fetch' failed after 1 attempt.*: there is no page -1",
+        r"on its own: 5",
+    ],
     "sync_script": [
         r"words: 4",
         r"status: succeeded",

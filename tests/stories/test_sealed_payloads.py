@@ -167,6 +167,24 @@ async def test_signals_are_sealed_for_the_run_that_they_are_sent_to(flow: RedisF
     world.close()
 
 
+async def test_broadcasts_are_sealed_for_whoever_waits_for_their_name(flow: RedisFlow, server_url: str):
+    @flow.define_workflow("watcher")
+    async def watcher(step: Step) -> list[Any]:
+        return [await step.wait_for_signal("news"), await step.wait_for_signal("news")]
+
+    large = secrets.token_hex(50_000)
+    async with flow.new_worker():
+        handles = [await watcher.run() for _ in range(2)]
+        for handle in handles:
+            await until(flow, handle.id, lambda run: run.waiting_for == "signal")
+        assert (await flow.send_signal("news", "secret: yes")).count == 2
+        await flow.send_signal("news", large, retain="1m")
+        assert [await handle.result(timeout="1m") for handle in handles] == [["secret: yes", large]] * 2
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    assert b"secret" not in repr(world.snapshot()).encode()
+    world.close()
+
+
 async def test_child_workflows_take_and_give_sealed_payloads(flow: RedisFlow, server_url: str):
     @flow.define_workflow("child")
     async def child(word: str, step: Step) -> str:

@@ -10,8 +10,10 @@ from typing import Any, assert_type
 from pydantic import BaseModel
 
 from redisflow import (
+    Broadcast,
     BulkOutcome,
     BulkProgress,
+    ChildRun,
     Control,
     Debounce,
     Event,
@@ -195,6 +197,31 @@ async def callers() -> None:
 @flow.define_workflow("ruled", start=StartRules(unique_key=lambda order: order.id, throttle=Throttle(5, per="1m")))
 async def ruled(order: Order, step: Step) -> Receipt:
     return Receipt(order.id)
+
+
+@flow.define_workflow("parent")
+async def parent(order: Order, step: Step) -> Receipt:
+    child = step.run_workflow(process_order, order, timeout="1h", on_parent_end="leave")
+    assert_type(child, StepCall[Receipt])
+    assert_type(await child, Receipt)
+    assert_type(await step.run_workflow(spec, order, spread=True), Receipt)
+    assert_type(await step.run_workflow(no_input), list[int])
+    assert_type(
+        await step.gather(step.run_workflow(spec, order), step.run_workflow(no_input)), tuple[Receipt, list[int]]
+    )
+    assert_type(await step.map("orders", process_order, [order], limit=5), list[Receipt])
+    assert_type(await step.start_workflow(process_order, order), ChildRun)
+    return await child
+
+
+@flow.define_workflow("signals")
+async def signals(step: Step) -> None:
+    assert_type(await step.wait_for_signal("paid", Receipt), Receipt)
+    assert_type(await step.wait_for_signal("paid", Receipt, timeout="3d"), Receipt | None)
+    assert_type(await step.wait_for_signal("paid"), Any)
+    assert_type(await step.signal("run", "paid", 1), bool)
+    assert_type(await step.send_signal("paid", 1, retain="1h"), Broadcast)
+    assert_type((await flow.send_signal("paid", Receipt("1"), idempotency_key="1")).run_ids, tuple[str, ...])
 
 
 async def starts() -> None:

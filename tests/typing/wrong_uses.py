@@ -57,6 +57,13 @@ async def wrong_steps(order: Order, step: Step) -> Receipt:
     return "a receipt"  # type: ignore[return-value]  # error: the wrong type is returned
 
 
+@flow.define_workflow("wrong-children")
+async def wrong_children(order: Order, step: Step) -> None:
+    await step.run_workflow(wrong_steps, 5)  # type: ignore[misc]  # error: the wrong type of input
+    await step.run_workflow(wrong_steps, order, on_parent_end="wait")  # type: ignore[call-overload]  # error: cancel or leave
+    await step.map("many", wrong_steps, [5])  # type: ignore[misc]  # error: the wrong type of items
+
+
 @flow.define_workflow("no-input")
 async def no_input(step: Step) -> int:
     return 1
