@@ -1,4 +1,4 @@
-# All that anybody needs: `make demo`, `make test`, `make check`, `make bench`.
+# All that anybody needs: `make demo`, `make test`, `make check`, `make bench`, `make docs`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -53,7 +53,7 @@ test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 .PHONY: check
-check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling
+check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -63,6 +63,7 @@ check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling
 	@# Tests are read for what they use; their own models have fields to be filled. vulture's exit code counts those, too.
 	@echo vulture; unused=$$({ $(BIN)/vulture || true; } | grep -v '^tests/\|^examples/' || true); echo -n "$$unused"; test -z "$$unused"
 	$(BIN)/codespell
+	$(BIN)/zensical build --strict --clean
 
 # Each script is linted as Redis sees it, with its includes in place. It need not use each function of an include.
 INCLUDED = $(shell sed -n 's/^local function \([a-z_]*\).*/211\/\1/p' lua/lib/*.lua)
@@ -77,6 +78,10 @@ check-lua: $(ALL_STAMP)
 	else \
 		echo "luacheck is not installed: the scripts were not linted (Debian: apt-get install lua-check)"; \
 	fi
+
+.PHONY: docs
+docs: $(ALL_STAMP) ## Build the documentation site into build/site; a warning fails it
+	$(BIN)/zensical build --strict --clean
 
 .PHONY: bench
 bench: $(ALL_STAMP) ## Measure, print a table, write benchmarks/results.json
