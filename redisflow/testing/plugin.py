@@ -71,12 +71,17 @@ def redisflow_app(pytestconfig: pytest.Config) -> RedisFlow:
 
 
 @pytest.fixture
-async def rf(
-    redisflow_app: RedisFlow, redisflow_url: str, request: pytest.FixtureRequest, anyio_backend_name: str
-) -> AsyncGenerator[RedisFlow]:
-    """The flow of the application, on the server for tests, in a namespace of this test."""
+def _redisflow_loop(anyio_backend_name: str) -> None:
+    """Said before anything is run there."""
     if anyio_backend_name != "asyncio":
         pytest.fail(f"redisflow runs on asyncio, and the fixture anyio_backend says {anyio_backend_name!r} here")
+
+
+@pytest.fixture
+async def rf(
+    _redisflow_loop: None, redisflow_app: RedisFlow, redisflow_url: str, request: pytest.FixtureRequest
+) -> AsyncGenerator[RedisFlow]:
+    """The flow of the application, on the server for tests, in a namespace of this test."""
     name: str = re.sub(r"[^A-Za-z0-9._-]+", "-", request.node.name).strip("-")[:80]
     async with fresh_namespace(redisflow_app, redisflow_url, name=name):
         yield redisflow_app

@@ -47,7 +47,7 @@ async def no_key_left(flow: RedisFlow, server_url: str) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def clock(flow: RedisFlow, server_url: str) -> AsyncIterator[VirtualClock]:
-    """Return the clock of the flow: it skips while a `result()` waits. What ended at its time is deleted at its time."""
+    """Return the clock of the flow, which skips while a `result()` waits. What ended by it is deleted by it."""
     async with virtual_clock(flow) as made:
         yield made
         raw, close = raw_calls(server_url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -28,7 +29,7 @@ async def test_time_skips_by_itself_while_somebody_waits_for_a_result(flow, cloc
     async with flow.new_worker():
         handle = await year.run()
         seen = await handle.result(timeout="1m")
-    assert {later - earlier for earlier, later in zip(seen, seen[1:], strict=False)} == {timedelta(days=30)}
+    assert {later - earlier for earlier, later in pairwise(seen)} == {timedelta(days=30)}
     run = await handle.get()
     assert run.finished_at - run.created_at == timedelta(days=360), "not a millisecond more"
     assert clock.now == run.finished_at
@@ -74,7 +75,8 @@ async def test_a_step_may_run_as_long_as_it_likes_and_takes_no_time(flow, clock)
 
 
 async def test_a_body_that_is_held_is_overtaken_by_timers_and_deadlines(flow, clock):
-    began, order = asyncio.Event(), []
+    began = asyncio.Event()
+    order: list[str] = []
 
     async def hold() -> None:
         began.set()
@@ -84,7 +86,7 @@ async def test_a_body_that_is_held_is_overtaken_by_timers_and_deadlines(flow, cl
     async def held(step: Step) -> None:
         async def nap() -> None:
             await step.sleep("nap", "10d")
-            await step.run("note", order.append, "after the nap")
+            await step.run("note", lambda: order.append("after the nap"))
 
         await asyncio.gather(step.run("hold", hold), nap())
 
@@ -120,7 +122,7 @@ async def test_retries_delayed_starts_and_timeouts_of_waits_follow_it(flow, cloc
         assert await clock.skip() is not None
         assert await clock.skip() == tries[1]
         await clock.advance("6h")
-        assert [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)] == [
+        assert [later - earlier for earlier, later in pairwise(tries)] == [
             timedelta(hours=hours) for hours in (1, 2, 4)
         ]
         await handle.signal("approval", "yes")

@@ -86,6 +86,23 @@ async def test_retries_are_made_at_once_and_counted():
     assert run.starts == (("flaky", 1), ("flaky", 2), ("flaky", 3), ("flaky", 4))
 
 
+async def test_a_body_that_takes_too_long_is_ended_by_its_timeout():
+    @flow.define_workflow("slow")
+    async def slow(step: Step) -> str:
+        options = StepOptions("slow", timeout="20ms", retry=RetryPolicy(maximum_attempts=2))
+        return await step.run(options, asyncio.Event().wait) and "never"
+
+    run = await run_inline(slow)
+    assert run.error is not None
+    assert "longer than its timeout of 20ms" in run.error.message
+    assert len(run.starts) == 2
+
+
+async def test_a_name_that_is_no_step_is_warned_of():
+    with pytest.warns(UserWarning, match="ran no step 'chrage', .* it ran 'charge', 'reserve'"):
+        await run_inline(process, ORDER, steps={"charge": ConnectionRefusedError, "chrage": "paid"})
+
+
 async def test_what_nobody_will_send_is_said():
     @flow.define_workflow("deaf")
     async def deaf(step: Step) -> Any:
