@@ -11,6 +11,7 @@ from typing import Any
 
 from redisflow.backend import replies
 from redisflow.backend.redis_backend import RedisBackend
+from redisflow.worker.schedules import ScheduleService
 
 NAMED = 5
 """Ids of runs in a message."""
@@ -70,9 +71,13 @@ class ClockKeys(RedisBackend):
         return Survey(now_ms, int(due) if due else None, posted, entries, tuple(name.decode() for name in run_ids))
 
     async def go_on(self) -> None:
-        """Do at once what workers would do within a second or two: wake what is due, deliver what was posted."""
+        """Do at once what workers do within a second or two: wake what is due, fire schedules, deliver what was posted.
+
+        Each of these is done once, whoever else does it at the same time.
+        """
         for partition in range(self.partitions):
             await self.wake_runs(partition, WAKE_AT_ONCE)
+            await ScheduleService(self, partition, "clock").run_once()
             await self.outbox.deliver(partition)
 
     async def is_awaited(self) -> bool:

@@ -36,6 +36,15 @@ def test_every_queue_counts_and_some_runs_are_named(lua: Lua) -> None:
     assert (due, posted, entries, len(named)) == (None, 0, 5, 4), "two of each stream"
 
 
+def test_the_next_tick_of_a_schedule_counts_and_that_of_a_paused_one_does_not(lua: Lua) -> None:
+    lua.redis.zadd(f"{PREFIX}schedules", {"nightly": T0 + 7, "weekly": T0 + 70})
+    assert seen(lua) == (T0 + 7, 0, 0, set())
+    lua.redis.delete(f"{PREFIX}schedules")
+    lua.redis.zadd(f"{PREFIX}schedules", {"paused": (1 << 53) - 1})
+    assert seen(lua) == (None, 0, 0, set())
+    lua.redis.delete(f"{PREFIX}schedules")
+
+
 def test_what_was_posted_counts_until_it_is_cleared(lua: Lua) -> None:
     entry = lua.redis.xadd(f"{PREFIX}outbox", {"do": "cancel", "run": "elsewhere"})
     assert seen(lua) == (None, 1, 0, set())

@@ -148,6 +148,23 @@ async def test_it_begins_when_the_test_says_and_never_goes_back(flow):
     assert (await later.get()).created_at.year > 2020, "afterwards the flow goes by its server's time"
 
 
+async def test_a_schedule_fires_at_each_of_its_ticks_also_where_the_clocks_change(flow):
+    fired: list[datetime | None] = []
+
+    @flow.define_workflow("report")
+    async def report(step: Step) -> None:
+        fired.append(step.info.scheduled_at)
+
+    before_the_clocks_change = datetime(2020, 3, 27, tzinfo=UTC)
+    async with virtual_clock(flow, start=before_the_clocks_change) as clock, flow.new_worker():
+        await flow.schedules.create("nightly", report, cron="0 3 * * *", timezone="Europe/Paris")
+        await clock.advance("3d")
+        await flow.schedules.pause("nightly")
+        await clock.advance("1d")
+    assert fired == [datetime(2020, 3, day, hour, tzinfo=UTC) for day, hour in ((27, 2), (28, 2), (29, 1))]
+    await flow.schedules.delete("nightly")
+
+
 async def test_what_does_not_come_to_rest_is_named(flow):
     workflow = adopt(flow, sleep.trial)
     async with virtual_clock(flow, patience="50ms") as clock:
