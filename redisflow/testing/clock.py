@@ -39,6 +39,7 @@ class VirtualClock:
         self.auto_skip = False
         self._keys = keys
         self._time = passing
+        self._now_ms = passing.now_ms
         self._patience_s = patience_s
         self._turn = asyncio.Lock()
 
@@ -49,7 +50,7 @@ class VirtualClock:
     @property
     def now(self) -> datetime:
         """What time it is for runs."""
-        return from_ms(self._time.now_ms)
+        return from_ms(self._now_ms)
 
     async def advance(self, to: Instant, *, settle: bool = True) -> None:
         """Let so much time pass, or let it become this time: what falls due on the way happens in its order.
@@ -62,7 +63,7 @@ class VirtualClock:
         """
         when = to_when(to, what="advance")
         async with self._turn:
-            now_ms = self._time.now_ms
+            now_ms = self._now_ms
             target_ms = now_ms + when.ms if when.relative else when.ms
             if target_ms < now_ms:
                 msg = f"it is {self.now.isoformat()} already: the time of a test does not go back to {to}"
@@ -92,7 +93,9 @@ class VirtualClock:
             await self._settled()
 
     async def _move_to(self, now_ms: int) -> None:
-        # The server first: what a worker believes may lag behind it, and is never ahead.
+        # Known here first, since a run may end before the last partition is told; then the server: what a worker believes
+        # may lag behind it, and is never ahead.
+        self._now_ms = now_ms
         await self._keys.set_clock(now_ms)
         self._time.move_to(now_ms)
 

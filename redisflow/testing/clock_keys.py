@@ -43,8 +43,8 @@ class ClockKeys(RedisBackend):
 
     async def set_clock(self, now_ms: int) -> None:
         """Let it be this time in every partition, and tell those who watch what is due."""
+        await asyncio.gather(*(self._send(prefix, "SET", f"{prefix}clock", now_ms) for prefix in self._prefixes))
         for prefix in self._prefixes:
-            await self._send(prefix, "SET", f"{prefix}clock", now_ms)
             await self._send(prefix, "LPUSH", f"{prefix}alarm", "1")
             await self._send(prefix, "LTRIM", f"{prefix}alarm", 0, 0)
 

@@ -178,7 +178,8 @@ class Player:
             self._read_mail(execution)
         else:
             self._do(execution.not_parked(self._now_ms))
-            self._read_mail(execution)
+            # Even where it was read while the commit was under way: nothing could be done about it then.
+            self._do(execution.mail_came(list(self.stored.mail), self.stored.mail_count, self._now_ms))
 
     def _read_mail(self, execution: Execution) -> None:
         seen, stored = execution.mail_seen, self.stored

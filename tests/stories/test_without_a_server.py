@@ -135,6 +135,20 @@ async def test_children_end_as_the_test_says():
     assert (await run_inline(parent, children={"double": answer})).result() == [8, "ValueError"]
 
 
+async def test_children_that_end_at_the_same_time_and_signals_that_came_before():
+    @flow.define_workflow("one")
+    async def one(number: int, step: Step) -> int:
+        raise AssertionError
+
+    @flow.define_workflow("several")
+    async def several(step: Step) -> list[int]:
+        found = await asyncio.gather(*(step.run_workflow(one, number) for number in range(3)))
+        return [*found, await step.wait_for_signal("more", int)]
+
+    report = await crash_matrix(several, children={"one": lambda number: number}, signals={"more": 9})
+    assert report.undisturbed.result() == [0, 1, 2, 9]
+
+
 async def test_every_crash_ends_the_same_and_the_report_names_what_ran_twice():
     report = await crash_matrix(process, ORDER, steps={"charge": "paid"}, signals={"decision": {"approved": True}})
     assert report.undisturbed.result() == "paid for 2: True"
