@@ -35,8 +35,8 @@ from redisflow.authoring.limits import (
 from redisflow.authoring.outside import Broadcast
 from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
+from redisflow.backend.location import Location
 from redisflow.backend.per_loop import BackendPerLoop
-from redisflow.backend.place import Place
 from redisflow.client.bulk import Bulk
 from redisflow.client.controls import Controls
 from redisflow.client.export import export_fields
@@ -98,7 +98,7 @@ class RedisFlow:
         payloads: Payloads | None = None,
     ) -> None:
         """Connect later."""
-        self._place = Place(
+        self._location = Location(
             url=url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0",
             namespace=namespace,
             partitions=partitions,
@@ -108,7 +108,7 @@ class RedisFlow:
         self._resources = resources
         self._registry = Registry()
         self._queue_limits: dict[str, tuple[AnyLimit, ...]] = {}
-        self._backends = BackendPerLoop(self._place.make_backend)
+        self._backends = BackendPerLoop(self._location.make_backend)
         self._sync = SyncFlow(self)
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class RedisFlow:
     @property
     def namespace(self) -> str:
         """Its namespace."""
-        return self._place.namespace
+        return self._location.namespace
 
     @property
     def resources(self) -> Resources | None:
@@ -156,26 +156,26 @@ class RedisFlow:
         await self._backends.close()
 
     @property
-    def place(self) -> Place:
+    def location(self) -> Location:
         """Where its runs are kept."""
-        return self._place
+        return self._location
 
     @contextlib.asynccontextmanager
-    async def placed_at(self, place: Place) -> AsyncGenerator[None]:
+    async def moved_to(self, location: Location) -> AsyncGenerator[None]:
         """Inside, its runs are kept elsewhere: of its workflows and of the workers that are made there. For tests.
 
         Handles and workers from before go on where they were. Its connections there are closed at the end.
         """
         # The loop behind `sync` has connections of its own; closing it waits, which no loop may do.
         await asyncio.to_thread(self._sync.close)
-        before = self._place, self._backends
-        self._place, self._backends = place, BackendPerLoop(place.make_backend)
+        before = self._location, self._backends
+        self._location, self._backends = location, BackendPerLoop(location.make_backend)
         try:
             yield
         finally:
             await asyncio.to_thread(self._sync.close)
             elsewhere = self._backends
-            self._place, self._backends = before
+            self._location, self._backends = before
             await elsewhere.close()
 
     async def __call__(self) -> Self:
@@ -480,10 +480,10 @@ class RedisFlow:
         if resources is not None:
             msg = "resources cannot be handed to worker processes: they import those of RedisFlow(resources=...)"
             raise InvalidWorkflow(msg)
-        if self._place.clock == "test":
+        if self._location.clock == "test":
             msg = "worker processes do not follow the clock of a test: one that works in this process does"
             raise InvalidWorkflow(msg)
-        if self._place.url.startswith("memory:"):
+        if self._location.url.startswith("memory:"):
             msg = f"{self!r} lives in this process alone: worker processes need a Redis of their own, redis://..."
             raise InvalidWorkflow(msg)
         target = find_target(self, self._registry, self.served())

@@ -93,8 +93,8 @@ class VirtualClock:
             await self._settled()
 
     async def _move_to(self, now_ms: int) -> None:
-        # Known here first, since a run may end before the last partition is told; then the server: what a worker believes
-        # may lag behind it, and is never ahead.
+        # Known here first, since a run may end before the last partition is told. Then the server: what a worker
+        # believes may lag behind it, and is never ahead.
         self._now_ms = now_ms
         await self._keys.set_clock(now_ms)
         self._time.move_to(now_ms)
@@ -169,7 +169,7 @@ async def virtual_clock(
     for one process: `memory://` or any server, and no worker processes.
     """
     passing = VirtualTime(_start_ms(start))
-    own = flow.place
+    own = flow.location
     options = BackendOptions(namespace=own.namespace, partitions=own.partitions, clock="test")
     keys = ClockKeys(own.url, **options)
     async with contextlib.AsyncExitStack() as stack:
@@ -177,7 +177,7 @@ async def virtual_clock(
         await keys.open()
         stack.push_async_callback(keys.clear_clock)
         await keys.set_clock(passing.now_ms)
-        await stack.enter_async_context(flow.placed_at(replace(own, clock="test", read_clock=passing.read_clock)))
+        await stack.enter_async_context(flow.moved_to(replace(own, clock="test", read_clock=passing.read_clock)))
         clock = VirtualClock(keys, passing, patience_s=to_ms(patience, what="patience") / 1000)
         clock.auto_skip = auto_skip
         skipping = asyncio.create_task(clock.skip_forever(), name="redisflow clock")

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from redisflow.backend.location import Location
 from redisflow.backend.options import BackendOptions
 from redisflow.flow import RedisFlow
 from redisflow.testing.clock_keys import ClockKeys
@@ -22,13 +23,19 @@ async def fresh_namespace(
     Without `url` the flow stays on its server. Handles from before go on where they were, and so do workers.
     """
     namespace = f"{name[:100]}:{secrets.token_hex(4)}"
-    place = replace(flow.place, url=url or flow.place.url, namespace=namespace)
-    async with flow.placed_at(place):
-        yield namespace
-    if not keep:
-        keys = ClockKeys(place.url, **BackendOptions(namespace=namespace, partitions=place.partitions))
-        try:
-            await keys.open()
-            await keys.delete_everything()
-        finally:
-            await keys.close()
+    location = replace(flow.location, url=url or flow.location.url, namespace=namespace)
+    try:
+        async with flow.moved_to(location):
+            yield namespace
+    finally:
+        if not keep:
+            await _delete(location)
+
+
+async def _delete(location: Location) -> None:
+    keys = ClockKeys(location.url, **BackendOptions(namespace=location.namespace, partitions=location.partitions))
+    try:
+        await keys.open()
+        await keys.delete_everything()
+    finally:
+        await keys.close()

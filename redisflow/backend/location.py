@@ -13,7 +13,7 @@ from redisflow.sealing import Payloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Location:
     """See the module; a test replaces some of it."""
 
     url: str = field(repr=False)
