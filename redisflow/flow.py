@@ -6,6 +6,7 @@ event loop that uses it; each event loop of a process, one after another or seve
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -34,10 +35,8 @@ from redisflow.authoring.limits import (
 from redisflow.authoring.outside import Broadcast
 from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
-from redisflow.backend.options import BackendOptions
+from redisflow.backend.location import Location
 from redisflow.backend.per_loop import BackendPerLoop
-from redisflow.backend.redis_backend import RedisBackend
-from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.client.bulk import Bulk
 from redisflow.client.controls import Controls
 from redisflow.client.export import export_fields
@@ -99,24 +98,18 @@ class RedisFlow:
         payloads: Payloads | None = None,
     ) -> None:
         """Connect later."""
-        self._url = url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0"
-        self._namespace = namespace
-        self._partitions = partitions
-        self._call_timeout_s = to_ms(call_timeout, what="call_timeout") / 1000
+        self._location = Location(
+            url=url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0",
+            namespace=namespace,
+            partitions=partitions,
+            call_timeout_s=to_ms(call_timeout, what="call_timeout") / 1000,
+            payloads=payloads,
+        )
         self._resources = resources
-        self._payloads = payloads
         self._registry = Registry()
         self._queue_limits: dict[str, tuple[AnyLimit, ...]] = {}
-        self._backends = BackendPerLoop(self._make_backend)
+        self._backends = BackendPerLoop(self._location.make_backend)
         self._sync = SyncFlow(self)
-
-    def _make_backend(self) -> RedisBackend:
-        options = BackendOptions(
-            namespace=self._namespace, partitions=self._partitions, call_timeout_s=self._call_timeout_s
-        )
-        if self._payloads is None:
-            return RedisBackend(self._url, **options)
-        return SealedBackend(self._url, payloads=self._payloads, **options)
 
     def __repr__(self) -> str:
         """Without credentials."""
@@ -125,7 +118,7 @@ class RedisFlow:
     @property
     def namespace(self) -> str:
         """Its namespace."""
-        return self._namespace
+        return self._location.namespace
 
     @property
     def resources(self) -> Resources | None:
@@ -161,6 +154,29 @@ class RedisFlow:
     async def close(self) -> None:
         """Close the connections of this event loop; a later use opens them again."""
         await self._backends.close()
+
+    @property
+    def location(self) -> Location:
+        """Where its runs are kept."""
+        return self._location
+
+    @contextlib.asynccontextmanager
+    async def moved_to(self, location: Location) -> AsyncGenerator[None]:
+        """Inside, its runs are kept elsewhere: of its workflows and of the workers that are made there. For tests.
+
+        Handles and workers from before go on where they were. Its connections there are closed at the end.
+        """
+        # The loop behind `sync` has connections of its own; closing it waits, which no loop may do.
+        await asyncio.to_thread(self._sync.close)
+        before = self._location, self._backends
+        self._location, self._backends = location, BackendPerLoop(location.make_backend)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._sync.close)
+            elsewhere = self._backends
+            self._location, self._backends = before
+            await elsewhere.close()
 
     async def __call__(self) -> Self:
         """This flow, connected: a dependency for FastAPI, `Annotated[RedisFlow, Depends(flow)]`."""
@@ -333,7 +349,7 @@ class RedisFlow:
         """The run as it is now, with its steps. RunNotFound where it is not stored."""
         run = await (await self.open()).get_workflow_run(check_run_id(run_id))
         if run is None:
-            msg = f"run {run_id} is not stored in namespace {self._namespace!r}"
+            msg = f"run {run_id} is not stored in namespace {self.namespace!r}"
             raise RunNotFound(msg)
         return run
 
@@ -344,9 +360,9 @@ class RedisFlow:
         """
         fields = await (await self.open()).read_run(check_run_id(run_id))
         if fields is None:
-            msg = f"run {run_id} is not stored in namespace {self._namespace!r}"
+            msg = f"run {run_id} is not stored in namespace {self.namespace!r}"
             raise RunNotFound(msg)
-        return export_fields(check_run_id(run_id), self._namespace, fields)
+        return export_fields(check_run_id(run_id), self.namespace, fields)
 
     async def cancel_workflow_run(self, run_id: str) -> bool:
         """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
@@ -464,7 +480,10 @@ class RedisFlow:
         if resources is not None:
             msg = "resources cannot be handed to worker processes: they import those of RedisFlow(resources=...)"
             raise InvalidWorkflow(msg)
-        if self._url.startswith("memory:"):
+        if self._location.clock == "test":
+            msg = "worker processes do not follow the clock of a test: one that works in this process does"
+            raise InvalidWorkflow(msg)
+        if self._location.url.startswith("memory:"):
             msg = f"{self!r} lives in this process alone: worker processes need a Redis of their own, redis://..."
             raise InvalidWorkflow(msg)
         target = find_target(self, self._registry, self.served())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from redisflow.backend.scripts import Clock
+from redisflow.contract import ReadClock
 
 
 class BackendOptions(TypedDict, total=False):
@@ -13,5 +14,6 @@ class BackendOptions(TypedDict, total=False):
     namespace: str
     partitions: int
     clock: Clock
+    read_clock: ReadClock
     call_timeout_s: float
     stall_s: float

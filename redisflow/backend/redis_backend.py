@@ -48,6 +48,7 @@ from redisflow.contract import (
     BroadcastCalls,
     Claim,
     ClaimBatch,
+    ClaimClock,
     Conflict,
     Created,
     EventCalls,
@@ -57,6 +58,7 @@ from redisflow.contract import (
     MailCalls,
     NewRun,
     PayloadCalls,
+    ReadClock,
     RunEnd,
     StartCalls,
     Upkeep,
@@ -92,15 +94,18 @@ class RedisBackend:
         namespace: str = "default",
         partitions: int = 1,
         clock: Clock = "server",
+        read_clock: ReadClock = ClaimClock.of,
         call_timeout_s: float = 10.0,
         stall_s: float = 10.0,
     ) -> None:
         """Connect later, with `open`.
 
         `partitions` counts for a namespace that is opened for the first time; `call_timeout_s` is how long a client's
-        call waits for a server that is away; a connection that owes a reply for `stall_s` is given up.
+        call waits for a server that is away; a connection that owes a reply for `stall_s` is given up. With `clock`
+        "test" scripts go by the key `clock` of their partition, where it is set; `read_clock` is then what follows it.
         """
         self._target = read_url(url)
+        self.read_clock = read_clock
         self._namespace = check_name("namespace", namespace)
         self._wanted_partitions = partitions
         self._timeout_s = call_timeout_s

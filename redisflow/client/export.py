@@ -12,7 +12,7 @@ from typing import Any
 
 FORMAT = "redisflow run 1"
 
-_TEXT = {"w": "workflow", "v": "version", "q": "queue", "s": "status", "ca": "cause", "pa": "parent"}
+_TEXT = {"w": "workflow", "v": "version", "q": "queue", "s": "status", "ca": "cause", "pa": "parent", "tg": "tags"}
 _INSTANTS = {"c": "created_at_ms", "a": "started_at_ms", "t": "finished_at_ms", "dl": "deadline_at_ms"}
 _PAYLOADS = {"i": "input", "o": "output", "er": "error"}
 

@@ -2,6 +2,7 @@
 
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.broadcasts import BroadcastCalls, Reached
+from redisflow.contract.clock import Alarm, ClaimClock, ReadClock, RunClock
 from redisflow.contract.events import (
     EVENTS_KEPT,
     STATE_KEYS,
@@ -53,12 +54,14 @@ __all__ = [
     "NOTHING_SAID",
     "STATE_KEYS",
     "Active",
+    "Alarm",
     "Answer",
     "Backend",
     "Beat",
     "BroadcastCalls",
     "Claim",
     "ClaimBatch",
+    "ClaimClock",
     "Conflict",
     "Created",
     "DebounceRule",
@@ -85,7 +88,9 @@ __all__ = [
     "Place",
     "Purged",
     "Reached",
+    "ReadClock",
     "RetentionCalls",
+    "RunClock",
     "RunEnd",
     "RunFilter",
     "Saying",

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract.broadcasts import BroadcastCalls
+from redisflow.contract.clock import ReadClock
 from redisflow.contract.controls import ControlCalls
 from redisflow.contract.events import EventCalls
 from redisflow.contract.keys import KeyCalls
@@ -129,6 +130,11 @@ class Backend(Protocol):
     @property
     def keys(self) -> KeyCalls:
         """The calls about idempotency keys whose runs live elsewhere."""
+        ...
+
+    @property
+    def read_clock(self) -> ReadClock:
+        """What makes the clock of the runs of a claim."""
         ...
 
     async def open(self) -> None:

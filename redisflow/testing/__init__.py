@@ -1,8 +1,10 @@
-"""What tests and demonstrations need: workflows without a server, crashes on purpose, and a real server that goes."""
+"""What tests need: workflows without a server, crashes on purpose, a clock that skips, a real server that goes."""
 
+from redisflow.testing.clock import NotAtRest, VirtualClock, virtual_clock
 from redisflow.testing.crashes import CrashPoint, CrashReport, EndsDiffer, crash_matrix
 from redisflow.testing.inline import InlineEvent, InlineRun, run_inline
 from redisflow.testing.inline_run import WouldWait
+from redisflow.testing.namespaces import fresh_namespace
 from redisflow.testing.replays import DoesNotReplay, assert_replays
 from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions, start_server
 from redisflow.testing.side_effects import refuse_side_effects
@@ -15,12 +17,16 @@ __all__ = [
     "EndsDiffer",
     "InlineEvent",
     "InlineRun",
+    "NotAtRest",
     "Server",
     "ServerOptions",
+    "VirtualClock",
     "WouldWait",
     "assert_replays",
     "crash_matrix",
+    "fresh_namespace",
     "refuse_side_effects",
     "run_inline",
     "start_server",
+    "virtual_clock",
 ]

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from redisflow.client.workflow import Workflow
 from redisflow.errors import RedisflowError
 from redisflow.testing.inline import InlineRun, play
 from redisflow.testing.inline_run import Crash, Inside
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 class EndsDiffer(RedisflowError, AssertionError):
@@ -32,10 +35,10 @@ class CrashPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class CrashReport:
+class CrashReport(Generic[Out]):
     """Every crash point of one run."""
 
-    undisturbed: InlineRun[Any]
+    undisturbed: InlineRun[Out]
     points: tuple[CrashPoint, ...]
 
     @property
@@ -57,6 +60,30 @@ class CrashReport:
         return self.undisturbed.status if error is None else f"{self.undisturbed.status}, {error.error_type}"
 
 
+@overload
+async def crash_matrix(
+    workflow: Workflow[None, Out],
+    value: None = None,
+    /,
+    *,
+    steps: Mapping[str, Any] | None = None,
+    signals: Mapping[str, Any] | None = None,
+    children: Mapping[str, Any] | None = None,
+    resources: Any = None,
+) -> CrashReport[Out]: ...
+@overload
+async def crash_matrix(
+    workflow: Workflow[In, Out],
+    value: In,
+    /,
+    *,
+    steps: Mapping[str, Any] | None = None,
+    signals: Mapping[str, Any] | None = None,
+    children: Mapping[str, Any] | None = None,
+    resources: Any = None,
+) -> CrashReport[Out]: ...
+
+
 async def crash_matrix(
     workflow: Workflow[Any, Any],
     value: Any = None,
@@ -66,7 +93,7 @@ async def crash_matrix(
     signals: Mapping[str, Any] | None = None,
     children: Mapping[str, Any] | None = None,
     resources: Any = None,
-) -> CrashReport:
+) -> CrashReport[Any]:
     """Run a workflow once undisturbed, then once for each commit with a crash before it, and once with one after it.
 
     Raises EndsDiffer (an AssertionError) where a run ends in another way. The arguments are those of `run_inline`.

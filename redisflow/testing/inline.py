@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeGuard, TypeVar, overload
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
@@ -102,8 +103,9 @@ async def run_inline(
 ) -> InlineRun[Any]:
     """Run a workflow to its end in this process, with the engine that workers use and no server at all.
 
-    Time is skipped: sleeps, retries and timeouts are over at once. `steps` replaces the bodies of steps by name, each
-    with a function of the same arguments, an error to raise, or a value. `signals` are in the mailbox when the run
+    Time is skipped: sleeps, retries and timeouts of waits are over at once; only bodies take their time. `steps`
+    replaces the bodies of steps by name, each with a function of the same arguments, an error to raise, or a value;
+    a name that the run never came to is warned of. `signals` are in the mailbox when the run
     begins: a value by name, or a list of values. `children` says how child workflows end: an output, an error, or a
     function of the input. Raises WouldWait where the run waits for a signal or child that is not given.
     """
@@ -122,6 +124,8 @@ async def play(
     definition = definition_of(workflow)
     player = Player(definition, new_stored_run(definition.spec, value, signals), inside, crash)
     stored = await player.play()
+    if crash is None:
+        _warn_of_unused(inside, player, stored)
     failed = stored.status != "succeeded"
     return InlineRun(
         id=stored.run_id,
@@ -138,6 +142,18 @@ async def play(
     )
 
 
+def _warn_of_unused(inside: Inside, player: Player, stored: StoredRun) -> None:
+    """A name that is misspelt would let the real body run, and say nothing."""
+    keys = dict.fromkeys(key for key, _ in player.starts)
+    known = keys.keys() | {key.rpartition("#")[0] or key for key in keys}
+    if unused := [name for name in inside.steps if name not in known]:
+        msg = (
+            f"workflow {stored.workflow!r} ran no step {', '.join(map(repr, unused))}, which steps= gives a body for; "
+            f"it ran {', '.join(map(repr, keys)) or 'none'}"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=4)
+
+
 def definition_of(workflow: Workflow[Any, Any]) -> WorkflowDefinition[Any, Any]:
     """What implements it; InvalidWorkflow where it is only declared."""
     if workflow.definition is None:
@@ -151,7 +167,10 @@ def new_stored_run(spec: WorkflowSpec[Any, Any], value: Any, signals: Mapping[st
     data, _ = encode_input(spec, value)
     stored = StoredRun(new_run_id(0), spec.name, spec.version, data, time.time_ns() // 1_000_000)
     for name, given in signals.items():
-        several: list[Any] = [*cast("Any", given)] if isinstance(given, list) else [given]
-        for one in several:
+        for one in given if _is_list(given) else [given]:
             stored.post(Mail(0, "signal", name, "", "", encode_signal_data(name, one)))
     return stored
+
+
+def _is_list(given: Any) -> TypeGuard[list[Any]]:
+    return isinstance(given, list)

@@ -18,6 +18,7 @@ from redisflow import codec
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.authoring.outside import Broadcast, ChildOrder
+from redisflow.durations import describe_ms
 from redisflow.engine.commands import (
     BodyOutcome,
     CancelBody,
@@ -33,6 +34,7 @@ from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.failure import Failure
 from redisflow.mail import Mail, hash_signal_name
 from redisflow.testing.stored_run import Said, StoredRun
+from redisflow.worker.bodies import is_async
 
 MOST_CLAIMS = 100_000
 """A run that is taken up more often goes round in circles."""
@@ -55,7 +57,7 @@ class Inside:
     """What the test gives instead of the world."""
 
     steps: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """By step name: a function to be called instead, an error to be raised, or a value."""
+    """By step name or key: a function to be called instead, an error to be raised, or a value."""
     children: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """By workflow name: a function of the child's input, an error, or an output."""
     resources: Any = None
@@ -78,7 +80,7 @@ class Player:
         self._now_ms = stored.created_at_ms
         self._around = Surroundings(entropy=lambda: 0.5, cpu_seconds=lambda: 0.0)
         self._execution: Execution | None = None
-        self._bodies: dict[str, asyncio.Task[Any]] = {}
+        self._bodies: dict[str, asyncio.Task[BodyOutcome]] = {}
         self._sent: Commit | None = None
         self._unheard: list[Said | tuple[str, bytes]] = []
         """What bodies say while what the code said before is not stored."""
@@ -176,7 +178,8 @@ class Player:
             self._read_mail(execution)
         else:
             self._do(execution.not_parked(self._now_ms))
-            self._read_mail(execution)
+            # Even where it was read while the commit was under way: nothing could be done about it then.
+            self._do(execution.mail_came(list(self.stored.mail), self.stored.mail_count, self._now_ms))
 
     def _read_mail(self, execution: Execution) -> None:
         seen, stored = execution.mail_seen, self.stored
@@ -212,21 +215,34 @@ class Player:
     def _start(self, command: RunBody) -> None:
         self.starts.append((command.key, command.attempt))
         began_ms = self._now_ms
-        task = self._loop.create_task(self._run_body(command), name=command.key)
+        task = self._loop.create_task(self._attempt(command), name=command.key)
         self._bodies[command.key] = task
         execution = self._execution
         task.add_done_callback(lambda _: self._guarded(self._body_ended, execution, command, task, began_ms))
 
     def _body_ended(
-        self, execution: Execution | None, command: RunBody, task: asyncio.Task[Any], began_ms: int
+        self, execution: Execution | None, command: RunBody, task: asyncio.Task[BodyOutcome], began_ms: int
     ) -> None:
         if self._bodies.get(command.key) is task:
             del self._bodies[command.key]
         if execution is None or execution is not self._execution or task.cancelled():
             return
         error = task.exception()
-        outcome: BodyOutcome = Returned(task.result()) if error is None else Raised(error)
+        outcome = task.result() if error is None else Raised(error)
         self._do(execution.body_ended(command.key, command.attempt, outcome, began_ms, self._now_ms))
+
+    async def _attempt(self, command: RunBody) -> BodyOutcome:
+        """Its timeout is the one thing here that goes by real time, as the body does."""
+        timeout_ms = command.timeout_ms
+        limit = asyncio.timeout(None if timeout_ms is None else timeout_ms / 1000)
+        try:
+            async with limit:
+                return Returned(await self._run_body(command))
+        except TimeoutError as error:
+            if not limit.expired():
+                return Raised(error)
+            msg = f"the attempt took longer than its timeout of {describe_ms(timeout_ms or 0)}"
+            return Raised(TimeoutError(msg), timed_out=True)
 
     async def _run_body(self, command: RunBody) -> Any:
         name = command.key.rpartition("#")[0] or command.key
@@ -248,7 +264,7 @@ class Player:
             _Outside(self.stored, self._inside),
         )
         current_body.set(body)
-        if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004  # the method is what is asked for
+        if is_async(fn):
             return await fn(*command.args, **command.kwargs)
         context = contextvars.copy_context()
         value = await asyncio.to_thread(context.run, fn, *command.args, **command.kwargs)
@@ -266,9 +282,10 @@ class Player:
 _NOT_GIVEN = object()
 
 
-def _give(value: Any) -> Any:
-    if isinstance(value, BaseException):
-        raise value
+def _give(given: Any) -> Any:
+    value: Any = given
+    if isinstance(given, BaseException) or (isinstance(given, type) and issubclass(given, BaseException)):
+        raise given
     return value
 
 
@@ -302,7 +319,8 @@ class _Outside:
             raise InvalidWorkflow(msg)
         given = self._inside.children[name]
         try:
-            value = given(order.spec.input.decode(order.data)) if callable(given) else _give(given)
+            is_function = callable(given) and not isinstance(given, type)
+            value = given(order.spec.input.decode(order.data)) if is_function else _give(given)
             value = await value if inspect.isawaitable(value) else value
             status, payload = "succeeded", order.spec.output.encode(value)
         except Exception as error:  # noqa: BLE001  # of users: how the child fails

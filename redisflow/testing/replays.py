@@ -64,6 +64,7 @@ def _claim_of(document: Mapping[str, Any]) -> Claim:
         parent=document.get("parent"),
         continued=document.get("continued", 0),
         said=_ALL_SAID,
+        tags=document.get("tags", ""),
     )
 
 

@@ -12,8 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from redisflow.contract import Backend, Claim, ClaimBatch
-from redisflow.worker.clock import ClaimClock
+from redisflow.contract import Backend, Claim, ClaimBatch, RunClock
 from redisflow.worker.options import CLAIM_AT_ONCE
 
 CLAIM_PATIENCE_S = 2.0
@@ -40,7 +39,7 @@ class Taker(Protocol):
         """Sleep until a place is free."""
         ...
 
-    def take(self, claim: Claim, clock: ClaimClock) -> None:
+    def take(self, claim: Claim, clock: RunClock) -> None:
         """A run was claimed."""
         ...
 
@@ -111,7 +110,7 @@ class _Claims:
         operation = f"{taker.name[-8:]}{next(_operations):x}"
         sent_s = time.monotonic()
         batch = await taker.backend.claim_runs(self._partition, taker.name, operation, places, self._queues)
-        clock = ClaimClock.of(batch.now_ms, sent_s, time.monotonic())
+        clock = taker.backend.read_clock(batch.now_ms, sent_s, time.monotonic())
         for claim in batch.claims:
             taker.take(claim, clock)
         return batch

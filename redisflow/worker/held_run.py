@@ -27,8 +27,8 @@ from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
 
 if TYPE_CHECKING:
+    from redisflow.contract import Alarm, RunClock
     from redisflow.engine.commands import BodyOutcome
-    from redisflow.worker.clock import ClaimClock
 
 _MAKING = threading.Lock()
 """Two bodies in threads may be the first to say something."""
@@ -61,7 +61,7 @@ class HeldRun:
         "started",
     )
 
-    def __init__(self, host: Host, claim: Claim, clock: ClaimClock, execution: Execution) -> None:
+    def __init__(self, host: Host, claim: Claim, clock: RunClock, execution: Execution) -> None:
         """Nothing runs until `start`."""
         self.claim = claim
         self.clock = clock
@@ -84,7 +84,7 @@ class HeldRun:
         self._in_flight: Commit | None = None
         self._renews_s: float | None = None
         """When that commit left, if it renews the lease."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._fetching = False
         """Whether its mail is being read."""
         self._forget_crashes = claim.crashes > 0
@@ -214,9 +214,8 @@ class HeldRun:
     def _record(self, body: Body, outcome: BodyOutcome) -> None:
         if self._dropped:
             return
-        now_s = time.monotonic()
-        now_ms = self.clock.at_ms(now_s)
-        began_ms = now_ms - int((now_s - body.started_s) * 1000)
+        clock = self.clock
+        began_ms, now_ms = clock.at_ms(body.started_s), clock.now_ms()
         self._tell(self._execution.body_ended, body.key, body.attempt, outcome, began_ms, now_ms)
 
     def body_gone(self, body: Body) -> None:
@@ -242,8 +241,7 @@ class HeldRun:
             self._timer.cancel()
             self._timer = None
         if due_at_ms is not None:
-            wait_s = max(0, due_at_ms - self.clock.now_ms()) / 1000
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._time_passed)
+            self._timer = self.clock.call_at(due_at_ms, self._time_passed)
 
     def _time_passed(self) -> None:
         if not self._dropped:
@@ -311,7 +309,7 @@ class HeldRun:
             return
         if verdict is Verdict.OK and isinstance(commit.then, GoOn):
             self._has_gone_on()
-            self._tell(self._execution.committed, self.clock.at_ms(time.monotonic()))
+            self._tell(self._execution.committed, self.clock.now_ms())
             return
         if verdict is Verdict.MAIL:
             self._go_on_to_mail(commit)
@@ -336,7 +334,7 @@ class HeldRun:
         """It was recorded, and mail has come that the execution does not know: what was to be parked is not."""
         self._has_gone_on()
         event = self._execution.committed if isinstance(commit.then, GoOn) else self._execution.not_parked
-        self._tell(event, self.clock.at_ms(time.monotonic()))
+        self._tell(event, self.clock.now_ms())
         self.fetch_mail()
 
     def has_mail(self, number: int) -> None:

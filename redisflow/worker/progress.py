@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from redisflow.contract import RunClock
 from redisflow.runs import Progress, encode_progress
 from redisflow.worker.bodies import Body
-from redisflow.worker.clock import ClaimClock
 
 SHOWN_AFTER_S = 1.0
 
@@ -15,15 +15,14 @@ WAITING = b""
 BEGUN = encode_progress([])
 
 
-def progress_of(bodies: Iterable[Body], clock: ClaimClock, now_s: float) -> list[Progress]:
+def progress_of(bodies: Iterable[Body], clock: RunClock, now_s: float) -> list[Progress]:
     """Of those that have run for long enough to be shown."""
-    now_ms = clock.now_ms()
     return [
         Progress(
             body.command.key,
             body.command.ordinal,
             body.command.attempt,
-            now_ms - int((now_s - body.started_s) * 1000),
+            clock.at_ms(body.started_s),
             body.details,
         )
         for body in bodies

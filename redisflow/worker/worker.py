@@ -23,14 +23,13 @@ from typing import Self
 
 from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
 from redisflow.authoring.outside import Outside
-from redisflow.contract import Answer, Backend, Claim, Hold, Verdict
+from redisflow.contract import Answer, Backend, Claim, Hold, RunClock, Verdict
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
-from redisflow.worker.clock import ClaimClock
 from redisflow.worker.held_run import HeldRun, forget
 from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
@@ -253,7 +252,7 @@ class Worker:
         self._room.clear()
         await self._room.wait()
 
-    def take(self, claim: Claim, clock: ClaimClock) -> None:
+    def take(self, claim: Claim, clock: RunClock) -> None:
         """See `Taker`."""
         definition = self._registry.find(claim.workflow, claim.version)
         if definition is None or self._stopping.is_set():

@@ -18,7 +18,7 @@ from redisflow.authoring.definition import Registry, WorkflowDefinition
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.client.outside import ClientOutside
-from redisflow.contract import Answer, Backend, Beat, Extension, Heartbeat, Hold, PayloadCalls, Verdict
+from redisflow.contract import Answer, Backend, Beat, Extension, Heartbeat, Hold, PayloadCalls, ReadClock, Verdict
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import numbered_live_records
@@ -176,6 +176,10 @@ class FaultyBackend:
     @property
     def payloads(self) -> PayloadCalls:
         return self.real.payloads
+
+    @property
+    def read_clock(self) -> ReadClock:
+        return self.real.read_clock
 
     async def open(self) -> None:
         await self.real.open()

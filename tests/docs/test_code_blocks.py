@@ -57,9 +57,10 @@ def test_a_block_of_the_documentation_runs_as_it_stands(block: Block, tmp_path: 
     if block.mark == "shown":
         return
     script = tmp_path / f"{block.page.stem}.py"
-    script.write_text(block.program, encoding="utf-8")
-    # A server of its own: what one block leaves there is not seen by the next.
-    monkeypatch.setenv("REDISFLOW_URL", f"memory://docs-{block.page.stem}-{block.line}")
+    # A server of its own: what one block leaves there (a queue that is paused) is not seen by the next.
+    url = f"memory://docs-{block.page.stem}-{block.line}"
+    script.write_text(block.program.replace('"memory://"', f'"{url}"'), encoding="utf-8")
+    monkeypatch.setenv("REDISFLOW_URL", url)
     runpy.run_path(str(script), run_name="__main__")
     # A block may show an error on purpose, and then says so; what no code of the block's caused is never right.
     assert not [record for record in caplog.records if record.levelno >= logging.CRITICAL]

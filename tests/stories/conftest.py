@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from redisflow import RedisFlow
-from redisflow.testing import refuse_side_effects
+from redisflow.testing import VirtualClock, refuse_side_effects, virtual_clock
 from tests.crash.audit import raw_calls
 from tests.leaks import leaks, purge_all
 
@@ -42,4 +42,14 @@ async def no_key_left(flow: RedisFlow, server_url: str) -> AsyncIterator[None]:
         await purge_all(flow, raw)
         assert not leaks(raw, flow.namespace)
     finally:
+        close()
+
+
+@pytest.fixture
+async def clock(flow: RedisFlow, server_url: str) -> AsyncIterator[VirtualClock]:
+    """Return the clock of the flow, which skips while a `result()` waits. What ended by it is deleted by it."""
+    async with virtual_clock(flow) as made:
+        yield made
+        raw, close = raw_calls(server_url)
+        await purge_all(flow, raw)
         close()

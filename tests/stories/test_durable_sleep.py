@@ -95,15 +95,20 @@ async def test_a_sleeping_run_holds_no_place_in_a_worker(flow):
             await until(flow, handle.id, lambda run: run.waiting_for == "timer")
 
 
-async def test_a_sleep_keeps_its_due_time_over_workers(flow):
+async def test_a_sleep_keeps_its_due_time_over_workers(flow, clock):
     workflow = adopt(flow, sleep.trial)
-    async with flow.new_worker(lease="30s"):
-        handle = await workflow.run("2s")
-        before = await until(flow, handle.id, lambda run: run.waiting_for == "timer")
-    async with flow.new_worker(lease="30s"):
+    async with flow.new_worker():
+        handle = await workflow.run("14d")
+        await clock.advance("1d")
+        before = await handle.get()
+    async with flow.new_worker():
+        await clock.advance("12d")
+        assert (await handle.get()).waiting_for == "timer"
         await handle.result(timeout="1m")
     after = await handle.get()
-    assert after.step("trial-period").next_attempt_at == before.step("trial-period").next_attempt_at
+    due_at = before.created_at + timedelta(days=14)
+    assert after.step("trial-period").next_attempt_at == before.step("trial-period").next_attempt_at == due_at
+    assert after.step("reminder").started_at == due_at
 
 
 async def test_many_sleeps_of_one_run(flow):

@@ -191,6 +191,13 @@ PRINTED = {
         r"runs for three edits: 1 \| done: draft",
         r"expired: True",
     ],
+    "testing": [
+        r"passed: an order is charged and shipped",
+        r"passed: what cannot be shipped is refunded",
+        r"passed: whatever crashes the order ends the same",
+        r"passed: orders of the last release go on with this code",
+        r"passed: an order survives an outage and waits for a month",
+    ],
     "unit_test_a_step": [
         r"passed: test_price_by_length",
         r"passed: test_quote",

@@ -104,6 +104,17 @@ async def test_a_failure_replays_wherever_its_lines_have_moved(valkey_flow: Redi
         assert_replays(document, otherwise)
 
 
+async def test_tags_are_what_they_were(valkey_flow: RedisFlow):
+    async def tagged(step: Step) -> str:
+        return step.info.tags["customer"]
+
+    workflow = valkey_flow.define_workflow("tagged")(tagged)
+    async with valkey_flow.new_worker():
+        handle = await workflow.run(tags={"customer": "c1"})
+        await handle.result(timeout="1m")
+    assert_replays(await valkey_flow.export_run(handle.id), workflow)
+
+
 async def test_what_is_no_export_is_refused(flow: RedisFlow):
     with pytest.raises(ValueError, match="no exported run"):
         assert_replays({"format": "else"}, quote)

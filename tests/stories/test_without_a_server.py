@@ -86,6 +86,23 @@ async def test_retries_are_made_at_once_and_counted():
     assert run.starts == (("flaky", 1), ("flaky", 2), ("flaky", 3), ("flaky", 4))
 
 
+async def test_a_body_that_takes_too_long_is_ended_by_its_timeout():
+    @flow.define_workflow("slow")
+    async def slow(step: Step) -> str:
+        options = StepOptions("slow", timeout="20ms", retry=RetryPolicy(maximum_attempts=2))
+        return await step.run(options, asyncio.Event().wait) and "never"
+
+    run = await run_inline(slow)
+    assert run.error is not None
+    assert "longer than its timeout of 20ms" in run.error.message
+    assert len(run.starts) == 2
+
+
+async def test_a_name_that_is_no_step_is_warned_of():
+    with pytest.warns(UserWarning, match="ran no step 'chrage', .* it ran 'charge', 'reserve'"):
+        await run_inline(process, ORDER, steps={"charge": ConnectionRefusedError, "chrage": "paid"})
+
+
 async def test_what_nobody_will_send_is_said():
     @flow.define_workflow("deaf")
     async def deaf(step: Step) -> Any:
@@ -116,6 +133,20 @@ async def test_children_end_as_the_test_says():
         return 2 * number
 
     assert (await run_inline(parent, children={"double": answer})).result() == [8, "ValueError"]
+
+
+async def test_children_that_end_at_the_same_time_and_signals_that_came_before():
+    @flow.define_workflow("one")
+    async def one(number: int, step: Step) -> int:
+        raise AssertionError
+
+    @flow.define_workflow("several")
+    async def several(step: Step) -> list[int]:
+        found = await asyncio.gather(*(step.run_workflow(one, number) for number in range(3)))
+        return [*found, await step.wait_for_signal("more", int)]
+
+    report = await crash_matrix(several, children={"one": lambda number: number}, signals={"more": 9})
+    assert report.undisturbed.result() == [0, 1, 2, 9]
 
 
 async def test_every_crash_ends_the_same_and_the_report_names_what_ran_twice():

@@ -41,6 +41,16 @@ from redisflow import (
     define_step,
     define_workflow_spec,
 )
+from redisflow.testing import (
+    CrashReport,
+    InlineRun,
+    VirtualClock,
+    assert_replays,
+    crash_matrix,
+    fresh_namespace,
+    run_inline,
+    virtual_clock,
+)
 
 flow = RedisFlow("memory://")
 
@@ -294,7 +304,27 @@ class Application:
 Application(flow.lifespan())
 Application(lifespan=flow.lifespan(worker=True, concurrency=10, grace="5s"))
 
-_ = callers, finders, schedules, starts, workers, without_a_loop
+
+async def tests_of_workflows(history: dict[str, Any]) -> None:
+    order = Order(id="1", items=[])
+    run = await run_inline(process_order, order, steps={"charge": Receipt("1")}, signals={"go": [1, 2]})
+    assert_type(run, InlineRun[Receipt])
+    assert_type(run.result(), Receipt)
+    assert_type((await run_inline(no_input)).output, list[int] | None)
+    report = await crash_matrix(process_order, order)
+    assert_type(report, CrashReport[Receipt])
+    assert_type(report.undisturbed.result(), Receipt)
+    assert_type((await crash_matrix(no_input)).ran_twice, tuple[str, ...])
+    assert_replays(history, process_order)
+    async with fresh_namespace(flow, "memory://") as namespace, virtual_clock(flow, patience="1s") as clock:
+        assert_type(namespace, str)
+        assert_type(clock, VirtualClock)
+        assert_type(clock.now, datetime)
+        await clock.advance("1d", settle=False)
+        assert_type(await clock.skip(), datetime | None)
+
+
+_ = callers, finders, schedules, starts, workers, without_a_loop, tests_of_workflows
 
 # A decorated step keeps its own type.
 kept: Callable[[Order], Coroutine[Any, Any, str]] = declared

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from redisflow import RedisFlow, Step, define_step, define_workflow_spec
+from redisflow.testing import assert_replays, crash_matrix, run_inline, virtual_clock
 
 flow = RedisFlow("memory://")
 
@@ -123,4 +124,17 @@ def wrong_callers_without_a_loop() -> None:
     print(number)
 
 
-_ = wrong_callers, wrong_callers_without_a_loop
+async def wrong_tests() -> None:
+    await run_inline(wrong_steps, "order-1")  # type: ignore[misc]  # error: the wrong type of input
+    await run_inline(wrong_steps)  # type: ignore[arg-type]  # error: the input is missing
+    await crash_matrix(wrong_steps, 5)  # type: ignore[misc]  # error: the wrong type of input
+    await crash_matrix(wrong_steps, Order(id="1", items=[]), step={})  # type: ignore[call-overload]  # error: no such option
+    run = await run_inline(no_input)
+    text: str = run.result()  # type: ignore[assignment]  # error: the result is a number
+    assert_replays("history.json", wrong_steps.fn)  # type: ignore[arg-type]  # error: its function is not the workflow
+    async with virtual_clock(flow) as clock:
+        await clock.advance()  # type: ignore[call-arg]  # error: by how much?
+    print(text)
+
+
+_ = wrong_callers, wrong_callers_without_a_loop, wrong_tests

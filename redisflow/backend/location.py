@@ -1,0 +1,39 @@
+"""Where the runs of a flow are kept, and whose time they go by: enough to make a backend for each event loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from redisflow.backend.options import BackendOptions
+from redisflow.backend.redis_backend import RedisBackend
+from redisflow.backend.scripts import Clock
+from redisflow.backend.sealed_backend import SealedBackend
+from redisflow.contract import ClaimClock, ReadClock
+from redisflow.sealing import Payloads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """See the module; a test replaces some of it."""
+
+    url: str = field(repr=False)
+    """With its credentials."""
+    namespace: str
+    partitions: int
+    call_timeout_s: float
+    payloads: Payloads | None = None
+    clock: Clock = "server"
+    read_clock: ReadClock = field(default=ClaimClock.of, repr=False)
+
+    def make_backend(self) -> RedisBackend:
+        """One that is not open."""
+        options = BackendOptions(
+            namespace=self.namespace,
+            partitions=self.partitions,
+            call_timeout_s=self.call_timeout_s,
+            clock=self.clock,
+            read_clock=self.read_clock,
+        )
+        if self.payloads is None:
+            return RedisBackend(self.url, **options)
+        return SealedBackend(self.url, payloads=self.payloads, **options)
