@@ -225,6 +225,16 @@ def test_a_held_run_whose_place_is_lost_comes_back(lua: Lua) -> None:
     assert claimed(lua) == ["run-0"]
 
 
+def test_a_held_run_whose_pause_was_lost_comes_back(lua: Lua) -> None:
+    pause(lua, ORDERS)
+    lua.create()
+    assert claimed(lua) == []
+    lua.delete("controls", f"control:{ORDERS}")
+    assert lua.reconcile() == (1, 1)
+    assert (lua.status(), lua.listed("held:order")) == ("pending", [])
+    assert claimed(lua) == ["run-1"]
+
+
 def test_a_release_whose_state_was_lost_becomes_a_pause_and_disturbs_nobody(lua: Lua) -> None:
     make(lua, 1)
     for control in (ORDERS, QUEUE):
