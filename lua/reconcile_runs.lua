@@ -12,6 +12,7 @@
 -- @include lib/has_entry.lua
 -- @include lib/holds_unique.lua
 -- @include lib/is_terminal.lua
+-- @include lib/use_lane.lua
 -- @include lib/lines.lua
 -- @include lib/load_run.lua
 -- @include lib/queue_up.lua
@@ -50,6 +51,14 @@ end
 local function is_held(run_id)
   return redis.call('ZSCORE', prefix .. 'held:' .. workflow, run_id)
     and redis.call('HEXISTS', prefix .. 'controls', 'w:' .. workflow) == 1
+end
+
+-- Of a run whose entry is in a lane: whether claims would not read it.
+local function restore_lane(run)
+  local lane = (run.status == 'pending' or run.status == 'running') and string.match(run.entry or '', '^%d')
+  if not lane or not use_lane(prefix, run.queue, lane) then return false end
+  ring(prefix, run.queue)
+  return true
 end
 
 -- Of a run that waits for its turn behind others of its schedule: whether it would never have come.
@@ -92,8 +101,8 @@ local function reconcile(run_id)
   if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end
   if key_lost then redis.call('SET', prefix .. 'unique:' .. run.unique, run_id) end
   local slot_lost = not entry_lost and restore_place(run, run_id)
-  local turn_lost = restore_turn(run, run_id)
-  return timer_lost or place_lost or entry_lost or key_lost or slot_lost or turn_lost
+  local turn_lost, lane_lost = restore_turn(run, run_id), restore_lane(run)
+  return timer_lost or place_lost or entry_lost or key_lost or slot_lost or turn_lost or lane_lost
 end
 
 local runs = redis.call('ZRANGE', listing, first, first + step - 1)
