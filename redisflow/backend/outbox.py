@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 """Entries in one reply: the end of a child has up to 1 MiB."""
 PATIENCE_S = 1.0
-"""How long one entry may keep its partition's timers waiting: what is for a server that is away is tried again later."""
+"""How long one entry may keep its partition's timers waiting; what is for a server that is away is tried again."""
 _KIDS_AT_ONCE = 100
 _LARGE_BYTES = 64 * 1024
 

@@ -150,6 +150,8 @@ def test_creating_a_fair_run_again_changes_nothing(lua: Lua) -> None:
     for number in range(4):
         lua.create(f"r{number}", FAIR)
     assert lua.twice("create_run", ["fp", "ab"], **new_run("again")) == ["created"]
+
+
 def test_a_fork_of_a_fair_run_keeps_no_place_from_others_once_it_is_claimed(lua: Lua) -> None:
     lua.call("stage_fork", ["0", b"one"], run_id="fork", keep_ms=60_000)
     begun = ["a", 5, "f", "0:-", "h", "1:3", "fp", "ab"]
