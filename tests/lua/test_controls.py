@@ -257,3 +257,10 @@ def test_what_a_step_cannot_read_stops_nothing_else(lua: Lua) -> None:
     lua.call("resume_control", control=ORDERS)
     drive(lua)
     assert claimed(lua) == names[1:]
+
+
+def test_what_waits_in_a_paused_queue_is_counted_whatever_its_priority(lua: Lua) -> None:
+    pause(lua, QUEUE)
+    lua.create("plain")
+    lua.create("urgent", {"pr": "9"})
+    assert lua.call("list_controls")[1][2] == 2
