@@ -25,6 +25,8 @@ AT_ONCE = 50
 """Entries in one reply: the end of a child has up to 1 MiB."""
 PATIENCE_S = 1.0
 """How long one entry may keep its partition's timers waiting; what is for a server that is away is tried again."""
+BROADCAST_S = 10.0
+"""The same for a broadcast, which begins anew when it is tried again, and may be for thousands of runs."""
 _KIDS_AT_ONCE = 100
 _LARGE_BYTES = 64 * 1024
 
@@ -81,7 +83,7 @@ class Outbox:
 
     async def _try(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(BROADCAST_S if entry[b"do"] == b"broadcast" else PATIENCE_S):
                 return await self._carry_out(prefix, entry)
         except TimeoutError:
             return _Outcome.LEFT
