@@ -1,6 +1,7 @@
-"""Where features meet, under random calls: limits, fair keys, schedules, pauses of runs and of workflows, retries, and
-hints that are lost. The audit holds after each script, upkeep finds nothing to repair where nothing was lost, and in the
-end every run has ended.
+"""Where features meet, under random calls: limits, fair keys, schedules, pauses of runs and of workflows, retries.
+
+The audit holds after each script, upkeep finds nothing to repair but hints that were lost, and in the end every run has
+ended.
 """
 
 from __future__ import annotations
