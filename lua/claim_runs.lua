@@ -10,15 +10,16 @@
 -- same operation (its reply was lost) it returns the same runs; a worker asks for one claim at a time.
 
 -- @include lib/clock.lua
+-- @include lib/ring.lua
+-- @include lib/claim_entry.lua
 -- @include lib/wake_due.lua
 -- @include lib/claim_again.lua
--- @include lib/claim_or_hold.lua
 -- @include lib/lanes_by_turn.lua
 -- @include lib/next_due_in.lua
 -- @include lib/read_controls.lua
 -- @include lib/read_new.lua
--- @include lib/read_slowly.lua
 -- @include lib/read_run.lua
+-- @include lib/while_controlled.lua
 
 local prefix    = KEYS[1]   -- str   of every key in the partition
 local worker    = ARGV[1]   -- str   its consumer name
@@ -51,7 +52,8 @@ local function note_broken(name)
 end
 
 local controls = read_controls(prefix)
-local claim_one = controls and claim_or_hold or claim_entry
+local claim_one, read_slowly = claim_entry, nil
+if controls then claim_one, read_slowly = while_controlled() end
 
 local claim_from
 function claim_from(queue, lane)
@@ -76,10 +78,7 @@ function claim_from(queue, lane)
   end
   room = room - #entries
   if room == 0 then return ring(prefix, queue) end
-  if made and made.refilled then
-    made.refilled = false
-    return claim_from(queue, lane)
-  end
+  if outside and outside.is_refilled() then return claim_from(queue, lane) end
 end
 
 wake_due(prefix, now, 100)

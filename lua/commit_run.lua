@@ -9,10 +9,9 @@
 -- @include lib/clock.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
--- @include lib/apply_effects.lua
--- @include lib/end_if_late.lua
 -- @include lib/has_mail.lua
 -- @include lib/renew_lease.lua
+-- @include lib/apply_effects.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id fence entry before after renew forget seen | records | effects
@@ -28,7 +27,7 @@ local function commit(at, first, last, effects_end)
   local word, run = hold(run_key, ARGV[at + 1], entry, before, after)
   if word == 'repeat' then return has_mail(run_key, seen) and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
-  if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
+  if is_over(prefix, run_id, run[5], now) then return 'ended' end
   if effects_end > last + 1 then apply_effects(prefix, run_id, last + 2, effects_end, now) end
   append_records(run_key, { 'h', after }, before, first, last)
   if forget ~= '' then redis.call('HDEL', run_key, 'x') end

@@ -8,12 +8,10 @@
 -- @include lib/clock.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
--- @include lib/apply_effects.lua
--- @include lib/effect_leave.lua
 -- @include lib/collect.lua
--- @include lib/end_if_late.lua
 -- @include lib/leave_streams.lua
 -- @include lib/told_end.lua
+-- @include lib/apply_effects.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id fence entry before after status payload | records | effects
@@ -28,7 +26,7 @@ local function finish(at, first, last, effects_end)
   local word, run = hold(run_key, ARGV[at + 1], entry, before, after, 'w', 'q', 'd', 'aw', 'p')
   if word == 'repeat' then return is_terminal(run[1]) and 'ok' or 'behind' end
   if word ~= 'ok' then return word end
-  if end_if_late(prefix, run_id, run[5], now) then return 'ended' end
+  if is_over(prefix, run_id, run[5], now) then return 'ended' end
 
   local ending = { status = status, payload = ARGV[at + 6] }
   if effects_end > last + 1 then apply_effects(prefix, run_id, last + 2, effects_end, now, ending) end
@@ -65,5 +63,5 @@ if all_listed then
   for workflow, ids in pairs(unlisted) do redis.pcall('ZREM', prefix .. 'runs:' .. workflow, unpack(ids)) end
 end
 for run_id, told in pairs(awaited) do redis.call('SPUBLISH', prefix .. 'done:' .. run_id, told) end
-if freeing[1] then lines().free_noted(prefix, freeing, now) end
+free_slots_noted(prefix, now)
 return replies

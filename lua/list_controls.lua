@@ -19,7 +19,10 @@ for control, state in pairs(read_controls(prefix) or {}) do
   if kind == 'w' then
     waiting = redis.call('ZCARD', prefix .. 'held:' .. name)
   else
-    waiting = waiting_in(prefix .. 'q:' .. name .. ':0') + waiting_in(prefix .. 'q:' .. name .. ':w')
+    waiting = 0
+    for lane in string.gmatch('w0' .. (redis.call('HGET', prefix .. 'lanes', name) or ''), '.') do
+      waiting = waiting + waiting_in(prefix .. 'q:' .. name .. ':' .. lane)
+    end
   end
   local row = { control, string.match(state, '^%a+'), waiting }
   local fields = redis.call('HMGET', prefix .. 'control:' .. control, 'since', 'rate', 'released', 'ok', 'bad', 'stopped')

@@ -11,11 +11,10 @@
 -- @include lib/earlier.lua
 -- @include lib/hold.lua
 -- @include lib/append_records.lua
--- @include lib/apply_effects.lua
 -- @include lib/set_due.lua
--- @include lib/end_if_late.lua
 -- @include lib/has_mail.lua
 -- @include lib/leave_streams.lua
+-- @include lib/apply_effects.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id fence entry before after reason due seen wants | records | effects
@@ -34,7 +33,7 @@ local function park(at, first, last, effects_end)
   if word == 'repeat' then return run[1] == 'running' and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
   local deadline = run[5] and tonumber(run[5])
-  if end_if_late(prefix, run_id, deadline, now) then return 'ended' end
+  if is_over(prefix, run_id, deadline, now) then return 'ended' end
 
   apply_effects(prefix, run_id, last + 2, effects_end, now)
   if has_mail(run_key, seen) then
@@ -64,5 +63,5 @@ while ARGV[at] do
   at = effects_end + 1
 end
 leave_streams(prefix, left)
-if freeing[1] then lines().free_noted(prefix, freeing, now) end
+free_slots_noted(prefix, now)
 return replies

@@ -12,8 +12,10 @@
 -- @include lib/has_entry.lua
 -- @include lib/holds_unique.lua
 -- @include lib/is_terminal.lua
+-- @include lib/use_lane.lua
 -- @include lib/lines.lua
 -- @include lib/load_run.lua
+-- @include lib/queue_up.lua
 -- @include lib/taken_fence.lua
 
 local prefix   = KEYS[1]   -- str   of every key in the partition
@@ -45,6 +47,33 @@ local function restore_place(run, run_id)
   return true
 end
 
+-- Whether somebody will let a held run go.
+local function is_held(run_id)
+  return redis.call('ZSCORE', prefix .. 'held:' .. workflow, run_id)
+    and redis.call('HEXISTS', prefix .. 'controls', 'w:' .. workflow) == 1
+end
+
+-- Of a run whose entry is in a lane: whether claims would not read it.
+local function restore_lane(run)
+  local lane = (run.status == 'pending' or run.status == 'running') and string.match(run.entry or '', '^%d')
+  if not lane or not use_lane(prefix, run.queue, lane) then return false end
+  ring(prefix, run.queue)
+  return true
+end
+
+-- Of a run that waits for its turn behind others of its schedule: whether it would never have come.
+local function restore_turn(run, run_id)
+  if run.status ~= 'waiting:overlap' then return false end
+  if redis.call('EXISTS', prefix .. 'schedule:' .. run.schedule) == 1 then
+    local is_lost = queue_up(prefix, run.schedule, run_id)
+    if is_lost then redis.call('ZADD', prefix .. 'schedules', 'XX', 0, run.schedule) end
+    return is_lost
+  end
+  redis.call('HSET', prefix .. 'run:' .. run_id, 's', 'waiting:start', 'd', now)
+  set_due(prefix, run_id, now)
+  return true
+end
+
 local function reconcile(run_id)
   local run = load_run(prefix, run_id)
   if not run then
@@ -59,8 +88,9 @@ local function reconcile(run_id)
   end
   local timer_lost = run.due and not has_timer(run, run_id)
   local place_lost = is_stuck(run.status) and not redis.call('ZSCORE', prefix .. 'stuck:' .. workflow, run_id)
-  if run.status == 'waiting:held' and not redis.call('ZSCORE', prefix .. 'held:' .. workflow, run_id) then
-    -- Held by nobody: its next claim holds it again where it must be.
+  if run.status == 'waiting:held' and not is_held(run_id) then
+    -- Its next claim holds it again where it must be.
+    leave_place(prefix, run_id, run)
     requeue(prefix, run_id, run.queue, nil, taken_fence(run.fence))
     return true
   end
@@ -71,7 +101,8 @@ local function reconcile(run_id)
   if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end
   if key_lost then redis.call('SET', prefix .. 'unique:' .. run.unique, run_id) end
   local slot_lost = not entry_lost and restore_place(run, run_id)
-  return timer_lost or place_lost or entry_lost or key_lost or slot_lost
+  local turn_lost, lane_lost = restore_turn(run, run_id), restore_lane(run)
+  return timer_lost or place_lost or entry_lost or key_lost or slot_lost or turn_lost or lane_lost
 end
 
 local runs = redis.call('ZRANGE', listing, first, first + step - 1)

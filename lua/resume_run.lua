@@ -1,16 +1,18 @@
 #!lua flags=allow-oom
 -- Let a paused run go on: back to its stream, where its replay decides what is to be done, or back to a timer that is
--- not due yet.
+-- not due yet, or behind another run of its schedule.
 --
--- Moves    waiting:paused -> pending | waiting:start | waiting:timer | waiting:retry
+-- Moves    waiting:paused -> pending | waiting:start | waiting:timer | waiting:retry | waiting:overlap
 -- Replies  resumed <status> | already <status> | missing
 --
 -- A run that is not paused is as it should be: `resumed`, with what it does.
 
 -- @include lib/clock.lua
 -- @include lib/earlier.lua
+-- @include lib/has_turn.lua
 -- @include lib/is_terminal.lua
 -- @include lib/load_run.lua
+-- @include lib/queue_up.lua
 -- @include lib/requeue.lua
 -- @include lib/set_due.lua
 
@@ -33,6 +35,12 @@ if due and due > now_ms() and (kept[2] or '') == '' and was ~= 'waiting:stranded
   redis.call('HSET', run_key, 's', was, 'd', due_ms)
   redis.call('HDEL', run_key, 'pz')
   set_due(prefix, run_id, due_ms)
+  return { 'resumed', was }
+end
+if was == 'waiting:overlap' and run.schedule and not has_turn(prefix, run.schedule, run_id) then
+  queue_up(prefix, run.schedule, run_id)
+  redis.call('HSET', run_key, 's', was)
+  redis.call('HDEL', run_key, 'pz')
   return { 'resumed', was }
 end
 requeue(prefix, run_id, run.queue, nil, run.fence)

@@ -10,6 +10,7 @@
 
 -- @include lib/clock.lua
 -- @include lib/append_records.lua
+-- @include lib/has_turn.lua
 -- @include lib/holds_unique.lua
 -- @include lib/instant.lua
 -- @include lib/load_run.lua
@@ -47,6 +48,8 @@ if deadline_at_ms then
   set_due(prefix, run_id, deadline_at_ms)
 end
 if run.unique then redis.call('SET', prefix .. 'unique:' .. run.unique, run_id) end
+-- Beside another run of its schedule, where one goes on: whoever retries it wants it now.
+if run.schedule then has_turn(prefix, run.schedule, run_id) end
 append_records(run_key, fields, before, records, #ARGV)
 redis.call('HDEL', run_key, 'o', 'er', 't', 'ca', 'x', 'z', 'xp')
 requeue(prefix, run_id, run.queue, nil, taken_fence(run.fence))

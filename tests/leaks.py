@@ -25,6 +25,9 @@ async def purge_all(flow: RedisFlow, raw: Raw) -> None:
     for partition in range(backend.partitions):
         while not (await backend.retention.purge_runs(partition)).done:
             pass
+    for partition in range(backend.partitions):
+        while await backend.outbox.deliver(partition):
+            pass
     await backend.retention.set_retention(dict.fromkeys(names, ""))
 
 

@@ -1,10 +1,7 @@
--- @include lib/end_if_expired.lua
--- @include lib/end_if_late.lua
 -- @include lib/leave_stream.lua
--- @include lib/load_run.lua
--- @include lib/lines.lua
 -- @include lib/next_fence.lua
 -- @include lib/stop_expiry.lua
+-- @include lib/wake_due.lua
 
 -- Claim the run that an entry names, and return its row: what its worker cannot tell by itself. An entry that is not
 -- the run's current one is dropped, a run whose deadline (or start-by time, at its first claim) has passed ends, and
@@ -42,11 +39,14 @@ local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   if status ~= 'pending' or current ~= entry then return leave_stream(prefix, queue, entry) end
   local now = tonumber(stamp)
   if claimed then expires = nil end
-  if expires and end_if_expired(prefix, run_id, load_run(prefix, run_id), now) then return nil end
-  if end_if_late(prefix, run_id, deadline, now) then return nil end
+  if expires then
+    local run = when_due().load_run(prefix, run_id)
+    if when_due().end_if_expired(prefix, run_id, run, now) then return nil end
+  end
+  if deadline and tonumber(deadline) <= now and when_due().end_if_late(prefix, run_id, deadline, now) then return nil end
   assert(string.find(mark, '^%d+:%d+$'))
   if limits or fair then
-    local may_run = lines().take_limits(prefix, queue, entry, run_id, limits, fair, claimed, now)
+    local may_run = when_due().lines().take_limits(prefix, queue, entry, run_id, limits, fair, claimed, now)
     if not may_run then return nil end
   end
   if expires then stop_expiry(prefix, run_id, deadline) end

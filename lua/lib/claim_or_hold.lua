@@ -1,6 +1,4 @@
 -- @include lib/claim_entry.lua
--- @include lib/lines.lua
--- @include lib/load_run.lua
 -- @include lib/release_id.lua
 
 -- While something is paused: claim the run that an entry names, or hold it back where its workflow is paused. What a
@@ -17,9 +15,9 @@ local function claim_or_hold(prefix, queue, entry, run_id, operation, stamp, rea
   if not is_held or r[2] ~= 'pending' or r[3] ~= entry then
     return claim_entry(prefix, queue, entry, run_id, operation, stamp, read)
   end
-  local run = load_run(prefix, run_id)
+  local run = when_due().load_run(prefix, run_id)
   redis.call('HSET', key, 's', 'waiting:held')
-  if run.limits or run.fair then lines().leave_limits(prefix, run_id, run, tonumber(stamp)) end
+  if run.limits or run.fair then when_due().lines().leave_limits(prefix, run_id, run, tonumber(stamp)) end
   redis.call('HDEL', key, 'e')
   leave_stream(prefix, queue, entry)
   redis.call('ZADD', prefix .. 'held:' .. r[1], r[5], run_id)

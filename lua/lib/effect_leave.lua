@@ -1,8 +1,7 @@
 -- @include lib/effects.lua
 -- @include lib/pass_turn.lua
 
--- leave <schedule>: this run of a schedule ends, and the next has its turn. Only with the step that ends it: no other
--- script knows this verb.
+-- leave <schedule>: this run of a schedule ends, and the next has its turn. Only with the step that ends it.
 effects.leave = function(prefix, run_id, at, now)
   -- Whatever became of the schedule's keys, the run ends: due_schedules looks after those that wait.
   local on = redis.pcall('HGET', prefix .. 'schedule:' .. ARGV[at], 'on')

@@ -1,12 +1,15 @@
 -- @include lib/list_tags.lua
+-- @include lib/orphan_kids.lua
 
 -- Every key of a run, and every place that names it and outlives it, but for its listing of finished runs, which its
 -- caller leaves. Whoever adds a key per run, or a place that names runs, adds it here: the leak fixture of the tests
 -- (tests/leaks.py) finds what is missing.
--- Its idempotency key stays until its own time is over: another start with it must not run twice.
+-- Its idempotency key stays until its own time is over: another start with it must not run twice. Children that it left
+-- behind, and that nobody has looked after yet, stay until that is done: whoever does it deletes their key.
 local function forget_run(prefix, run_id, tags, signals)
   if tags then unlist_tags(prefix, tags, run_id) end
   for hash in string.gmatch(signals or '', '%S+') do redis.call('ZREM', prefix .. 'signal:' .. hash, run_id) end
-  redis.call('UNLINK', prefix .. 'run:' .. run_id, prefix .. 'mail:' .. run_id, prefix .. 'kids:' .. run_id,
-    prefix .. 'events:' .. run_id, prefix .. 'state:' .. run_id)
+  orphan_kids(prefix, run_id)
+  redis.call('UNLINK', prefix .. 'run:' .. run_id, prefix .. 'mail:' .. run_id, prefix .. 'events:' .. run_id,
+    prefix .. 'state:' .. run_id)
 end

@@ -2,13 +2,23 @@
 -- @include lib/rules.lua
 -- @include lib/set_due.lua
 
--- Let the run that waits go on waiting, with the input of the new start. What is looked at before its start, its
--- deadline and its start-by, stays as the first start said.
+-- What follows from an input besides: the run waits for its start, so it has no place in any line yet.
+local function push_limits(key, at)
+  redis.call('HDEL', key, 'lk', 'fp', 'pr')
+  for place = at + 11, at + 10 + ARGV[at + 10], 2 do
+    local name = ARGV[place]
+    if name == 'lk' or name == 'fp' or name == 'pr' then redis.call('HSET', key, name, ARGV[place + 1]) end
+  end
+end
+
+-- Let the run that waits go on waiting, with the input of the new start and its limits. What is looked at before its
+-- start, its deadline and its start-by, stays as the first start said.
 local function push_start(prefix, run_id, run, at, due)
   local key, version, input = prefix .. 'run:' .. run_id, ARGV[at + 2], ARGV[at + 4]
   local due_ms = earlier(earlier(due, tonumber(run[3] or nil)), tonumber(run[4] or nil))
   redis.call('HSET', key, 'i', input, 'h', '0:' .. #input, 'av', due, 'd', due_ms)
   if version == '' then redis.call('HDEL', key, 'v') else redis.call('HSET', key, 'v', version) end
+  push_limits(key, at)
   set_due(prefix, run_id, due_ms)
 end
 

@@ -4,7 +4,8 @@
 -- What a claim does for a run with limits or a fair key; returns whether the run may run. If not, it waits. `refilled`
 -- says that the next run of a fair key came in behind it.
 local function take_limits(prefix, queue, entry, run_id, limits, fair, has_begun, now)
-  if fair and not has_begun and leave_window(prefix, run_id, fair, now) then made.refilled = true end
+  -- A fork has begun, as its record says, and stands in the window like any run that is new.
+  if fair and leave_window(prefix, run_id, fair, now) then made.refilled = true end
   local full = limits and take_slots(prefix, run_id, limits, has_begun, true, now)
   if not full then return true end
   leave_stream(prefix, queue, entry)

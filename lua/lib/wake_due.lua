@@ -1,34 +1,25 @@
--- @include lib/wake_run.lua
--- @include lib/end_by_verdict.lua
--- @include lib/end_if_expired.lua
--- @include lib/is_terminal.lua
--- @include lib/lines.lua
--- @include lib/load_run.lua
--- @include lib/waits_for_word.lua
--- @include lib/wake_run.lua
-
--- The hash says when a run is due; its member of `delayed` only says when to look.
-local function wake_one(prefix, run_id, now)
-  local run = load_run(prefix, run_id)
-  if run and not is_terminal(run.status) and end_if_expired(prefix, run_id, run, now) then return end
-  if not run or is_terminal(run.status) then
-    redis.call('ZREM', prefix .. 'delayed', run_id)
-  elseif run.deadline and run.deadline <= now then
-    end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
-  elseif run.due and run.due > now then
-    redis.call('ZADD', prefix .. 'delayed', run.due, run_id)
-  elseif run.status == 'waiting:limited' then
-    lines().look_at_line(prefix, run_id, run, now)
-  elseif string.sub(run.status, 1, 7) == 'waiting' and not waits_for_word(run.status) then
-    wake_run(prefix, run_id, run)
-  else
-    redis.call('ZREM', prefix .. 'delayed', run_id)
-  end
+-- What few claims need: to wake runs, and to look at one from outside. As in lines.lua, its functions are made when the
+-- first run comes along that needs one, so that others do not pay for them.
+local outside
+local function when_due()
+  if outside then return outside end
+-- @include lib/wake_one.lua
+-- @include lib/end_if_late.lua
+  outside = {
+    wake_one = wake_one, load_run = load_run, end_if_late = end_if_late, end_if_expired = end_if_expired, lines = lines,
+    is_refilled = function()
+      local is_refilled = made and made.refilled
+      if is_refilled then made.refilled = false end
+      return is_refilled
+    end
+  }
+  return outside
 end
 
 -- One broken hash must not stop the others: it is looked at again in a minute.
 local function wake_due(prefix, now, limit)
   local due = redis.call('ZRANGEBYSCORE', prefix .. 'delayed', '-inf', now, 'LIMIT', 0, limit)
+  local wake_one = due[1] and when_due().wake_one
   for _, run_id in ipairs(due) do
     if not pcall(wake_one, prefix, run_id, now) then
       redis.call('ZADD', prefix .. 'delayed', now + 60000, run_id)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 AT_ONCE = 50
 """Entries in one reply: the end of a child has up to 1 MiB."""
+PATIENCE_S = 1.0
+"""How long one entry may keep its partition's timers waiting; what is for a server that is away is tried again."""
+BROADCAST_S = 10.0
+"""The same for a broadcast, which begins anew when it is tried again, and may be for thousands of runs."""
 _KIDS_AT_ONCE = 100
 _LARGE_BYTES = 64 * 1024
 
@@ -70,14 +74,19 @@ class Outbox:
         finished = [entry for (entry, _), outcome in zip(entries, outcomes, strict=True) if outcome is _Outcome.DONE]
         if finished:
             await self._transport.send(prefix, self._scripts.clear_outbox.call(prefix, finished))
-        if len(entries) == AT_ONCE:
+        if _Outcome.MORE in outcomes:
+            self._places[partition] = first
+        elif len(entries) == AT_ONCE:
+            # Those that are left here must not stand before the others for ever.
             self._places[partition] = f"({entries[-1][0].decode()}"
-            return True
-        return _Outcome.MORE in outcomes
+        return partition in self._places
 
     async def _try(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
         try:
-            return await self._carry_out(prefix, entry)
+            async with asyncio.timeout(BROADCAST_S if entry[b"do"] == b"broadcast" else PATIENCE_S):
+                return await self._carry_out(prefix, entry)
+        except TimeoutError:
+            return _Outcome.LEFT
         except BackendUnavailable:
             raise
         except BackendError as error:

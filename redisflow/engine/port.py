@@ -40,7 +40,7 @@ from redisflow.engine.loop import WorkflowLoop
 from redisflow.engine.mailbox import Mailbox
 from redisflow.engine.voice import Voice
 from redisflow.engine.waits import Waits
-from redisflow.errors import HistoryTooLong, InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
+from redisflow.errors import HistoryTooLong, InvalidLimit, InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
 from redisflow.mail import child_address, hash_signal_name, signal_address
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import (
@@ -669,7 +669,9 @@ def _terms(
     return plan, PayloadType.of(return_annotation(fn))
 
 
-_UNTIL_STARTED = RetryPolicy(maximum_attempts=0, initial_interval="100ms", maximum_interval="30s")
-"""A child is started as soon as the server takes it: nothing but the server can refuse it."""
+_UNTIL_STARTED = RetryPolicy(
+    maximum_attempts=0, initial_interval="100ms", maximum_interval="30s", non_retryable=(InvalidLimit,)
+)
+"""A child is started as soon as the server takes it; only its limits may refuse it for good."""
 
 _remembered_terms = lru_cache(maxsize=4096)(_terms)

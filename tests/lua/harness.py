@@ -442,8 +442,16 @@ def audit(lua: Lua) -> None:
         if run_id not in space.runs
     ]
     _audit_schedules(space, problems)
+    # Whose children are to be looked after by whoever empties the outbox.
+    orphaned = {post["run"] for post in space.outbox if post["do"] == "end_kids"}
     problems += [
-        f"{run_id} has mail or children, and is no run" for run_id in {*space.mail, *space.kids} - {*space.runs}
+        f"{run_id} has mail or children, and is no run"
+        for run_id in {*space.mail, *(space.kids.keys() - orphaned)} - {*space.runs}
+    ]
+    problems += [
+        f"{parent} has ended, and its children are left to nobody"
+        for parent in space.kids.keys() - orphaned
+        if space.runs.get(parent, {}).get("s") in (b"succeeded", b"failed", b"canceled")
     ]
     problems += [f"nobody knows what to do with {post}" for post in space.outbox if not _is_known(post)]
     problems += [

@@ -225,6 +225,16 @@ def test_a_held_run_whose_place_is_lost_comes_back(lua: Lua) -> None:
     assert claimed(lua) == ["run-0"]
 
 
+def test_a_held_run_whose_pause_was_lost_comes_back(lua: Lua) -> None:
+    pause(lua, ORDERS)
+    lua.create()
+    assert claimed(lua) == []
+    lua.delete("controls", f"control:{ORDERS}")
+    assert lua.reconcile() == (1, 1)
+    assert (lua.status(), lua.listed("held:order")) == ("pending", [])
+    assert claimed(lua) == ["run-1"]
+
+
 def test_a_release_whose_state_was_lost_becomes_a_pause_and_disturbs_nobody(lua: Lua) -> None:
     make(lua, 1)
     for control in (ORDERS, QUEUE):
@@ -247,3 +257,10 @@ def test_what_a_step_cannot_read_stops_nothing_else(lua: Lua) -> None:
     lua.call("resume_control", control=ORDERS)
     drive(lua)
     assert claimed(lua) == names[1:]
+
+
+def test_what_waits_in_a_paused_queue_is_counted_whatever_its_priority(lua: Lua) -> None:
+    pause(lua, QUEUE)
+    lua.create("plain")
+    lua.create("urgent", {"pr": "9"})
+    assert lua.call("list_controls")[1][2] == 2

@@ -150,3 +150,20 @@ def test_creating_a_fair_run_again_changes_nothing(lua: Lua) -> None:
     for number in range(4):
         lua.create(f"r{number}", FAIR)
     assert lua.twice("create_run", ["fp", "ab"], **new_run("again")) == ["created"]
+
+
+def test_a_fork_of_a_fair_run_keeps_no_place_from_others_once_it_is_claimed(lua: Lua) -> None:
+    lua.call("stage_fork", ["0", b"one"], run_id="fork", keep_ms=60_000)
+    begun = ["a", 5, "f", "0:-", "h", "1:3", "fp", "ab"]
+    assert lua.call("create_run", begun, **new_run("fork", input=b"")) == ["created"]
+    assert lua.claim_only().run_id == "fork"
+    assert lua.listed("fair:ab") == []
+
+
+def test_runs_in_a_lane_are_claimed_after_it_was_forgotten_which_lanes_there_are(lua: Lua) -> None:
+    lua.create("run-1", {"pr": "7"})
+    lua.delete("lanes")
+    assert claimed(lua) == []
+    assert lua.reconcile() == (1, 1)
+    assert claimed(lua) == ["run-1"]
+    assert lua.reconcile() == (1, 0)

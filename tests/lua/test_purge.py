@@ -25,7 +25,7 @@ def ended(lua: Lua, *names: str, **changes: Any) -> None:
 
 def private_keys(lua: Lua, run_id: str) -> None:
     """What other parts of the engine keep of a run."""
-    for kind in ("mail", "kids", "state"):
+    for kind in ("mail", "state"):
         lua.redis.hset(f"{PREFIX}{kind}:{run_id}", "a", "b")
     lua.redis.xadd(f"{PREFIX}events:{run_id}", {"a": "b"})
     lua.redis.hset(f"{PREFIX}run:{run_id}", "sg", "h1 h2")

@@ -339,3 +339,74 @@ def test_the_scripts_of_schedules_stay_in_one_slot(cluster_lua: Lua) -> None:
     assert cluster_lua.call("pause_schedule", schedule="nightly") == ["ok"]
     assert cluster_lua.call("resume_schedule", schedule="nightly", revision=2, next_ms=T0 + 9 * TICK) == ["ok"]
     assert cluster_lua.call("delete_schedule", schedule="nightly") == ["ok"]
+
+
+# -- where people step in -------------------------------------------------------------------------------------------
+
+
+def test_a_queued_run_that_was_paused_and_resumed_waits_for_its_turn_again(lua: Lua) -> None:
+    fire_several(lua, "queue", 3)
+    lua.pause("run-2")
+    assert lua.resume("run-2") == ["resumed", "waiting:overlap"]
+    assert (lua.status("run-2"), lua.entries()) == ("waiting:overlap", ["run-1"])
+    finish(lua, lua.claim_only())
+    lua.wake()
+    assert [lua.status(f"run-{number}") for number in (2, 3)] == ["pending", "waiting:overlap"]
+
+
+def test_one_whose_turn_came_while_it_was_paused_stands_last_in_the_queue(lua: Lua) -> None:
+    fire_several(lua, "queue", 3)
+    lua.pause("run-2")
+    finish(lua, lua.claim_only())
+    lua.wake()
+    assert (lua.status("run-3"), queued(lua)) == ("pending", [])
+    lua.resume("run-2")
+    assert (lua.status("run-2"), queued(lua)) == ("waiting:overlap", [b"run-2"])
+    finish(lua, lua.claim_only())
+    lua.wake()
+    assert lua.claim_only().run_id == "run-2"
+
+
+def test_one_that_is_resumed_when_no_other_goes_on_has_the_turn(lua: Lua) -> None:
+    fire_several(lua, "queue", 2)
+    lua.pause("run-2")
+    finish(lua, lua.claim_only())
+    assert lua.resume("run-2") == ["resumed", "pending"]
+    lua.later(TICK)
+    assert (fire(lua, "run-3", T0 + 3 * TICK), lua.status("run-3")) == ("created", "waiting:overlap")
+
+
+def test_one_whose_schedule_was_deleted_goes_on_at_once(lua: Lua) -> None:
+    fire_several(lua, "queue", 2)
+    lua.pause("run-2")
+    lua.redis.delete(f"{PREFIX}queued:nightly")
+    lua.call("delete_schedule", schedule="nightly")
+    assert lua.resume("run-2") == ["resumed", "pending"]
+    assert schedule(lua) == {}
+
+
+def test_runs_whose_queue_was_lost_are_queued_again_in_their_order(lua: Lua) -> None:
+    fire_several(lua, "queue", 3)
+    lua.delete("queued:nightly")
+    assert lua.reconcile() == (3, 2)
+    assert queued(lua) == [b"run-2", b"run-3"]
+    assert lua.reconcile() == (3, 0)
+
+
+def test_runs_whose_schedule_was_lost_start(lua: Lua) -> None:
+    fire_several(lua, "queue", 2)
+    lua.delete("queued:nightly", "schedule:nightly", "schedules")
+    assert lua.reconcile() == (2, 1)
+    lua.wake()
+    assert lua.status("run-2") == "pending"
+    assert schedule(lua) == {}
+
+
+def test_a_failed_run_that_is_retried_in_place_has_the_turn_if_nobody_else_has(lua: Lua) -> None:
+    fire_several(lua, "skip", 1)
+    held = lua.claim_only()
+    lua.finish(held, status="failed", payload=b"why", effects=["leave", "nightly"])
+    mark = lua.fields()["h"].decode()
+    lua.call("retry_run", [], run_id="run-1", retry=1, before=mark, after=mark, deadline="")
+    lua.later(TICK)
+    assert fire(lua, "run-2", T0 + 2 * TICK) == "skipped"

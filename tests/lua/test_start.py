@@ -360,3 +360,15 @@ def test_an_expiring_run_is_created_once_and_claimed_again_after_a_lost_reply(lu
     before = lua.dump()
     (row,) = lua.call("claim_runs", ["default"], **arguments)[4:]
     assert (row[0], lua.dump()) == (b"run-1", before)
+
+
+def test_a_debounced_run_has_the_limits_that_its_last_input_gives(lua: Lua) -> None:
+    def start(run_id: str, *fields: str) -> None:
+        lua.call("start_runs", *started(debounce(), fields=fields), **new_run(run_id))
+
+    start("run-1", "lk", "aa:1:0", "pr", "3")
+    start("run-2", "lk", "bb:1:0", "fp", "cc")
+    assert [lua.fields().get(name) for name in ("lk", "pr", "fp")] == [b"bb:1:0", None, b"cc"]
+    lua.later(1_000)
+    assert lua.claim_only().fields["lk"] == b"bb:1:0"
+    assert (lua.listed("limit:aa"), lua.listed("limit:bb")) == ([], ["run-1"])

@@ -84,6 +84,13 @@ def test_one_worker_at_a_time_has_a_turn_and_keeps_it_by_asking(lua: Lua) -> Non
     assert (ask("w2"), ask("w1")) == ("yes", "no")
 
 
+@pytest.mark.parametrize("chore", ["timers", "upkeep", "retention", "schedules", "payloads"])
+def test_whatever_a_worker_did_the_next_need_not_wait_for_it(lua: Lua, chore: str) -> None:
+    lua.call("take_turn", chore=chore, worker="w1", ms=60_000)
+    lua.call("leave_worker", ["default"], worker="w1")
+    assert lua.call("take_turn", chore=chore, worker="w2", ms=60_000) == ["yes"]
+
+
 def test_a_worker_that_leaves_gives_up_its_own_turns_and_no_others(lua: Lua) -> None:
     lua.call("take_turn", chore="timers", worker="w1", ms=60_000)
     lua.call("take_turn", chore="upkeep", worker="w2", ms=60_000)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from redisflow import IdempotencyConflict, InvalidLimit, Limit, Rate, RedisFlow, Step
+from redisflow import IdempotencyConflict, InvalidLimit, Limit, Rate, RedisFlow, Step, StepError
 from redisflow.run_id import partition_of
 from tests.stories.world import PUNCTUAL, at_best, eventually, until
 
@@ -288,3 +288,23 @@ async def test_a_limit_holds_over_partitions(valkey_url, namespace, partitions):
 
 async def _true(value: object) -> bool:
     return bool(value)
+
+
+async def test_a_child_whose_limits_cannot_be_met_fails_in_its_parent_instead_of_being_tried_for_ever(flow):
+    def no_key(number: int) -> str:
+        raise LookupError(number)
+
+    @flow.define_workflow("child", concurrency=Limit(2, key=no_key))
+    async def child(number: int, step: Step) -> None: ...
+
+    @flow.define_workflow("parent")
+    async def parent(step: Step) -> str:
+        try:
+            await step.run_workflow(child, 1)
+        except StepError as error:
+            return error.error_type
+        return "nothing"
+
+    handle = await parent.run()
+    async with flow.new_worker():
+        assert await handle.result(timeout="20s") == "redisflow.errors.InvalidLimit"

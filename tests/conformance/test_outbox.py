@@ -1,0 +1,88 @@
+"""What is posted to an outbox reaches the runs that it is for, and what cannot be carried out keeps nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from redisflow.backend import outbox as outbox_module
+from redisflow.backend.outbox import Outbox
+from redisflow.backend.redis_backend import RedisBackend
+from redisflow.run_id import new_run_id
+from tests.conformance.world import T0, World
+
+
+@pytest.fixture
+async def two(server_url: str, namespace: str) -> AsyncIterator[World]:
+    """Return a namespace of two partitions."""
+    backend = RedisBackend(server_url, namespace=namespace, partitions=2, clock="test")
+    await backend.open()
+    world = World(backend, server_url)
+    world.at(T0)
+    yield world
+    world.raw("DEL", *world.keys(), f"{world.prefix_of(0)}clock", f"{world.prefix_of(1)}clock")
+    world.close()
+    await backend.close()
+
+
+class Away:
+    """A transport to servers one of which does not answer."""
+
+    def __init__(self, transport: Any, prefix: str) -> None:
+        self._transport = transport
+        self._prefix = prefix
+
+    def send(self, prefix: str, *what: Any, **how: Any) -> asyncio.Future[Any]:
+        if prefix == self._prefix:
+            return asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._transport.send(prefix, *what, **how)
+        return future
+
+
+def post(world: World, verb: str, run_id: str) -> None:
+    world.raw("XADD", f"{world.prefix}outbox", "*", "do", verb, "run", run_id)
+
+
+def left(world: World) -> int:
+    return int(world.raw("XLEN", f"{world.prefix}outbox"))
+
+
+async def deliver_all(outbox: Outbox) -> None:
+    while await outbox.deliver(0):
+        pass
+
+
+async def test_many_entries_of_a_later_version_do_not_keep_the_others_waiting(two: World):
+    for _ in range(60):
+        post(two, "of a later version", new_run_id(0))
+    run_id = await two.create(run_id=new_run_id(1))
+    post(two, "cancel", run_id)
+    await deliver_all(two.backend.outbox)
+    assert (await two.status(run_id), left(two)) == ("canceled", 60)
+    # The way begins anew: an entry that comes later is seen as well.
+    other = await two.create(run_id=new_run_id(1))
+    post(two, "cancel", other)
+    await deliver_all(two.backend.outbox)
+    assert (await two.status(other), left(two)) == ("canceled", 60)
+
+
+async def test_a_partition_that_is_away_keeps_neither_the_others_nor_the_watcher(
+    two: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(outbox_module, "PATIENCE_S", 0.05, raising=False)
+    backend = two.backend
+    here, there = await two.create(run_id=new_run_id(0)), await two.create(run_id=new_run_id(1))
+    post(two, "cancel", there)
+    post(two, "cancel", here)
+    prefixes = [two.prefix_of(0), two.prefix_of(1)]
+    away = Away(backend._transport, prefixes[1])
+    outbox = Outbox(away, backend._scripts, prefixes, backend._prefix_of, backend._broadcasts)  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        await deliver_all(outbox)
+    assert [await two.status(run_id) for run_id in (here, there)] == ["canceled", "pending"]
+    assert left(two) == 1
+    await deliver_all(backend.outbox)
+    assert (await two.status(there), left(two)) == ("canceled", 0)
