@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Upkeep of one workflow's unfinished runs: the run hash is the truth; its entry, its timer, its unique key, its slots,
--- and its places in listings and lines are hints that are rebuilt from it where they are lost. A bounded step at a time.
+-- and its places in listings and lines are hints that are rebuilt from it where they are lost; the ends of children that
+-- it may have missed are looked for. A bounded step at a time.
 --
 -- Moves    running -> pending, where nothing holds the run any more
 -- Replies  ok <looked at> <repaired>
@@ -15,6 +16,7 @@
 -- @include lib/use_lane.lua
 -- @include lib/lines.lua
 -- @include lib/load_run.lua
+-- @include lib/look_for_kids.lua
 -- @include lib/queue_up.lua
 -- @include lib/taken_fence.lua
 
@@ -101,6 +103,7 @@ local function reconcile(run_id)
   if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end
   if key_lost then redis.call('SET', prefix .. 'unique:' .. run.unique, run_id) end
   local slot_lost = not entry_lost and restore_place(run, run_id)
+  if string.sub(run.status, 1, 7) == 'waiting' then look_for_kids(prefix, run_id) end
   local turn_lost, lane_lost = restore_turn(run, run_id), restore_lane(run)
   return timer_lost or place_lost or entry_lost or key_lost or slot_lost or turn_lost or lane_lost
 end

@@ -14,6 +14,7 @@
 -- @include lib/holds_unique.lua
 -- @include lib/instant.lua
 -- @include lib/load_run.lua
+-- @include lib/orphan_kids.lua
 -- @include lib/requeue.lua
 -- @include lib/set_due.lua
 -- @include lib/taken_fence.lua
@@ -33,7 +34,11 @@ local r = redis.call('HMGET', run_key, 'h', 'rt', 'c')
 if tonumber(r[2] or '0') >= tonumber(retry) then return { 'retried' } end
 if run.status ~= 'failed' then return { 'already', run.status } end
 if r[1] ~= before then return { 'changed' } end
-if redis.call('EXISTS', prefix .. 'kids:' .. run_id) == 1 then return { 'busy' } end
+if redis.call('EXISTS', prefix .. 'kids:' .. run_id) == 1 then
+  -- What was to look after them may be lost.
+  if redis.call('EXISTS', prefix .. 'outbox') == 0 then orphan_kids(prefix, run_id) end
+  return { 'busy' }
+end
 local holder = run.unique and redis.call('GET', prefix .. 'unique:' .. run.unique)
 if holder and holder ~= run_id and holds_unique(prefix, run.unique, run_id) then return { 'taken', holder } end
 local now = now_ms()

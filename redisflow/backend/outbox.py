@@ -106,6 +106,8 @@ class Outbox:
                 await self._cancel(run_id)
             case b"end_kids":
                 return await self._end_kids(prefix, run_id)
+            case b"look_kids":
+                await self._look_at_kids(prefix, run_id)
             case b"broadcast":
                 await self._broadcasts.carry_out(entry)
             case _:  # of a later version: it is left for a worker that knows it
@@ -128,6 +130,26 @@ class Outbox:
         if policies:
             await self._transport.send(prefix, ("HDEL", kids, *policies))
         return _Outcome.MORE if await self._transport.send(prefix, ("EXISTS", kids)) else _Outcome.DONE
+
+    async def _look_at_kids(self, prefix: str, run_id: str) -> None:
+        """Tell a run the ends that it has missed, of some of its children."""
+        command = ("HRANDFIELD", f"{prefix}kids:{run_id}", _KIDS_AT_ONCE)
+        kids = await self._transport.send(prefix, command, bulk=True)
+        await asyncio.gather(*(self._look_at_kid(prefix, run_id, kid.decode()) for kid in kids))
+
+    async def _look_at_kid(self, prefix: str, run_id: str, kid: str) -> None:
+        to = self._prefix_of(kid)
+        status = await self._transport.send(to, ("HGET", f"{to}run:{kid}", "s"))
+        if status is None or replies.status_of(status) not in TERMINAL:
+            return
+        command = ("HMGET", f"{to}run:{kid}", "s", "ca", "o", "er")
+        status, cause, output, error = await self._transport.send(to, command, bulk=True)
+        if status is not None and replies.status_of(status) in TERMINAL:
+            # As the script that ended it would have told it.
+            payload = b"" if cause else output if status == b"succeeded" else error
+            item = b"\n".join((b"c", kid.encode(), status, cause or b"", payload or b""))
+            give = self._scripts.give_end.call(prefix, run_id=run_id, child=kid, item=item)
+            await self._transport.send(prefix, give, bulk=len(item) > _LARGE_BYTES)
 
     async def _cancel(self, run_id: str) -> None:
         to = self._prefix_of(run_id)

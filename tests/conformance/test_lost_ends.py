@@ -1,0 +1,61 @@
+"""The end of a child that its parent has missed is found again by upkeep: nobody waits for ever."""
+
+from __future__ import annotations
+
+from redisflow.mail import decode_mail
+from redisflow.run_id import new_run_id
+from tests.conformance.world import World, extend
+
+
+async def waiting_parent(world: World, *children: str) -> str:
+    """A run that is parked for its children, none of whose ends has been told."""
+    claim = await world.running()
+    extension = extend(claim.mark, b"asked")
+    extension.effects = [word for child in children for word in ("kid", child, "cancel")]
+    parked = await world.backend.park_run(claim.hold, extension, reason="child", due_at_ms=None, seen=0, wants="\nc\n")
+    assert parked.value == "ok"
+    return claim.hold.run_id
+
+
+async def ended_child(world: World, partition: int) -> str:
+    """A run that has ended without telling anybody."""
+    child = await world.create(run_id=new_run_id(partition), workflow="child", queue="children")
+    claim = await world.claim(queues=["children"], partition=partition)
+    await world.finish(claim)
+    return child
+
+
+async def look(world: World) -> None:
+    while not (await world.backend.reconcile_runs(0)).done:
+        pass
+    while await world.backend.outbox.deliver(0):
+        pass
+
+
+async def test_an_end_that_was_lost_wakes_the_parent_once(wide_world: World):
+    world = wide_world
+    here, there = await ended_child(world, 0), await ended_child(world, 1)
+    going_on = await world.create(run_id=new_run_id(1), workflow="child", queue="children")
+    parent = await waiting_parent(world, here, there, going_on)
+    await look(world)
+    claim = await world.claim()
+    assert claim.hold.run_id == parent
+    assert {(mail.name, mail.status, mail.payload) for mail in claim.mail} == {
+        (here, "succeeded", b"\x02"),
+        (there, "succeeded", b"\x02"),
+    }
+    await look(world)
+    batch = await world.backend.mail.read_mail(parent, 0)
+    assert len(batch.mail) == 2, "each is told once"
+    assert [kid.decode() for kid in world.raw("HKEYS", f"{world.prefix}kids:{parent}")] == [going_on]
+
+
+async def test_a_verdict_that_was_lost_is_told_as_it_was_given(wide_world: World):
+    world = wide_world
+    child = await world.create(run_id=new_run_id(1), workflow="child", queue="children")
+    await world.backend.cancel_run(child)
+    parent = await waiting_parent(world, child)
+    await look(world)
+    claim = await world.claim()
+    assert claim.hold.run_id == parent
+    assert decode_mail(1, b"c\n" + child.encode() + b"\ncanceled\ncanceled\n") in claim.mail
