@@ -95,7 +95,7 @@ def test_a_fork_asks_for_a_script_itself_whose_reply_is_in_another_runs_mailbox(
     store = Stage(define(forked)).play().store
     fields = {b"%d" % number: record for number, record in enumerate(store.records)}
     fields |= {b"h": str(store.mark).encode(), b"c": b"0", b"a": str(store.started_at_ms).encode()}
-    prefix = take_prefix("run-1", fields, b"", "nap", {})
+    prefix = take_prefix("run-1", fields, store.input, "nap", {})
 
     fork = Stage(define(forked))
     fork.store.records, fork.store.mark, fork.store.started_at_ms = prefix.records, prefix.mark, T0
@@ -108,7 +108,9 @@ def test_a_fork_asks_for_a_script_itself_whose_reply_is_in_another_runs_mailbox(
 def test_whatever_happens_each_script_runs_once_and_replay_sees_the_same(seed):
     async def mixed(step: Step) -> list[Any]:
         async def count(name: str) -> list[Any]:
-            return [x for n in range(3) for x in (await step.redis(name, "one"), await step.run(f"{name}-{n}", echo, n))]
+            return [
+                x for n in range(3) for x in (await step.redis(name, "one"), await step.run(f"{name}-{n}", echo, n))
+            ]
 
         both = await asyncio.gather(count("a"), count("b"))
         saw(both)
