@@ -28,9 +28,8 @@ async def test_a_script_runs_once_however_often_its_commit_is_sent(world: World,
     async def send() -> Verdict:
         if then == "commit":
             return await backend.commit_run(claim.hold, extension, renew_for=None, forget_crashes=False, seen=0)
-        return await backend.park_run(
-            claim.hold, extension, reason="signal", due_at_ms=None, seen=0, wants="\nr:step\n"
-        )
+        wants = "\nr:step\n"
+        return await backend.park_run(claim.hold, extension, reason="signal", due_at_ms=None, seen=0, wants=wants)
 
     assert await world.twice(send) is Verdict.MAIL
     assert world.raw("GET", f"{world.prefix}u:count") == b"7"
@@ -41,10 +40,8 @@ async def test_a_script_runs_once_however_often_its_commit_is_sent(world: World,
 @pytest.mark.parametrize(
     ("script", "reply"),
     [
-        (
-            "return {redis.call('SET', KEYS[1], ARGV[1]), redis.call('GET', KEYS[1]), -3, {false}}",
-            [b"OK", b"\xff\r\n", -3, [None]],
-        ),
+        ("return {redis.call('SET', KEYS[1], ARGV[1]), redis.call('GET', KEYS[1])}", [b"OK", b"\xff\r\n"]),
+        ("return {-3, {false}, true}", [-3, [None], 1]),
         ("return redis.call('HGETALL', KEYS[1])", []),
         ("return redis.call('GET', KEYS[1])", None),
     ],

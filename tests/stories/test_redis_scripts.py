@@ -38,9 +38,8 @@ def raw(server_url: str) -> Iterator[Callable[..., Any]]:
     close()
 
 
-async def test_a_stock_of_five_is_sold_to_five_of_twenty_runs(
-    flow: RedisFlow, raw: Callable[..., Any], no_key_left: None
-):
+@pytest.mark.usefixtures("no_key_left")
+async def test_a_stock_of_five_is_sold_to_five_of_twenty_runs(flow: RedisFlow, raw: Callable[..., Any]):
     @flow.define_workflow("buy")
     async def buy(step: Step) -> int | None:
         left: int | None = await step.redis("take one", TAKE, keys=["stock:cup"])
@@ -62,11 +61,10 @@ async def test_a_stock_of_five_is_sold_to_five_of_twenty_runs(
 async def test_a_script_that_raises_fails_its_step_and_is_never_tried_again(flow: RedisFlow, raw: Callable[..., Any]):
     @flow.define_workflow("refused")
     async def refused(step: Step) -> str:
-        try:
+        with pytest.raises(StepError, match="no money") as caught:
             await step.redis("spend", "redis.call('INCR', KEYS[1]) error('no money')", keys=["tries"])
-        except StepError as error:
-            assert error.error_type.endswith(RedisScriptFailed.__name__)
-            await step.sleep("a while", "10ms")
+        assert caught.value.error_type.endswith(RedisScriptFailed.__name__)
+        await step.sleep("a while", "10ms")
         await step.redis("again", "return redis.call('HGET', KEYS[1], 'x')", keys=["tries"])
         return "not reached"
 
