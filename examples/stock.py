@@ -45,14 +45,14 @@ async def deliver(order: Order, step: Step) -> int:
 
 @flow.define_workflow("buy")
 async def buy(order: Order, step: Step) -> str:
-    keys, args = [order.sku, f"{order.sku}:reserved"], [order.amount, step.info.id]
-    left = await step.redis("reserve", RESERVE, keys=keys, args=args)
+    keys = [order.sku, f"{order.sku}:reserved"]
+    left = await step.redis("reserve", RESERVE, keys=keys, args=[order.amount, step.info.id])
     if left is None:
         return "sold out"
     try:
         return await step.run("charge", charge, order)
     except StepError:
-        await step.redis("release", RELEASE, keys=keys, args=args)
+        await step.redis("release", RELEASE, keys=keys, args=[order.amount, step.info.id])
         return "declined"
 
 
