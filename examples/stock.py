@@ -40,7 +40,9 @@ async def charge(order: Order) -> str:
 @flow.define_workflow("deliver")
 async def deliver(order: Order, step: Step) -> int:
     """More of it has come."""
-    return await step.redis("deliver", "return redis.call('INCRBY', KEYS[1], ARGV[1])", keys=[order.sku], args=[5])
+    script = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+    in_stock: int = await step.redis("deliver", script, keys=[order.sku], args=[order.amount])
+    return in_stock
 
 
 @flow.define_workflow("buy")
