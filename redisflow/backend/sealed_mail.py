@@ -1,9 +1,9 @@
 """Mailboxes whose payloads are sealed, and broadcasts.
 
 A signal is sealed for the run that it is sent to, a broadcast for whoever waits for its name: it never goes to a store,
-whose objects belong to one run. The end of a child comes as the child's own script wrote it, sealed as that run's output
-or error, so it is opened as that. The reply of `step.redis` is written by the server, which seals nothing: the record
-that takes it is sealed like any other.
+whose objects belong to one run. The end of a child comes as the child's own script wrote it, sealed as that run's
+output or error, so it is opened as that. The reply of `step.redis` is written by the server, which seals nothing: the
+record that takes it is sealed like any other.
 """
 
 from __future__ import annotations
