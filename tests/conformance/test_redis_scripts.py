@@ -61,7 +61,7 @@ async def test_replies_are_plain_values(world: World, script: str, reply: Any):
         ("return foo(", b"unexpected symbol"),
         ("redis.call('SET', KEYS[1], 'x') return redis.call('LPUSH', KEYS[1], 1)", b"WRONGTYPE"),
         ("error('sold out')", b"sold out"),
-        ("stray = 1", b"ttempt to"),
+        ("stray = 1", b"Attempt to"),
         ("return redis.error_reply('SOLD out')", b"SOLD out"),
     ],
 )
