@@ -210,7 +210,7 @@ class OpenRedis(OpenCall):
     address: str
     """Of the mail that ends it."""
     once: str
-    """Its key among all scripts of the run."""
+    """Its key among all scripts that this run ever asks for."""
     words: tuple[str | bytes | int, ...]
     """The script, its keys and its arguments, as the effect takes them."""
     payload: PayloadType[Any]

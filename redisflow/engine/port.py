@@ -306,8 +306,8 @@ class Port:
         place, recorded = self._claim_place("redis", name)
         call = OpenRedis(place, recorded, self)
         self.calls[place.key] = call
-        # A failed workflow attempt begins it anew, under another key; the receipts are the run's own.
-        call.once = self.idempotency_key(call).removeprefix(f"{self._claim.hold.run_id}:")
+        # What begins anew, in another workflow attempt or round, has another key: receipts are the run's own.
+        call.once = self.idempotency_key(call).removeprefix(self._claim.hold.run_id)
         call.address, call.words, call.payload = reply_address(call.once), words, PayloadType.of(None)
         return call
 

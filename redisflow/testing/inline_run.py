@@ -282,7 +282,7 @@ class Player:
 
     def _run_script(self, once: str, keys: list[str], args: list[Any]) -> tuple[str, bytes]:
         """There is no server to run a script: the test says what it gives."""
-        key = _EPOCH.sub("", once)
+        key = _EPOCH.sub("", once.partition(":")[2])
         name = _REPEATED.sub("", key)
         steps = self._inside.steps
         given = steps.get(key, steps.get(name, _NOT_GIVEN))

@@ -214,10 +214,9 @@ class Store:
                     self._do_ending(verb, effects)
                 case "tell":
                     self.told.append(effects.pop(0))
-                case "redis":
-                    self._run_script(effects)
                 case verb:
-                    raise AssertionError(verb)
+                    assert verb == "redis", verb
+                    self._run_script(effects)
 
     def _run_script(self, effects: list[Any]) -> None:
         once, script = effects.pop(0), effects.pop(0)

@@ -32,13 +32,13 @@ async def two_scripts(step: Step) -> list[Any]:
 def test_a_script_leaves_with_the_record_that_it_was_asked_for_and_its_reply_is_what_a_replay_sees():
     stage = Stage(define(two_scripts)).play()
     assert stage.output == [1, 2]
-    assert stage.store.scripts == {"count": ("one", ["k"], ["a", b"b", 3]), "count#1": ("two", [], [])}
+    assert stage.store.scripts == {":count": ("one", ["k"], ["a", b"b", 3]), ":count#1": ("two", [], [])}
     assert stage.store.mail == []
     assert replay(stage).saw == [1, 2]
     assert len(stage.passes) == 1
     park = stage.commits[0].then
     assert isinstance(park, Park)
-    assert (park.reason, park.wants) == ("signal", "\nr:count\n")
+    assert (park.reason, park.wants) == ("signal", "\nr::count\n")
 
 
 def test_a_script_that_failed_is_an_error_that_code_may_catch_and_is_not_asked_for_again():
@@ -75,7 +75,7 @@ def test_another_workflow_attempt_asks_anew_under_another_key():
 
     stage = Stage(define(again, retry=RetryPolicy(maximum_attempts=2))).play()
     assert stage.output == 4
-    assert list(stage.store.scripts) == ["kept", "again", "again#01", "then#01"]
+    assert list(stage.store.scripts) == [":kept", ":again", ":again#01", ":then#01"]
 
 
 def test_scripts_of_many_bytes_leave_in_several_commits():
@@ -101,7 +101,7 @@ def test_a_fork_asks_for_a_script_itself_whose_reply_is_in_another_runs_mailbox(
     fork.store.records, fork.store.mark, fork.store.started_at_ms = prefix.records, prefix.mark, T0
     fork.play()
     assert fork.output == (1, None, 2)
-    assert list(fork.store.scripts) == ["early#01", "late"]
+    assert list(fork.store.scripts) == [":early#01", ":late"]
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -153,6 +153,15 @@ def test_a_script_that_fails_is_told_and_the_rest_of_the_step_is_done(lua: Lua, 
     assert lua.commit(held, b"next") == "ok"
 
 
+def test_a_run_that_is_continued_as_new_keeps_no_receipts(lua: Lua) -> None:
+    held = lua.take()
+    assert reply_to(lua, held, INCREMENT, 1) == ("succeeded", 1)
+    shown = {name: held.shown()[name] for name in ("run_id", "fence", "entry", "before")}
+    given = ["take", 1, *effect(INCREMENT, 1, keys=("count",), once="last")]
+    assert lua.twice("continue_run", given, input=b"more", **shown) == ["ok"]
+    assert (lua.redis.exists(f"{PREFIX}fx:run-1"), count(lua)) == (0, b"2")
+
+
 def test_receipts_and_replies_go_with_the_run_and_the_users_keys_stay(lua: Lua) -> None:
     held = lua.take()
     reply_to(lua, held, INCREMENT, 1)

@@ -12,6 +12,7 @@ from redisflow import (
     AesGcm,
     InvalidName,
     InvalidWorkflow,
+    NonRetryableError,
     Payloads,
     RedisFlow,
     RedisScriptFailed,
@@ -102,6 +103,41 @@ async def test_a_retried_run_keeps_what_its_scripts_did_and_a_fork_does_it_for_i
         fork = await handle.fork("number")
         assert await fork.result(timeout="1m") == [2, "shipped"]
     assert raw("GET", flow.redis_key("numbers")) == b"2"
+
+
+async def test_a_run_that_is_continued_as_new_asks_anew_each_time(flow: RedisFlow, raw: Callable[..., Any]):
+    @flow.define_workflow("rounds")
+    async def rounds(number: int, step: Step) -> int:
+        given_up = asyncio.ensure_future(step.redis("count", COUNT, keys=["given up"], args=[1]))
+        await step.sleep("a moment", "1ms")
+        given_up.cancel()
+        total: int = await step.redis("count", COUNT, keys=["rounds"], args=[number])
+        if number < 3:
+            step.continue_as_new(number + 1)
+        return total
+
+    async with flow.new_worker():
+        assert await (await rounds.run(1)).result(timeout="1m") == 6
+    assert raw("GET", flow.redis_key("given up")) == b"3"
+
+
+async def test_a_run_that_is_undone_takes_its_counts_back(flow: RedisFlow, raw: Callable[..., Any]):
+    async def ship() -> None:
+        raise NonRetryableError("no ship")
+
+    @flow.define_workflow("undone")
+    async def undone(step: Step) -> None:
+        try:
+            await step.redis("take", COUNT, keys=["taken"], args=[1])
+            await step.run("ship", ship)
+        except StepError:
+            await step.redis("give back", COUNT, keys=["taken"], args=[-1])
+            raise
+
+    async with flow.new_worker():
+        with pytest.raises(WorkflowFailed):
+            await (await undone.run()).result(timeout="1m")
+    assert raw("GET", flow.redis_key("taken")) == b"0"
 
 
 async def test_where_payloads_are_sealed_the_record_of_a_reply_is_too(
