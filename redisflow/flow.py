@@ -150,7 +150,7 @@ class RedisFlow:
 
         In a namespace of several partitions each has one of its own: give its number, or the id of a run there.
         """
-        return user_key(self._namespace, partition_of(partition) if isinstance(partition, str) else partition, name)
+        return user_key(self.namespace, partition_of(partition) if isinstance(partition, str) else partition, name)
 
     # -- life -----------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,8 @@ class Player:
         self.commits = 0
         self.starts: list[tuple[str, int]] = []
         """Key and attempt of each body that was started, in order."""
+        self.scripts: list[str] = []
+        """Key of each `step.redis` that was answered."""
         self._definition = definition
         self._inside = inside
         self._crash = crash
@@ -284,6 +286,7 @@ class Player:
         """There is no server to run a script: the test says what it gives."""
         key = _EPOCH.sub("", once.partition(":")[2])
         name = _REPEATED.sub("", key)
+        self.scripts.append(key)
         steps = self._inside.steps
         given = steps.get(key, steps.get(name, _NOT_GIVEN))
         if given is _NOT_GIVEN:
