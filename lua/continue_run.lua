@@ -41,5 +41,6 @@ end
 redis.call('HDEL', run_key, 'a', 'x', 'z', 'xp', 'cp', 'wn', 'ev')
 redis.call('HSET', run_key, 'i', input, 'h', '0:' .. #input)
 redis.call('HINCRBY', run_key, 'ct', 1)
+redis.call('UNLINK', prefix .. 'fx:' .. run_id)
 requeue(prefix, run_id, r[6] or nil, entry, returned_fence(fence))
 return { 'ok' }

@@ -19,6 +19,8 @@ A message says what happened, to which run, and what to do next.
     ├── CannotDecode                stored bytes that are not what the type says
     │   └── CannotUnseal            ... or that cannot be opened here: no such key, changed, not there
     ├── InvalidSignal               what a signal brought does not fit the type that the run waits for
+    ├── InvalidScript               a script for step.redis that is too large, or keys or arguments that it cannot have
+    ├── RedisScriptFailed           a script that step.redis ran raised an error, or its reply cannot be recorded
     ├── NonRetryableError           raised by user code: do not try again
     │   └── HistoryTooLong          a run made more calls than its history may have
     ├── RetryAfter                  raised by user code: try again after this delay
@@ -123,6 +125,14 @@ class PayloadTooLarge(CannotRecord):
 
 class CannotDecode(RedisflowError, ValueError):
     """Stored bytes that are not what the declared type says."""
+
+
+class InvalidScript(RedisflowError, ValueError):
+    """A script, keys or arguments that `step.redis` cannot take; the message says what to change."""
+
+
+class RedisScriptFailed(RedisflowError):
+    """A script that `step.redis` ran raised an error: what it wrote before stays."""
 
 
 class InvalidSignal(RedisflowError, ValueError):

@@ -50,8 +50,8 @@ from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
-from redisflow.names import check_name
-from redisflow.run_id import check_run_id
+from redisflow.names import check_name, user_key
+from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
 from redisflow.schedule import Schedule
 from redisflow.sealing import Payloads
@@ -144,6 +144,13 @@ class RedisFlow:
     def bulk(self) -> Bulk:
         """What is done to many runs."""
         return Bulk(self.open)
+
+    def redis_key(self, name: str, partition: int | str = 0) -> str:
+        """The whole key to which `step.redis(keys=[name])` gives this name, for other programs on the same Redis.
+
+        In a namespace of several partitions each has one of its own: give its number, or the id of a run there.
+        """
+        return user_key(self.namespace, partition_of(partition) if isinstance(partition, str) else partition, name)
 
     # -- life -----------------------------------------------------------------------------------------------------
 

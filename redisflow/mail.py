@@ -1,4 +1,4 @@
-"""What arrives in a run's mailbox from outside: signals, and the ends of its child runs.
+"""What arrives in a run's mailbox: signals, the ends of its child runs, the replies of `step.redis`.
 
 An item is opaque to the scripts but for its address, by which a parked run says what it waits for. Its header is text,
 one line for each part, and the payload follows as it is.
@@ -12,7 +12,7 @@ from typing import Literal
 
 from redisflow.errors import CannotDecode
 
-MailKind = Literal["signal", "child"]
+MailKind = Literal["signal", "child", "redis"]
 
 ANY_CHILD = "c"
 """The address of every child's end: a parent that waits for thousands need not list them."""
@@ -25,9 +25,9 @@ class Mail:
     number: int
     kind: MailKind
     name: str
-    """Of a signal its name, of a child's end the child's run id."""
+    """Of a signal its name, of a child's end the child's run id, of a reply the key that made it once."""
     status: str
-    """How a child ended: succeeded, failed, canceled; empty for a signal."""
+    """How a child, or a script, ended: succeeded, failed, canceled; empty for a signal."""
     cause: str
     """Of a child's end from outside: deadline, poisoned, canceled, ...; else empty."""
     payload: bytes
@@ -48,6 +48,19 @@ def child_address(run_id: str) -> str:
     return f"c:{run_id}"
 
 
+def reply_address(once: str) -> str:
+    """By which a `step.redis` finds what came of its script."""
+    return f"r:{once}"
+
+
+def address_of(mail: Mail) -> str:
+    """By which a call finds it."""
+    return _ADDRESSES[mail.kind](mail.name)
+
+
+_ADDRESSES = {"signal": signal_address, "child": child_address, "redis": reply_address}
+
+
 def encode_signal(name: str, payload: bytes) -> bytes:
     """As it lies in the mailbox."""
     return b"s\n" + name.encode() + b"\n" + payload
@@ -61,6 +74,9 @@ def decode_mail(number: int, item: bytes) -> Mail:
             name, line, payload = rest.partition(b"\n")
             if line:
                 return Mail(number, "signal", name.decode(), "", "", payload)
+        if kind == b"r":
+            once, status, payload = rest.split(b"\n", 2)
+            return Mail(number, "redis", once.decode(), status.decode(), "", payload)
         if kind == b"c":
             child, status, cause, payload = rest.split(b"\n", 3)
             return Mail(number, "child", child.decode(), status.decode(), cause.decode(), payload)

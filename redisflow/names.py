@@ -40,6 +40,16 @@ def check_step_name(name: object) -> str:
     raise InvalidName(message)
 
 
+def partition_prefix(namespace: str, partition: int) -> str:
+    """How every key of a partition begins: they all share one slot of a Cluster."""
+    return f"rf:{{{namespace}:{partition}}}:"
+
+
+def user_key(namespace: str, partition: int, name: str) -> str:
+    """The whole key to which `step.redis` gives this name."""
+    return f"{partition_prefix(namespace, partition)}u:{name}"
+
+
 @lru_cache(maxsize=4096)
 def _checked_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:

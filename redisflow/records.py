@@ -141,6 +141,14 @@ class CompensationAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisAsked:
+    """A `step.redis`: its script has run, in the step that wrote this. What came of it is in the mailbox."""
+
+    call: Call
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnwindingBegan:
     """From here on the run is lost, and only its compensations run.
 
@@ -187,11 +195,12 @@ StepRecord: TypeAlias = (
     | ChildStarted
     | ChildEnded
     | CompensationAsked
+    | RedisAsked
 )
 RunRecord: TypeAlias = WorkflowAttemptFailed | UnwindingBegan | Patched
 """Of the run as a whole: it belongs to no call."""
 Record: TypeAlias = StepRecord | RunRecord
-CallKind: TypeAlias = Literal["run", "sleep", "signal", "child", "compensation"]
+CallKind: TypeAlias = Literal["run", "sleep", "signal", "child", "compensation", "redis"]
 
 
 def kind_of(record: StepRecord) -> CallKind:
@@ -205,13 +214,15 @@ def kind_of(record: StepRecord) -> CallKind:
             return "child"
         case CompensationAsked():
             return "compensation"
+        case RedisAsked():
+            return "redis"
         case StepSucceeded() | StepFailed() | AttemptFailed():
             return "run"
 
 
 _SUCCEEDED, _FAILED, _ATTEMPT, _ASKED, _FIRED, _WORKFLOW, _SIGNAL_ASKED, _SIGNAL_RECEIVED = range(8)
 _CHILD_ASKED, _CHILD_STARTED, _CHILD_ENDED = range(8, 11)
-_COMPENSATION_ASKED, _UNWINDING, _PATCHED = range(11, 14)
+_COMPENSATION_ASKED, _UNWINDING, _PATCHED, _REDIS_ASKED = range(11, 15)
 
 
 def encode_record(record: Record, base_ms: int) -> bytes:
@@ -264,6 +275,7 @@ _WRITERS: dict[type, tuple[int, Callable[[Any, int], list[object]]]] = {
     ChildStarted: (_CHILD_STARTED, lambda _r, _: []),
     ChildEnded: (_CHILD_ENDED, lambda r, _: [r.status, r.cause, r.payload]),
     CompensationAsked: (_COMPENSATION_ASKED, lambda _r, _: []),
+    RedisAsked: (_REDIS_ASKED, lambda _r, _: []),
 }
 """Of each kind of record, its number and what follows the call and the time that all have."""
 
@@ -350,6 +362,11 @@ def _read_patched(fields: list[Any], base_ms: int) -> Record:
     return Patched(base_ms + at, name)
 
 
+def _read_redis_asked(fields: list[Any], base_ms: int) -> Record:
+    key, ordinal, mark, at = fields
+    return RedisAsked(Call(key, ordinal, mark), base_ms + at)
+
+
 def _read_workflow(fields: list[Any], base_ms: int) -> Record:
     at, due, archived_from, failure, *alone = fields
     return WorkflowAttemptFailed(
@@ -371,4 +388,5 @@ _READERS: dict[int, Callable[[list[Any], int], Record]] = {
     _COMPENSATION_ASKED: _read_compensation_asked,
     _UNWINDING: _read_unwinding,
     _PATCHED: _read_patched,
+    _REDIS_ASKED: _read_redis_asked,
 }

@@ -15,6 +15,7 @@ local function when_needed()
 -- @include lib/effect_tell.lua
 -- @include lib/effect_wait.lua
 -- @include lib/effect_unwait.lua
+-- @include lib/effect_redis.lua
 -- @include lib/effect_leave.lua
 -- @include lib/end_if_late.lua
   seldom = { effects = effects, end_if_late = end_if_late, lines = lines, freeing = freeing }

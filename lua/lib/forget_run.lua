@@ -11,5 +11,5 @@ local function forget_run(prefix, run_id, tags, signals)
   for hash in string.gmatch(signals or '', '%S+') do redis.call('ZREM', prefix .. 'signal:' .. hash, run_id) end
   orphan_kids(prefix, run_id)
   redis.call('UNLINK', prefix .. 'run:' .. run_id, prefix .. 'mail:' .. run_id, prefix .. 'events:' .. run_id,
-    prefix .. 'state:' .. run_id)
+    prefix .. 'state:' .. run_id, prefix .. 'fx:' .. run_id)
 end

@@ -21,6 +21,7 @@ from redisflow.authoring.inputs import encode_signal_data
 from redisflow.authoring.options import StepOptions
 from redisflow.authoring.outputs import OutputPort, emit, set_state
 from redisflow.authoring.outside import Broadcast, ChildRun, broadcast_signal, send_signal
+from redisflow.authoring.redis_script import Word, script_words
 from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow, StepError
@@ -155,6 +156,10 @@ class StepPort(Protocol):
         """Claim the key of a wait for a signal."""
         ...
 
+    def ask_redis(self, name: str, words: tuple[Word, ...]) -> StepCall[Any]:
+        """Claim the key of a script."""
+        ...
+
 
 class ChildOptions(TypedDict, total=False):
     """What may be said of a child run."""
@@ -279,6 +284,16 @@ class Step:
         payload = encode_signal_data(name, data)
         retain_ms = None if retain is None else to_ms(retain, what="retain")
         return self._port.ask_step(f"broadcast {name}", broadcast_signal, (name, payload, retain_ms), {})
+
+    def redis(self, name: str, script: str, /, *, keys: Iterable[str] = (), args: Iterable[Word] = ()) -> StepCall[Any]:
+        """Run a short Lua script in the run's own partition, exactly once, and give its reply.
+
+        It runs inside the transition that records it: both happen, or neither, whatever crashes. `KEYS` are the keys
+        of these names (`flow.redis_key` says how others find them), `ARGV` the arguments. The reply is None, an int,
+        bytes, or a list of these, up to 64 KiB. A script that raises fails the step with StepError and is not tried
+        again; what it wrote before stays, so validate first and write last. It blocks the server while it runs.
+        """
+        return self._port.ask_redis(check_step_name(name), script_words(name, script, keys, args))
 
     # -- child workflows ------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ from redisflow.contract import (
     Verdict,
 )
 from redisflow.errors import BackendError, UnsuitableServer
-from redisflow.names import check_name
+from redisflow.names import check_name, partition_prefix
 from redisflow.run_id import partition_of
 from redisflow.runs import WorkflowRun, view_run
 from redisflow.sealing import Payloads, Seals
@@ -256,7 +256,7 @@ class RedisBackend:
         return int(partitions)
 
     def _prefix(self, partition: int) -> str:
-        return f"rf:{{{self._namespace}:{partition}}}:"
+        return partition_prefix(self._namespace, partition)
 
     async def close(self) -> None:
         """Close every connection; calls under way fail with BackendUnavailable."""
@@ -391,6 +391,8 @@ class RedisBackend:
         marks = (f"{before.records}:{before.bytes}", f"{after.records}:{after.bytes}")
         shown = (hold.run_id, hold.fence, hold.entry, *marks, *rest)
         size += after.bytes - before.bytes
+        if effects:
+            size += sum(len(word) for word in effects if not isinstance(word, int))
         if saying is not None:
             effects = [*effects, *effect_of(saying)]
             size += size_of(saying)

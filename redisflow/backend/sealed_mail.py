@@ -1,8 +1,9 @@
 """Mailboxes whose payloads are sealed, and broadcasts.
 
 A signal is sealed for the run that it is sent to, a broadcast for whoever waits for its name: it never goes to a store,
-whose objects belong to one run. The end of a child comes as the child's own script wrote it, sealed
-as that run's output or error, so it is opened as that.
+whose objects belong to one run. The end of a child comes as the child's own script wrote it, sealed as that run's
+output or error, so it is opened as that. The reply of `step.redis` is written by the server, which seals nothing: the
+record that takes it is sealed like any other.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class SealedMail:
         return [await self._open(run_id, item) for item in mail]
 
     async def _open(self, run_id: str, item: Mail) -> Mail:
+        if item.kind == "redis":
+            return item
         owner, field = place_of(run_id, item)
         return replace(item, payload=await self._seals.open(item.payload, owner, field, within_s=self._within_s))
 

@@ -19,6 +19,7 @@ from redisflow.records import (
     ChildEnded,
     CompensationAsked,
     Record,
+    RedisAsked,
     RunRecord,
     SignalAsked,
     SignalReceived,
@@ -34,7 +35,7 @@ from redisflow.runs import numbered_live_records
 
 Fields = Mapping[bytes, bytes]
 _RETRIED = Failure("Retried", "child runs were canceled when the run ended, and begin anew", "")
-_FORKED = Failure("Forked", "a fork starts the child runs that it waits for itself", "")
+_FORKED = Failure("Forked", "a fork begins what it waits for itself: child runs, and scripts of step.redis", "")
 Ended = StepSucceeded | StepFailed | SignalReceived | TimerFired
 
 
@@ -78,15 +79,19 @@ def _is_failure(record: Record) -> bool:
 
 def _begin_children_anew(records: list[Record], failure: Failure, at_ms: int) -> list[WorkflowAttemptFailed]:
     """For each child run that is waited for: it is not this run that it will tell of its end."""
+    return _begin_anew(records, (ChildAsked,), failure, at_ms)
+
+
+def _begin_anew(
+    records: list[Record], kinds: tuple[type[ChildAsked | RedisAsked], ...], failure: Failure, at_ms: int
+) -> list[WorkflowAttemptFailed]:
+    """For each call that was asked for by a record of this kind, and whose end is in another run's mailbox."""
     asked: dict[str, int] = {}
     for number, record in numbered_live_records(records):
-        match record:
-            case ChildAsked():
-                asked[record.call.key] = number
-            case ChildEnded() | StepFailed():
-                asked.pop(record.call.key, None)
-            case _:
-                pass
+        if isinstance(record, kinds):
+            asked[record.call.key] = number
+        elif isinstance(record, ChildEnded | StepFailed | StepSucceeded):
+            asked.pop(record.call.key, None)
     return [WorkflowAttemptFailed(at_ms, at_ms, failure, number, alone=True) for number in asked.values()]
 
 
@@ -125,7 +130,8 @@ def take_prefix(run_id: str, fields: Fields, data: bytes, from_step: str | None,
         kept[number] = encode_record(_edited(ended, payload, is_signal=key in signals), base_ms)
     records = [decode_record(record, base_ms) for record in kept]
     at_ms = max((record.at_ms for record in records), default=base_ms)
-    kept += (encode_record(record, base_ms) for record in _begin_children_anew(records, _FORKED, at_ms))
+    anew = _begin_anew(records, (ChildAsked, RedisAsked), _FORKED, at_ms)
+    kept += (encode_record(record, base_ms) for record in anew)
     is_compensable = any(isinstance(record, CompensationAsked) for record in records)
     return Prefix(kept, Mark(len(kept), len(data) + sum(map(len, kept))), is_compensable)
 

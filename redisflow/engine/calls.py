@@ -46,6 +46,10 @@ class Desk(Protocol):
         """It was awaited."""
         ...
 
+    def begin_redis(self, call: OpenRedis) -> CallFuture:
+        """It was awaited."""
+        ...
+
     def drop(self, call: OpenCall) -> None:
         """It was given up before it began."""
         ...
@@ -197,7 +201,25 @@ class OpenChild(OpenStep):
         return self._desk.begin_child(self)
 
 
-OpenMailCall: TypeAlias = OpenSignal | OpenChild
+class OpenRedis(OpenCall):
+    """A script of the user's, which the server runs in the step that records that it was asked for."""
+
+    __slots__ = ("address", "once", "payload", "words")
+
+    kind = "redis"
+    address: str
+    """Of the mail that ends it."""
+    once: str
+    """Its key among all scripts that this run ever asks for."""
+    words: tuple[str | bytes | int, ...]
+    """The script, its keys and its arguments, as the effect takes them."""
+    payload: PayloadType[Any]
+
+    def _begin(self) -> CallFuture:
+        return self._desk.begin_redis(self)
+
+
+OpenMailCall: TypeAlias = OpenSignal | OpenChild | OpenRedis
 """A call that mail ends."""
 
 

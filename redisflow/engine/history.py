@@ -20,6 +20,7 @@ from redisflow.records import (
     CompensationAsked,
     Patched,
     Record,
+    RedisAsked,
     RunRecord,
     SignalAsked,
     SignalReceived,
@@ -119,7 +120,7 @@ class History:
                 known.attempts, known.due_at_ms = record.attempt, record.due_at_ms
             case ChildStarted():
                 known.has_started, known.due_at_ms = True, None
-            case ChildAsked() | CompensationAsked():
+            case ChildAsked() | CompensationAsked() | RedisAsked():
                 pass
             case TimerAsked() | SignalAsked():
                 known.due_at_ms = record.due_at_ms

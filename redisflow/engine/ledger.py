@@ -19,6 +19,8 @@ RECORDS_PER_COMMIT = 500
 BYTES_PER_COMMIT = 1 << 20
 EFFECTS_PER_COMMIT = 450
 """Words: 150 children, say, which the server writes in about a millisecond."""
+EFFECT_BYTES_PER_COMMIT = 128 * 1024
+"""Of scripts and what they are given: enough for the largest one."""
 
 
 class Ledger:
@@ -77,15 +79,22 @@ class Ledger:
         records: list[bytes] = []
         effects: list[Effect] = []
         said: list[Output] = []
-        size = 0
-        while len(records) < RECORDS_PER_COMMIT and size < BYTES_PER_COMMIT and len(effects) < EFFECTS_PER_COMMIT:
+        size = effect_bytes = 0
+        while (
+            len(records) < RECORDS_PER_COMMIT
+            and size < BYTES_PER_COMMIT
+            and len(effects) < EFFECTS_PER_COMMIT
+            and effect_bytes < EFFECT_BYTES_PER_COMMIT
+        ):
             if outputs.new and not outputs.take(before.records + len(records), said):
                 break
             if not new:
                 break
             record = new.popleft()
             if self._effects:
-                effects += self._effects.pop(before.records + len(records), ())
+                found = self._effects.pop(before.records + len(records), ())
+                effects += found
+                effect_bytes += sum(len(word) for word in found if not isinstance(word, int))
             records.append(record)
             size += len(record)
         self._sent = after = Mark(before.records + len(records), before.bytes + size)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from redisflow.mail import ANY_CHILD, Mail, child_address, signal_address
+from redisflow.mail import ANY_CHILD, Mail, address_of
 
 if TYPE_CHECKING:
     from redisflow.engine.calls import OpenMailCall
@@ -110,8 +110,3 @@ class Mailbox:
         mail = self._mail.get(address)
         if mail and address in self._calls:
             heapq.heappush(self._ready, (mail[0].number, address))
-
-
-def address_of(mail: Mail) -> str:
-    """By which a call finds it."""
-    return signal_address(mail.name) if mail.kind == "signal" else child_address(mail.name)

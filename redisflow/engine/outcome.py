@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
-from redisflow.engine.calls import OpenChild, OpenMailCall, OpenStep
+from redisflow.engine.calls import OpenChild, OpenMailCall, OpenRedis, OpenStep
 from redisflow.engine.commands import BodyOutcome, Returned
-from redisflow.errors import CannotDecode, InvalidSignal, StepError
+from redisflow.errors import CannotDecode, InvalidSignal, RedisScriptFailed, StepError
 from redisflow.failure import Failure
 from redisflow.mail import Mail
 from redisflow.payload import check_size
@@ -62,10 +62,18 @@ def judge_attempt(
     return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, due_from_ms + wait_ms), None
 
 
-def judge_mail(call: OpenMailCall, mail: Mail, at_ms: int) -> tuple[SignalReceived | StepFailed | ChildEnded, Any]:
+def judge_mail(
+    call: OpenMailCall, mail: Mail, at_ms: int
+) -> tuple[SignalReceived | StepFailed | StepSucceeded | ChildEnded, Any]:
     """The record of mail that a call takes, and the value that it gives to workflow code, where it is known here."""
     if isinstance(call, OpenChild):
         return ChildEnded(call.place, at_ms, mail.status, mail.cause, mail.payload), IN_RECORD
+    if isinstance(call, OpenRedis):
+        if mail.status == "succeeded":
+            return StepSucceeded(call.place, 1, at_ms, at_ms, mail.payload), IN_RECORD
+        why = mail.payload.decode(errors="replace")
+        raised = RedisScriptFailed(f"the script of step.redis({call.key!r}) failed: {why}")
+        return StepFailed(call.place, 1, at_ms, at_ms, Failure.of(raised), timed_out=False), None
     try:
         value = call.payload.decode(mail.payload)
     except CannotDecode as error:

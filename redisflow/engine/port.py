@@ -19,6 +19,7 @@ from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.inputs import INPUT_LIMIT, encode_input
 from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
 from redisflow.authoring.outside import ChildOrder, start_child, start_detached
+from redisflow.authoring.redis_script import Word
 from redisflow.authoring.step import ChildTerms, RunInfo
 from redisflow.contract import Claim
 from redisflow.durations import from_ms
@@ -28,6 +29,7 @@ from redisflow.engine.calls import (
     OpenCall,
     OpenChild,
     OpenCompensation,
+    OpenRedis,
     OpenSignal,
     OpenSleep,
     OpenStep,
@@ -41,7 +43,7 @@ from redisflow.engine.mailbox import Mailbox
 from redisflow.engine.voice import Voice
 from redisflow.engine.waits import Waits
 from redisflow.errors import HistoryTooLong, InvalidLimit, InvalidWorkflow, NonDeterminismError, NotAllowedInWorkflow
-from redisflow.mail import child_address, hash_signal_name, signal_address
+from redisflow.mail import child_address, hash_signal_name, reply_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import (
     NOTHING_DELIVERED,
@@ -50,6 +52,7 @@ from redisflow.records import (
     ChildAsked,
     CompensationAsked,
     Patched,
+    RedisAsked,
     SignalAsked,
     TimerAsked,
 )
@@ -298,6 +301,16 @@ class Port:
         call.name_hash = hash_signal_name(name)
         return call
 
+    def ask_redis(self, name: str, words: tuple[Word, ...]) -> OpenRedis:
+        """Claim the key of a script."""
+        place, recorded = self._claim_place("redis", name)
+        call = OpenRedis(place, recorded, self)
+        self.calls[place.key] = call
+        # What begins anew, in another workflow attempt or round, has another key: receipts are the run's own.
+        call.once = self.idempotency_key(call).removeprefix(self._claim.hold.run_id)
+        call.address, call.words, call.payload = reply_address(call.once), words, PayloadType.of(None)
+        return call
+
     def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
         """Claim the key of a child run. Its input is validated and encoded as it is now."""
         spec = terms.spec
@@ -543,6 +556,23 @@ class Port:
         if self.waits is None:
             self.waits = Waits(())
         self.waits.begin(call.name_hash)
+        return future
+
+    def begin_redis(self, call: OpenRedis) -> CallFuture:
+        """Its script runs in the step that records this, and never again: the reply is in the mailbox by then."""
+        future = self._begin(call)
+        recorded = call.recorded
+        if self.is_evicted or self.problem is not None:
+            return future
+        if recorded is not None and recorded.has_ended:
+            self.mailbox.is_used = True
+            call.state = "recorded"
+            return future
+        if recorded is None:
+            self._ledger.append(RedisAsked(call.place, self.monotonic_ms()), "redis", call.once, *call.words)
+        call.words = ()
+        call.state = "waiting"
+        self.mailbox.listen(call)
         return future
 
     def begin_child(self, call: OpenChild) -> CallFuture:

@@ -6,7 +6,7 @@ from typing import Any
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.contract import Claim
-from redisflow.engine.calls import OpenChild, OpenSignal, OpenStep
+from redisflow.engine.calls import OpenChild, OpenRedis, OpenSignal, OpenStep
 from redisflow.engine.history import History
 from redisflow.errors import CannotDecode, ChildCanceled, ChildFailed, ChildTimedOut, StepError, StepTimeout
 from redisflow.records import ChildEnded, SignalReceived, StepFailed, StepSucceeded, decode_record
@@ -31,7 +31,7 @@ def read_history(claim: Claim) -> History:
         raise CannotDecode(msg) from error
 
 
-def read_error(call: OpenStep | OpenSignal, record: StepFailed | ChildEnded) -> StepError:
+def read_error(call: OpenStep | OpenSignal | OpenRedis, record: StepFailed | ChildEnded) -> StepError:
     """The error that a step, or a child run, ended with."""
     if isinstance(record, StepFailed):
         kind = StepTimeout if record.timed_out else StepError
@@ -43,7 +43,7 @@ def read_error(call: OpenStep | OpenSignal, record: StepFailed | ChildEnded) -> 
     return (ChildTimedOut if record.cause == "deadline" else ChildFailed)(call.key, child_id, failure)
 
 
-def read_result(call: OpenStep | OpenSignal, record: StepSucceeded | SignalReceived | ChildEnded) -> Any:
+def read_result(call: OpenStep | OpenSignal | OpenRedis, record: StepSucceeded | SignalReceived | ChildEnded) -> Any:
     """The value that a step or a child run gave, or that a signal brought."""
     try:
         return call.payload.decode(record.payload)

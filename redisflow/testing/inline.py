@@ -104,8 +104,9 @@ async def run_inline(
     """Run a workflow to its end in this process, with the engine that workers use and no server at all.
 
     Time is skipped: sleeps, retries and timeouts of waits are over at once; only bodies take their time. `steps`
-    replaces the bodies of steps by name, each with a function of the same arguments, an error to raise, or a value;
-    a name that the run never came to is warned of. `signals` are in the mailbox when the run
+    replaces the bodies of steps by name, each with a function of the same arguments, an error to raise, or a value (and
+    says what `step.redis` gives, where a function takes its keys and arguments); a name that the run never came to is
+    warned of. `signals` are in the mailbox when the run
     begins: a value by name, or a list of values. `children` says how child workflows end: an output, an error, or a
     function of the input. Raises WouldWait where the run waits for a signal or child that is not given.
     """
@@ -144,7 +145,7 @@ async def play(
 
 def _warn_of_unused(inside: Inside, player: Player, stored: StoredRun) -> None:
     """A name that is misspelt would let the real body run, and say nothing."""
-    keys = dict.fromkeys(key for key, _ in player.starts)
+    keys = dict.fromkeys([*(key for key, _ in player.starts), *player.scripts])
     known = keys.keys() | {key.rpartition("#")[0] or key for key in keys}
     if unused := [name for name in inside.steps if name not in known]:
         msg = (

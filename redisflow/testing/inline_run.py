@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, assert_never
@@ -71,9 +72,12 @@ class Player:
     ) -> None:
         """`stored` is where the run begins, and what it has become afterwards."""
         self.stored = stored
+        stored.run_script = self._run_script
         self.commits = 0
         self.starts: list[tuple[str, int]] = []
         """Key and attempt of each body that was started, in order."""
+        self.scripts: list[str] = []
+        """Key of each `step.redis` that was answered."""
         self._definition = definition
         self._inside = inside
         self._crash = crash
@@ -278,8 +282,29 @@ class Player:
         else:
             self.stored.state[said[0]] = said[1]
 
+    def _run_script(self, once: str, keys: list[str], args: list[Any]) -> tuple[str, bytes]:
+        """There is no server to run a script: the test says what it gives."""
+        key = _EPOCH.sub("", once.partition(":")[2])
+        name = _REPEATED.sub("", key)
+        self.scripts.append(key)
+        steps = self._inside.steps
+        given = steps.get(key, steps.get(name, _NOT_GIVEN))
+        if given is _NOT_GIVEN:
+            msg = (
+                f"step.redis({name!r}) needs a server for its script: say what it gives with steps={{{name!r}: ...}}, "
+                "a reply or a function of its keys and arguments"
+            )
+            raise InvalidWorkflow(msg)
+        try:
+            is_function = callable(given) and not isinstance(given, type)
+            return "succeeded", codec.encode(given(keys, args) if is_function else _give(given))
+        except Exception as error:  # noqa: BLE001  # of users: how the script fails
+            return "failed", str(error).encode()
+
 
 _NOT_GIVEN = object()
+_EPOCH = re.compile(r"#0\d+$")
+_REPEATED = re.compile(r"#\d+$")
 
 
 def _give(given: Any) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from redisflow.contract import NOTHING_SAID, Claim, Hold, Mark, Place
 from redisflow.engine.commands import Commit, Continue, Finish, GoOn, Park, Suspend
-from redisflow.mail import ANY_CHILD, Mail, signal_address
+from redisflow.mail import ANY_CHILD, Mail, address_of
 from redisflow.records import Record, decode_record
 
+RunScript: TypeAlias = Callable[[str, list[str], list[Any]], tuple[str, bytes]]
+"""From the key of a `step.redis`, its keys and arguments to what the server would say: succeeded and the reply as it is
+recorded, or failed and why."""
 Status: TypeAlias = Literal["pending", "running", "waiting", "succeeded", "failed", "canceled", "suspended"]
 
 
@@ -53,6 +57,9 @@ class StoredRun:
     said: Place = NOTHING_SAID
     events: list[Said] = field(default_factory=list[Said])
     state: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    run_script: RunScript | None = None
+    scripts_run: set[str] = field(default_factory=set[str])
+    """Keys of each `step.redis` whose script has run."""
     sent: dict[str, tuple[str, str, bytes]] = field(default_factory=dict[str, tuple[str, str, bytes]])
     """Run id (empty for a broadcast), name and data of each signal that it has sent, by the key that makes it once."""
 
@@ -123,7 +130,7 @@ class StoredRun:
         """Put an item into its mailbox, under the next number."""
         self.mail_count += 1
         self.mail.append(Mail(self.mail_count, mail.kind, mail.name, mail.status, mail.cause, mail.payload))
-        address = signal_address(mail.name) if mail.kind == "signal" else ANY_CHILD
+        address = ANY_CHILD if mail.kind == "child" else address_of(mail)
         if self.status == "waiting" and f"\n{address}\n" in self.wants:
             self.status = "pending"
 
@@ -140,6 +147,9 @@ class StoredRun:
     def _do_effects(self, effects: list[Any]) -> None:
         while effects:
             verb = effects.pop(0)
+            if verb == "redis":
+                self._run_script(effects)
+                continue
             given = [effects.pop(0) for _ in range(_ARITIES[verb])]
             match verb:
                 case "take":
@@ -154,6 +164,15 @@ class StoredRun:
                     self.waits.remove(given[0])
                 case _:  # what only concerns others: parents, readers, watchers
                     pass
+
+    def _run_script(self, effects: list[Any]) -> None:
+        once, _script = effects.pop(0), effects.pop(0)
+        keys = [effects.pop(0) for _ in range(effects.pop(0))]
+        args = [effects.pop(0) for _ in range(effects.pop(0))]
+        if once not in self.scripts_run and self.run_script is not None:
+            self.scripts_run.add(once)
+            status, payload = self.run_script(once, keys, args)
+            self.post(Mail(0, "redis", once, status, "", payload))
 
 
 _ARITIES: dict[str, int] = {

@@ -47,6 +47,7 @@ SHARED = (
     "control",
     "fork:",
     "lanes",
+    "u:",
     *STARTS,
     *SIGNALS,
 )
@@ -115,7 +116,7 @@ class Audit:
             for run_id in self._scores(name):
                 self._expect(run_id in runs, f"{name} lists {run_id}, which is not stored")
                 self._expect(run_id not in runs or self._is_listed_in(runs[run_id], name), f"{name} lists {run_id}")
-        elif name.startswith(("events:", "state:")):
+        elif name.startswith(("events:", "state:", "fx:")):
             self._expect(name.partition(":")[2] in runs, f"{name} is of a run that is not stored")
         elif name.startswith(("mail:", "kids:", "signal:", "outbox")):
             self._check_mail(name, runs)

@@ -307,6 +307,22 @@ def _signaled(flow: RedisFlow, journal: Journal) -> Any:
     return _define(flow, "signaled", signaled)
 
 
+def _counted(flow: RedisFlow, journal: Journal) -> Any:
+    count = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+
+    async def counted(step: Step) -> list[Any]:
+        first = await step.redis("first", count, keys=["count"], args=[1])
+        await step.run("between", _failing(journal, 0))
+        more = await step.gather(*(step.redis("more", count, keys=["count"], args=[10]) for _ in range(3)))
+        try:
+            await step.redis("refused", "redis.call('INCR', KEYS[1]) error('no')", keys=["count"])
+        except StepError:
+            await step.sleep("nap", "10ms")
+        return [first, *more, await step.redis("last", "return tonumber(redis.call('GET', KEYS[1]))", keys=["count"])]
+
+    return _define(flow, "counted", counted)
+
+
 def _large(flow: RedisFlow, journal: Journal) -> Any:
     async def large(step: Step) -> str:
         first: str = await step.run("first", _failing(journal, 0, NOISE[:5_000]))
@@ -565,6 +581,16 @@ REFERENCES = (
         said=["begin", "streamed", {"level": "INFO", "message": "nap"}, *range(120)],
         tokens={"stream": [0, 1, 2], "beside": [0, 1, 2], "thread": ["from a thread"]},
         state={"phase": "end", "tokens": 2},
+    ),
+    Reference(
+        name="counted",
+        define=_counted,
+        output=[1, 11, 21, 31, 32],
+        steps={
+            **dict.fromkeys(["first", "between", "more", "more#1", "more#2", "nap", "last"], "succeeded"),
+            "refused": "failed",
+        },
+        attempts=dict.fromkeys(["first", "more", "more#1", "more#2", "refused", "nap", "last"], 0),
     ),
     Reference(name="refused", define=_refused, status="failed", error="StepError", steps={"refuse": "failed"}),
 )

@@ -105,6 +105,8 @@ class Store:
     events: list[tuple[str, Any]] = field(default_factory=list)
     """Kind and data of what the code has emitted."""
     state: dict[str, Any] = field(default_factory=dict)
+    scripts: dict[str, tuple[str, list[str], list[Any]]] = field(default_factory=dict)
+    """By its key, each script that has run, with its keys and arguments: its reply is how many have."""
 
     def __post_init__(self) -> None:
         self.mark = Mark(0, len(self.input))
@@ -213,7 +215,19 @@ class Store:
                 case "tell":
                     self.told.append(effects.pop(0))
                 case verb:
-                    raise AssertionError(verb)
+                    assert verb == "redis", verb
+                    self._run_script(effects)
+
+    def _run_script(self, effects: list[Any]) -> None:
+        once, script = effects.pop(0), effects.pop(0)
+        keys = [effects.pop(0) for _ in range(effects.pop(0))]
+        args = [effects.pop(0) for _ in range(effects.pop(0))]
+        assert once not in self.scripts, "a script runs once"
+        self.scripts[once] = (script, keys, args)
+        self.mail_count += 1
+        failed = script == "fail"
+        reply = b"no" if failed else codec.encode(len(self.scripts))
+        self.mail.append(Mail(self.mail_count, "redis", once, "failed" if failed else "succeeded", "", reply))
 
     def end_child(self, child: str, status: str = "succeeded", payload: Any = None, cause: str = "") -> None:
         """A child ends: its parent is told, once."""

@@ -467,6 +467,8 @@ def _read(lua: Lua) -> _Keyspace:
     keys = [key.decode() for key in client.keys("*")]
     strangers = [key for key in keys if not key.startswith(PREFIX)]
     assert not strangers, f"keys outside the partition: {strangers}"
+    # What scripts of `step.redis` write is the user's own.
+    keys = [key for key in keys if not key.startswith(f"{PREFIX}u:")]
     names = [key.removeprefix(PREFIX) for key in keys]
     pipe = client.pipeline(transaction=False)
     for key in keys:
@@ -476,7 +478,7 @@ def _read(lua: Lua) -> _Keyspace:
     kinds = dict(zip(names, (kind.decode() for kind in answers[::2]), strict=True))
     mortal = [name for name, ttl in zip(names, answers[1::2], strict=True) if ttl != -1]
     assert all(name.startswith(PASSING) for name in mortal), f"live keys that expire: {mortal}"
-    told = [name for name in names if name.startswith(("events:", "state:", "mail:"))]
+    told = [name for name in names if name.startswith(("events:", "state:", "mail:", "fx:"))]
     values, streams = _read_values(client, kinds), _read_streams(client, kinds)
     return _Keyspace(*values, *streams, *_read_schedules(client, kinds), told, *_read_owned(client, kinds))
 

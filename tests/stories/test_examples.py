@@ -191,6 +191,14 @@ PRINTED = {
         r"runs for three edits: 1 \| done: draft",
         r"expired: True",
     ],
+    "stock": [
+        r"in stock: 5",
+        r"bought: 5 \| sold out: 15",
+        r"in stock: 5",
+        r"declined",
+        r"charged for 5 cup",
+        r"the key: rf:\{<namespace>:0\}:u:cup",
+    ],
     "testing": [
         r"passed: an order is charged and shipped",
         r"passed: what cannot be shipped is refunded",
