@@ -28,14 +28,16 @@ _log = logging.getLogger("redisflow.worker")
 async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
     """Until it is cancelled."""
     alarm: asyncio.Task[bool] | None = None
+    outbox = OutboxCarrier(backend, partition)
     try:
         while True:
             if not await backend.take_turn(partition, "timers", worker, TURN_MS):
                 await asyncio.sleep(random.uniform(1.0, 2.0))  # noqa: S311  # jitter
                 continue
+            outbox.look()
             woken, next_in_ms = await backend.wake_runs(partition, WAKE_AT_ONCE)
             release_in_ms = await drive_controls(backend, partition)
-            if await backend.outbox.deliver(partition) or woken == WAKE_AT_ONCE:
+            if woken == WAKE_AT_ONCE:
                 continue
             wait_s = min([WATCH_S, *(ms / 1000 for ms in (next_in_ms, release_in_ms) if ms is not None)])
             if alarm is None or alarm.done():
@@ -43,8 +45,46 @@ async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
                 alarm = asyncio.create_task(backend.wait_alarm(partition, 5.0))
             await asyncio.wait({alarm}, timeout=wait_s)
     finally:
+        outbox.stop()
         if alarm is not None:
             alarm.cancel()
+
+
+class OutboxCarrier:
+    """Carries out what was posted in a partition, beside its watcher: one that is away must not make timers late."""
+
+    def __init__(self, backend: Backend, partition: int) -> None:
+        """Nothing is carried out yet."""
+        self._backend = backend
+        self._partition = partition
+        self._task: asyncio.Task[None] | None = None
+        self._look_again = False
+
+    def look(self) -> None:
+        """There may be something. What a look under way raises is raised by the next one: the worker tries again."""
+        if self._task is not None and not self._task.done():
+            self._look_again = True
+            return
+        done, self._task = self._task, None
+        if done is not None and not done.cancelled():
+            done.result()
+        self._task = asyncio.create_task(self._carry_out())
+
+    def stop(self) -> None:
+        """What is under way is done again by whoever has the turn next."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        if self._task.done() and not self._task.cancelled():
+            self._task.exception()  # the worker ends: nobody asks for it any more
+
+    async def _carry_out(self) -> None:
+        while True:
+            self._look_again = False
+            while await self._backend.outbox.deliver(self._partition):
+                pass
+            if not self._look_again:
+                return
 
 
 async def drive_controls(backend: Backend, partition: int) -> int | None:
