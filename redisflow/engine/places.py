@@ -1,0 +1,286 @@
+"""The pass of a run's code over its record: which place each call takes among all calls, and what is recorded there.
+
+Everything that this depends on is the same on every pass: the order of the calls, and the records that had been
+delivered when each was made. A call that does not match what the record holds in its place is drift.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+from redisflow.authoring.inputs import INPUT_LIMIT
+from redisflow.authoring.step import RunInfo
+from redisflow.contract import Claim
+from redisflow.engine.calls import (
+    Agenda,
+    OpenCall,
+    OpenCompensation,
+)
+from redisflow.engine.drift import asked_for_another, never_asked, without_marker
+from redisflow.engine.history import NO_HISTORY, History, Recorded
+from redisflow.engine.ledger import Ledger
+from redisflow.engine.loop import WorkflowLoop
+from redisflow.engine.mailbox import Mailbox
+from redisflow.engine.waits import Waits
+from redisflow.errors import HistoryTooLong, NonDeterminismError, NotAllowedInWorkflow
+from redisflow.records import (
+    NOTHING_DELIVERED,
+    Call,
+    CallKind,
+    Patched,
+)
+
+if TYPE_CHECKING:
+    from redisflow.authoring.definition import WorkflowDefinition
+
+PATIENCE = 1_000
+"""How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
+
+_log = logging.getLogger("redisflow.workflow")
+
+
+class Evicted(BaseException):
+    """The run is leaving memory. It means nothing to anyone; workflow code that catches it gets it again."""
+
+
+class Places:
+    """What one pass knows, and how it finds the place of a call."""
+
+    __slots__ = (
+        "_agenda",
+        "_claim",
+        "_info",
+        "_ledger",
+        "_loop",
+        "_names",
+        "_patches",
+        "_random",
+        "_refusals",
+        "at_ms",
+        "begun",
+        "calls",
+        "default_version",
+        "definition",
+        "delivered",
+        "has_children",
+        "has_drifted",
+        "history",
+        "is_evicted",
+        "is_replaying",
+        "look_at",
+        "mailbox",
+        "matched",
+        "partitions",
+        "payload_limit",
+        "problem",
+        "slack_ms",
+        "stack",
+        "time_ms",
+        "waits",
+    )
+
+    def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
+        """Nothing was asked yet."""
+        self.calls: dict[str, OpenCall] = {}
+        self.history: History = NO_HISTORY
+        self.mailbox = Mailbox()
+        self.waits = Waits(claim.waits) if claim.waits else None
+        """For which signals the run waits, if it ever did."""
+        self.has_children = False
+        """Whether the code has ever asked for a child run on this pass."""
+        self.partitions = 1
+        """Of the namespace: where children may be spread."""
+        self.payload_limit = INPUT_LIMIT
+        """Bytes of a child's input."""
+        self.matched = 0
+        """How many of the calls that the record holds have been made."""
+        self.begun: int = 0
+        """How many of all calls have been awaited, or given up before."""
+        self.is_replaying = bool(claim.records)
+        self.is_evicted = False
+        self.problem: BaseException | None = None
+        """Why this pass must not go on."""
+        self.delivered = NOTHING_DELIVERED
+        """Number of the last record that the code was given."""
+        self.time_ms = claim.started_at_ms
+        """The time of that record; never decreasing."""
+        self.at_ms = claim.started_at_ms
+        """Now, by the server's clock or a little before it: up to `slack_ms`."""
+        self.slack_ms = slack_ms
+        self.default_version: str | None = None
+        self.definition: WorkflowDefinition[Any, Any] | None = None
+        """Of the workflow, once it begins."""
+        self.look_at = sys.maxsize
+        """At so many calls they are counted next."""
+        self.stack: list[OpenCompensation] = []
+        """Compensations, in the order in which they were asked for."""
+        self._claim = claim
+        self._loop = loop
+        self._ledger = ledger
+        self._agenda = agenda
+        self._names: dict[str, int] = {}
+        self._patches: dict[str, tuple[bool, Patched | None]] = {}
+        """Patches that were asked for: the answer, and the record where it is not stored yet."""
+        self.has_drifted = False
+        self._refusals = 0
+        self._random: random.Random | None = None
+        self._info: RunInfo | None = None
+
+    def _claim_place(self, kind: CallKind, name: str) -> tuple[Call, Recorded | None]:
+        if asyncio._get_running_loop() is not self._loop:  # noqa: SLF001  # see `_check_place`
+            self._check_place(kind, name)
+        if self.is_evicted or self.problem is not None:
+            return self._refuse(name), None
+        used = self._names.get(name, 0)
+        self._names[name] = used + 1
+        place = Call(name if used == 0 else f"{name}#{used}", len(self.calls), self.delivered)
+        if len(self.calls) >= self.look_at and place.key not in self.history.by_key:
+            self._look_at_length(kind)
+        if not self.history.by_key:
+            return place, None
+        recorded = self.history.by_key.get(place.key)
+        if recorded is not None and recorded.kind == kind and recorded.call == place:
+            self.matched += 1
+            return place, recorded
+        other = self.history.by_ordinal.get(place.ordinal) if recorded is None else recorded
+        return (place, None) if other is None else self._drift(kind, place, other, recorded)
+
+    def _check_place(self, kind: str, name: str) -> None:
+        if asyncio._get_running_loop() is not self._loop and not self._loop.is_closed():  # noqa: SLF001  # documented
+            msg = (
+                f"step.{kind}({name!r}) was called outside its workflow's code (in a step's body, a thread, or after "
+                "the run ended): a body speaks to its workflow by its return value alone"
+            )
+            raise NotAllowedInWorkflow(msg)
+
+    def _refuse(self, name: str) -> Call:
+        self._refusals += 1
+        if self._refusals <= PATIENCE:
+            raise Evicted
+        return Call(name, -1, self.delivered)
+
+    def _look_at_length(self, kind: CallKind) -> None:
+        assert self.definition is not None  # noqa: S101  # its code runs
+        most, many = self.definition.max_steps, self.definition.warn_steps
+        count = sum(call.kind != "child" for call in self.calls.values())
+        run_id = self._claim.hold.run_id
+        if count >= most and kind != "child":
+            msg = (
+                f"run {run_id} has made {count} calls, which is as many as its history may have (max_steps of its "
+                "workflow). Let it begin anew with what it still needs: step.continue_as_new(input)"
+            )
+            raise HistoryTooLong(msg)
+        if count == many and kind != "child" and not self.is_replaying:
+            _log.warning(
+                "run %s has made %d calls: replaying them takes longer and longer, and at %d it fails. "
+                "Let it begin anew now and then: step.continue_as_new(input)",
+                run_id,
+                count,
+                most,
+                extra={"run_id": run_id},
+            )
+        # As many calls must come at least before either is reached.
+        self.look_at = len(self.calls) + max(1, (many if count < many else most) - count)
+
+    def _identity(self) -> str:
+        """Of what this run does: another one each time that it is continued as new."""
+        claim = self._claim
+        return f"{claim.hold.run_id}~{claim.continued}" if claim.continued else claim.hold.run_id
+
+    def idempotency_key(self, call: OpenCall) -> str:
+        """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""
+        claim = self._claim
+        key = f"{self._identity() if claim.continued else claim.hold.run_id}:{call.key}"
+        if restarts := self.history.restarts:
+            epoch = sum(call.key == one.key or call.place.mark >= one.first for one in restarts)
+            # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
+            key = f"{key}#0{epoch}" if epoch else key
+        return key
+
+    # -- code that does not match its record ----------------------------------------------------------------------
+
+    def _drift(self, kind: CallKind, place: Call, other: Recorded, recorded: Recorded | None) -> tuple[Call, Any]:
+        is_fatal = not self.is_lenient or (recorded is not None and recorded.kind != kind)
+        if is_fatal or not self.has_drifted:
+            self.tolerate(asked_for_another(other, kind, place, self.history, self.calls.values()), is_fatal=is_fatal)
+        if is_fatal:
+            raise Evicted from None
+        if recorded is None:
+            return place, None
+        self.matched += 1
+        return recorded.call, recorded
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether code that does not match its record goes on where it can: see `tolerate`."""
+        return self.definition is not None and self.definition.on_drift == "warn"
+
+    def tolerate(self, drift: NonDeterminismError, *, is_fatal: bool = False) -> None:
+        """Go on with code that does not match, and say so, once on each pass; or not, where that is not sound.
+
+        Results are found by name and kind alone, wherever the code asks for them; what the record does not have runs,
+        what the code does not ask for is passed over.
+        """
+        if is_fatal:
+            self.problem = drift
+        elif not self.has_drifted:
+            self.has_drifted = True
+            _log.warning("run.drift %s: %s", self._claim.hold.run_id, drift, extra={"run_id": self._claim.hold.run_id})
+
+    def absence(self, *, at_end: bool) -> NonDeterminismError | None:
+        """What the record holds and the code has not asked for, as an error where that must not be.
+
+        Lenient, it may still be to come before the code is `at_end`, and then be passed over unless others rest on it.
+        """
+        history = self.history
+        if self.matched == len(history.by_key) and not (history.patches and history.patches - self._patches.keys()):
+            return None
+        if self.is_lenient and not at_end:
+            return None
+        forgotten = [known for key, known in history.by_key.items() if key not in self.calls]
+        grave = [known for known in forgotten if not self.is_lenient or known.kind in {"child", "compensation"}]
+        if grave:
+            return never_asked(grave[0], history, self.calls.values())
+        if forgotten and not self.has_drifted:
+            self.tolerate(never_asked(forgotten[0], history, self.calls.values()))
+        unknown = sorted(history.patches - self._patches.keys())
+        return without_marker(unknown[0]) if unknown else None
+
+    # -- what the other side needs --------------------------------------------------------------------------------
+
+    def move_to(self, loop: WorkflowLoop) -> None:
+        """Who waits from now on waits there."""
+        self._loop = loop
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is workflow code that asks."""
+        return asyncio._get_running_loop() is self._loop  # noqa: SLF001  # documented
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the run has left memory."""
+        return self._loop.is_closed()
+
+    def monotonic_ms(self) -> int:
+        """Now, but never before anything that was recorded."""
+        return max(self.at_ms, self.time_ms)
+
+    def has_begun(self, key: str) -> bool:
+        """Whether the code has made this call, and waits for it or did."""
+        call = self.calls.get(key)
+        return call is not None and call.state not in {"asked", "kept"}
+
+    def never_begun(self) -> list[str]:
+        """Keys of calls that were made and not awaited."""
+        if self.begun == len(self.calls):
+            return []
+        return [key for key, call in self.calls.items() if call.state == "asked"]
+
+    def evict(self) -> None:
+        """From here on everything is refused."""
+        self.is_evicted = True
