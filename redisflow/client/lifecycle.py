@@ -136,15 +136,15 @@ async def fork_run(
     else:
         prepared = prepare_start(own, value, options)
     edits = {key: _encode_result(key, result) for key, result in steps.items()}
-    prefix = take_prefix(run_id, fields, prepared.input, from_step, edits)
+    prefix = take_prefix(run_id, fields, from_step, edits)
     begun = _origin(run_id, fields)
     another_id = _id_of_another(backend, own, prepared, run_id, fields)
     if prefix.records:
         # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
-        begun |= {"a": fields[b"a"], "f": "0:-", "h": str(prefix.mark)}
+        mark = await backend.lifecycle.stage_records(another_id, prefix.records)
+        begun |= {"a": fields[b"a"], "f": "0:-", "h": str(mark)}
         if prefix.is_compensable:
             begun["cp"] = "1"
-        await backend.lifecycle.stage_records(another_id, prefix.records)
     return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
 
 

@@ -23,6 +23,7 @@ from redisflow import (
     PayloadStoreUnavailable,
     PayloadTooLarge,
     RedisFlow,
+    RetryPolicy,
     S3Store,
     Step,
     StepError,
@@ -210,6 +211,54 @@ async def test_child_workflows_take_and_give_sealed_payloads(flow: RedisFlow, se
     world = World(flow.backend, server_url)  # type: ignore[arg-type]
     assert b"secret" not in repr(world.snapshot()).encode()
     world.close()
+
+
+async def test_a_failed_run_is_retried_run_again_and_forked(flow: RedisFlow, server_url: str, tmp_path: Path):
+    is_away = True
+
+    async def fetch(word: str) -> str:
+        return word + "secret" + secrets.token_hex(20_000)
+
+    async def charge(part: str) -> str:
+        if is_away:
+            raise ConnectionError("secret: the bank is away")
+        return f"{len(part)} secret"
+
+    @flow.define_workflow("order")
+    async def order(word: str, step: Step) -> list[str]:
+        part = await step.run("secret-fetch", fetch, word)
+        paid = await step.run(StepOptions("secret-charge", retry=RetryPolicy(maximum_attempts=1)), charge, part)
+        return [word, part, paid]
+
+    word = "secret: " + secrets.token_hex(20_000)
+    handle = await order.run(word)
+    async with flow.new_worker():
+        with pytest.raises(WorkflowFailed, match="the bank is away"):
+            await handle.result(timeout="1m")
+        is_away = False
+        await handle.retry()
+        first = await handle.result(timeout="1m")
+        assert (first[0], first[2]) == (word, f"{len(first[1])} secret")
+        again = await (await handle.rerun()).result(timeout="1m")
+        assert (again[0], again[1] != first[1]) == (word, True)
+        fork = await handle.fork("secret-charge", input="secret: another")
+        assert await fork.result(timeout="1m") == ["secret: another", *first[1:]]
+        edited = "secret" + secrets.token_hex(10_000)
+        mended = await handle.fork(steps={"secret-fetch": edited})
+        assert await mended.result(timeout="1m") == [word, edited, f"{len(edited)} secret"]
+    run = await handle.get()
+    assert (run.retries, [step.key for step in run.steps]) == (1, ["secret-fetch", "secret-charge"])
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    marks = {one.id: world.field(one.id, "h") for one in (handle, fork, mended)}
+    for run_id, mark in marks.items():
+        fields = world.snapshot()[f"{world.prefix}run:{run_id}"]
+        assert mark is not None
+        count, size = map(int, mark.split(b":"))
+        assert size == len(fields[b"i"]) + sum(len(fields[b"%d" % number]) for number in range(count))
+    assert b"secret" not in repr(world.snapshot()).encode()
+    world.close()
+    for path in await asyncio.to_thread(lambda: [found for found in tmp_path.rglob("*") if found.is_file()]):
+        assert b"secret" not in await asyncio.to_thread(path.read_bytes)
 
 
 async def test_it_is_switched_on_and_keys_are_rotated_under_a_waiting_run(
