@@ -7,12 +7,13 @@ threshold through the store. What cannot be opened is told in words that name ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from redisflow.errors import CannotUnseal
+from redisflow.errors import CannotUnseal, PayloadStoreUnavailable
 from redisflow.sealing.aes_gcm import Cipher
 from redisflow.sealing.envelope import (
     COMPRESSED,
@@ -81,6 +82,12 @@ class Seals:
             return sealed
         reference = await self._stored.put(run_id, sealed, _where(run_id, field), within_s)
         return reference.to_bytes()
+
+    async def discard(self, sealed: bytes, run_id: str) -> None:
+        """What was sealed for a run that did not come to be leaves the store. What is left there, a sweep finds."""
+        if self._stored is not None and is_stored(sealed):
+            with contextlib.suppress(PayloadStoreUnavailable):
+                await self._stored.delete_run(run_id)
 
     def is_quick(self, data: bytes) -> bool:
         """Whether `seal_now` is all that it takes."""
@@ -202,5 +209,5 @@ def object_limit(payloads: Payloads) -> int:
     return limit_of(payloads) + _AROUND_BYTES
 
 
-def _where(run_id: str, field: str) -> str:
-    return f"the {field} of run {run_id}"
+def _where(owner: str, field: str) -> str:
+    return f"the {field} of {owner}" if " " in owner else f"the {field} of run {owner}"

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from redisflow import IdempotencyConflict, InvalidLimit, Limit, Rate, RedisFlow, Step, StepError
-from redisflow.run_id import partition_of
+from redisflow import IdempotencyConflict, InvalidLimit, Limit, Rate, RedisFlow, Schedule, Step, StepError
+from redisflow.run_id import partition_for_key, partition_of
 from tests.stories.world import PUNCTUAL, at_best, eventually, until
 
 
@@ -235,6 +235,65 @@ async def test_child_runs_have_the_limits_of_their_workflow_and_queue(flow):
         assert await (await parent.run()).result(timeout="1m") == ["fast", "slow"] * 4
     assert gauge.most["slow"] == 1
     assert gauge.most["fast"] <= 2
+
+
+async def test_runs_of_schedules_have_the_limits_of_their_workflow_and_queue(flow):
+    gauge = Gauge()
+    gauge.gate.clear()
+    own = Limit(1, key=lambda order: order.customer)
+    declared = Schedule(every="150ms", input=Order("c1"), overlap="queue", id="declared")
+
+    @flow.define_workflow("order", concurrency=own, priority=3, schedule=declared)
+    async def process(order: Order, step: Step) -> None:
+        await step.run("work", gauge.work, order.customer, "all")
+
+    flow.limit_queue("default", Limit(2))
+    for number in (1, 2, 3):
+        name = f"created-{number}"
+        await flow.schedules.create(name, process, every="150ms", input=Order(f"c{number}"), overlap="queue")
+    names = ["declared", "created-1", "created-2", "created-3"]
+    async with flow.new_worker(), flow.new_worker():
+
+        async def waiting() -> list[str]:
+            runs = [run async for run in flow.list_runs(workflow="order", status="waiting")]
+            return [run.id for run in runs if run.waiting_for == "limited"]
+
+        async def two_run_and_two_wait() -> bool:
+            return gauge.now["all"] == 2 and len(await waiting()) >= 2
+
+        await eventually(two_run_and_two_wait)
+        gauge.gate.set()
+
+        async def four_of_each() -> bool:
+            runs = [run async for run in flow.list_runs(workflow="order", status="succeeded")]
+            ended = Counter([(await flow.get_run(run.id)).schedule for run in runs])
+            return all(ended[name] >= 4 for name in names)
+
+        await eventually(four_of_each)
+        for name in names:
+            await flow.schedules.delete(name)
+    assert gauge.most == Counter({"all": 2, "c1": 1, "c2": 1, "c3": 1})
+
+
+async def test_a_schedule_whose_runs_would_be_limited_in_another_partition_is_refused(valkey_url, namespace):
+    async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
+
+        @flow.define_workflow("order", concurrency=Limit(1))
+        async def process(order: Order, step: Step) -> None: ...
+
+        refused = []
+        for number in range(12):
+            try:
+                await flow.schedules.create(f"s{number}", process, every="1h", input=Order("c1"))
+            except InvalidLimit as error:
+                assert "Schedule a workflow without limits that starts this one" in str(error)  # noqa: PT017
+                refused.append(f"s{number}")
+        kept = {schedule.id for schedule in await flow.schedules.list()}
+        assert len(refused) + len(kept) == 12
+        home = partition_for_key("limits", 4)
+        assert all(
+            (partition_for_key(f"schedule\0s{number}", 4) == home) == (f"s{number}" in kept) for number in range(12)
+        )
 
 
 async def test_the_runs_of_a_key_live_in_one_partition_which_differs_from_key_to_key(valkey_url, namespace):

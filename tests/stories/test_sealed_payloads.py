@@ -23,6 +23,7 @@ from redisflow import (
     PayloadStoreUnavailable,
     PayloadTooLarge,
     RedisFlow,
+    Retention,
     RetryPolicy,
     S3Store,
     Step,
@@ -30,6 +31,7 @@ from redisflow import (
     StepOptions,
     WorkflowFailed,
 )
+from redisflow.worker.retention import RetentionService
 from tests.conformance.world import World
 from tests.stories.world import QUICK, eventually, until
 
@@ -363,6 +365,25 @@ async def test_large_payloads_go_through_the_s3_protocol(
         await flow.backend.payloads.delete_run_payloads(handle.id)
         assert client.list_objects_v2(Bucket="payloads")["KeyCount"] == 0
     store.close()
+
+
+async def test_what_a_run_has_in_the_store_goes_when_the_run_does(flow: RedisFlow, tmp_path: Path):
+    backend = await flow.open()
+
+    @flow.define_workflow("short", retention=Retention(succeeded=0))
+    async def short(data: bytes, step: Step) -> int:
+        return len(data)
+
+    def files() -> int:
+        return sum(path.is_file() for path in tmp_path.rglob("*"))
+
+    async with flow.new_worker(lease="10m"):
+        handles = [await short.run(secrets.token_bytes(50_000)) for _ in range(3)]
+        for handle in handles:
+            await handle.result(timeout="1m")
+    assert await asyncio.to_thread(files) == 3
+    assert await RetentionService(backend, 0, "w1", 15).run_once() == 3
+    assert await asyncio.to_thread(files) == 0
 
 
 async def test_a_flow_whose_store_is_away_does_not_open(valkey_url: str, namespace: str):
