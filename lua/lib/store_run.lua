@@ -65,7 +65,8 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
     local line, large = queue ~= '' and queue or nil, is_large(bytes)
     local entry
     if priority or fair then
-      entry = lines().enter_lane(prefix, run_id, line, priority, fair, stamp, large)
+      -- What begins with a record of another run has begun: only new runs take turns.
+      entry = lines().enter_lane(prefix, run_id, line, priority, not copied and fair, stamp, large)
     else
       entry = enter_stream(prefix, line, '0', run_id, large)
     end

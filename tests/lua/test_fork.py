@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.lua.harness import PREFIX, Lua, new_run
+from tests.lua.harness import PREFIX, Lua, audit, new_run
 
 RECORDS = [b"record-%d" % number for number in range(4)]
 BYTES = sum(map(len, RECORDS))
@@ -50,3 +50,20 @@ def test_a_run_with_a_long_record_is_not_read_whole_before_its_size_is_known(lua
     held = lua.claim_only(run_bytes=10_000)
     assert "0" not in held.fields
     assert held.mark == "4:24002"
+
+
+def test_a_run_with_a_record_has_the_limits_of_the_other_and_no_place_among_new_ones_of_its_fair_key(lua: Lua) -> None:
+    for number in range(4):
+        lua.create(f"new-{number}", {"fp": "ff"})
+    stage(lua, 0, RECORDS)
+    fields = ["a", 5, "f", "0:-", "h", f"4:{BYTES}", "lk", "aa:1:0", "pr", "5", "fp", "ff"]
+    assert lua.twice("create_run", fields, **new_run("run-1", available="+5")) == ["created"]
+    lua.later(5)
+    lua.wake()
+    assert lua.entries(lane="5") == ["run-1"]
+    assert lua.twice("pause_run", run_id="run-1") == ["paused"]
+    assert lua.resume() == ["resumed", "pending"]
+    audit(lua)
+    assert [held.run_id for held in lua.claim(limit=1)] == ["run-1"]
+    assert (lua.listed("limit:aa"), len(lua.listed("fair:ff"))) == (["run-1"], 4)
+    audit(lua)

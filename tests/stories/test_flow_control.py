@@ -10,7 +10,19 @@ from datetime import timedelta
 
 import pytest
 
-from redisflow import IdempotencyConflict, InvalidLimit, Limit, Rate, RedisFlow, Schedule, Step, StepError
+from redisflow import (
+    IdempotencyConflict,
+    InvalidLimit,
+    Limit,
+    Rate,
+    RedisFlow,
+    RetryPolicy,
+    Schedule,
+    Step,
+    StepError,
+    StepOptions,
+    WorkflowFailed,
+)
 from redisflow.run_id import partition_for_key, partition_of
 from tests.stories.world import PUNCTUAL, at_best, eventually, until
 
@@ -235,6 +247,45 @@ async def test_child_runs_have_the_limits_of_their_workflow_and_queue(flow):
         assert await (await parent.run()).result(timeout="1m") == ["fast", "slow"] * 4
     assert gauge.most["slow"] == 1
     assert gauge.most["fast"] <= 2
+
+
+async def test_what_a_person_does_to_limited_runs_keeps_to_their_limits(flow):
+    gauge = Gauge()
+    is_away = True
+
+    async def charge(customer: str) -> str:
+        await gauge.work(customer)
+        if is_away:
+            raise ConnectionError("the bank is away")
+        return f"paid by {customer}"
+
+    @flow.define_workflow("order", concurrency=Limit(1, key=lambda order: order.customer), priority=2)
+    async def process(order: Order, step: Step) -> str:
+        once = StepOptions("charge", retry=RetryPolicy(maximum_attempts=1))
+        await step.run("price", lambda: 3)
+        return await step.run(once, charge, order.customer)
+
+    handles = [await process.run(Order("c1", number)) for number in range(4)]
+    async with flow.new_worker(), flow.new_worker():
+        for handle in handles:
+            with pytest.raises(WorkflowFailed):
+                await handle.result(timeout="1m")
+        is_away = False
+        gauge.gate.clear()
+        progress = await flow.bulk.retry(workflow="order")
+        assert progress.done == 4
+        await eventually(lambda: _true(gauge.now["c1"] == 1))
+        copies = [await handles[0].rerun(priority=9), await handles[1].fork(steps={"price": 4}, input=Order("c2"))]
+        ids = [handle.id for handle in (*handles, *copies)]
+        assert (await flow.bulk.pause([*ids])).done == 6
+        await eventually(lambda: _true(gauge.now["c1"] == 0))
+        assert {(await flow.get_run(run_id)).waiting_for for run_id in ids} == {"paused"}
+        assert (await flow.bulk.resume([*ids])).done == 6
+        gauge.gate.set()
+        for run_id in ids:
+            handle = await flow.get_handle(run_id, process)
+            assert (await handle.result(timeout="1m")).startswith("paid by c")
+    assert gauge.most["c1"] == 1
 
 
 async def test_runs_of_schedules_have_the_limits_of_their_workflow_and_queue(flow):
