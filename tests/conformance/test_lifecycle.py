@@ -81,6 +81,15 @@ async def test_a_run_is_created_with_the_record_that_was_put_aside_for_it(world:
     assert (list(claim.records), claim.mark, claim.started_at_ms) == (records, Mark(mark.records, mark.bytes + 1), 5)
 
 
+async def test_a_long_run_is_read_with_all_that_a_run_that_comes_from_it_takes_over(world: World):
+    own = {"lk": "ab:3:0", "pr": "4", "fp": "cd", "sc": "nightly", "sa": 7}
+    claim = await world.running(fields=own)
+    await world.commit(claim, *[b"x" * 60_000] * 5)
+    fields = await world.backend.lifecycle.read_fields(claim.hold.run_id)
+    assert fields is not None
+    assert {name: fields[name.encode()] for name in own} == {name: str(value).encode() for name, value in own.items()}
+
+
 @pytest.mark.parametrize("control", ["q:default", "w:order"])
 async def test_what_is_paused_is_not_claimed_until_it_is_resumed_or_let_go(world: World, control: str):
     world.at(T0)

@@ -390,6 +390,11 @@ async def test_a_limit_holds_over_partitions(valkey_url, namespace, partitions):
             await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
         assert max(gauge.most[f"c{number}"] for number in range(4)) == 2
         assert gauge.most["bank"] == 5
+        copy = await handles[0].rerun(idempotency_key="again")
+        assert partition_of(copy.id) == partition_of(handles[0].id)
+        if partitions > 1:
+            with pytest.raises(InvalidLimit, match="in a namespace of several partitions these live apart"):
+                await handles[0].rerun(unique_key="again")
         again = await process.run(Order("c0", 0), idempotency_key="order-0")
         assert (again.id, again.workflow_run.existing) == (handles[0].id, True)
         with pytest.raises(IdempotencyConflict, match="another input"):
