@@ -24,6 +24,7 @@ from redisflow import (
 )
 from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.contract import Claim, Conflict, Created, DebounceRule, Hold, Idempotency, Mark, UniqueRule, Verdict
+from redisflow.contract.lifecycle import Retried
 from redisflow.records import Call, StepSucceeded, encode_record
 from redisflow.run_id import new_run_id
 from redisflow.schedule import ScheduleDefinition, plan
@@ -422,6 +423,49 @@ async def test_a_run_that_was_claimed_in_another_way_is_not_written(sealed: Worl
     bare = Hold(claim.hold.run_id, claim.hold.queue, claim.hold.fence, claim.hold.entry)
     with pytest.raises(BackendError, match="was not claimed through this backend"):
         sealed.backend.commit_run(bare, extend(Mark(0, 0)), renew_for=None, forget_crashes=False)
+
+
+# -- what a person does to runs -------------------------------------------------------------------------------------
+
+
+async def test_a_record_that_is_put_aside_is_sealed_for_the_run_that_begins_with_it(sealed: World, store: MoodyStore):
+    calls, records = sealed.backend.lifecycle, [record(), record(LARGE), record(SECRET, "secret-last")]
+    idem = Idempotency(key_hash="k" * 32, fingerprint="f" * 32, keep_ms=60_000)
+
+    async def fork() -> Created | Conflict:
+        new = sealed.new(input=SECRET, idempotency=idem)
+        mark = await calls.stage_records(new.run_id, records)
+        fields: dict[str, Any] = {"a": T0, "f": "0:-", "h": str(mark)}
+        return await sealed.backend.create_run(replace(new, fields=fields))
+
+    made = await fork()
+    assert b"secret" not in seen_on_the_server(sealed)
+    assert await fork() == Created(made.run_id, existing=True)
+    async with asyncio.timeout(20):
+        while await store.runs(store.folder()) != [made.run_id]:  # noqa: ASYNC110  # what the other had there goes
+            await asyncio.sleep(0)
+    claim = await opened(await sealed.claim())
+    assert (claim.hold.run_id, claim.input, list(claim.records)) == (made.run_id, SECRET, records)
+    stored = sealed.snapshot()[f"{sealed.prefix}run:{made.run_id}"]
+    assert claim.mark == Mark(3, sum(len(stored[name]) for name in (b"i", b"0", b"1", b"2")))
+    assert await sealed.finish(claim, record(SECRET, "secret-more")) is Verdict.OK
+
+
+async def test_what_a_retry_appends_is_sealed_and_asked_again_it_changes_nothing(sealed: World):
+    claim = await sealed.running(input=SECRET)
+    await sealed.finish(claim, record(), status="failed", payload=codec.encode("a secret failure"))
+    calls, run_id = sealed.backend.lifecycle, claim.hold.run_id
+    fields = await calls.read_fields(run_id)
+    assert fields is not None
+    assert (fields[b"0"], fields[b"er"]) == (record(), codec.encode("a secret failure"))
+    before, moot = Mark.parse(fields[b"h"].decode()), record(LARGE, "secret-moot")
+    extension = extend(before, moot)
+    retried = await sealed.twice(lambda: calls.retry_run(run_id, extension, retry=1, deadline=None))
+    assert retried == Retried("retried")
+    assert b"secret" not in seen_on_the_server(sealed)
+    again = await opened(await sealed.claim())
+    assert list(again.records) == [record(), moot]
+    assert await sealed.finish(again, record(SECRET, "secret-more")) is Verdict.OK
 
 
 # -- schedules ------------------------------------------------------------------------------------------------------
