@@ -38,10 +38,6 @@ class Storm:
             self.cancel: 1,
             self.wake: 2,
             self.kill: 1,
-            self.pause: 2,
-            self.resume: 2,
-            self.retry: 2,
-            self.control: 1,
             self.lose: 0.2,
         }
         self.lua.later(self.chance.choice([0, 1, 7, 50]))
@@ -78,8 +74,7 @@ class Storm:
     def finish(self) -> None:
         held = self.take()
         if held:
-            status = self.chance.choice(["succeeded", "succeeded", "failed"])
-            shown = {**held.shown(b"r"), "status": status, "payload": b"out"}
+            shown = {**held.shown(b"r"), "status": "succeeded", "payload": b"out"}
             self.send("finish_run", [b"r"], effects_of(held), **shown)
 
     def park(self) -> None:
@@ -100,39 +95,7 @@ class Storm:
         if self.created:
             self.send("cancel_run", run_id=f"r{self.chance.randint(1, self.created):03}")
 
-    def any_run(self) -> str:
-        return f"r{self.chance.randint(1, max(1, self.created)):03}"
-
-    def pause(self) -> None:
-        self.send("pause_run", run_id=self.any_run())
-
-    def resume(self) -> None:
-        paused = [name for name in self.lua.listed("runs:order") if self.lua.status(name) == "waiting:paused"]
-        if paused:
-            self.send("resume_run", run_id=self.chance.choice(paused))
-
-    def retry(self) -> None:
-        """In place: what has failed goes on, under the limits that it has."""
-        failed = self.lua.listed("done:order:failed")
-        if failed:
-            fields = self.lua.fields(name := self.chance.choice(failed))
-            mark, times = fields["h"].decode(), int(fields.get("rt", 0)) + 1
-            self.send("retry_run", [], run_id=name, retry=times, before=mark, after=mark, deadline="+500")
-
-    def control(self) -> None:
-        """The workflow is paused, or goes on, at once or slowly."""
-        match self.chance.choice(["pause", "resume", "release"]):
-            case "pause":
-                self.send("pause_control", control="w:order", release="")
-            case "resume":
-                self.send("resume_control", control="w:order")
-            case _:
-                arguments = {"release": f"x{self.lua.now}", "rate": 50_000, "ratio": 1000, "least": 1000}
-                self.send("start_release", control="w:order", **arguments)
-
     def wake(self) -> None:
-        self.lua.call("drive_controls", limit=100)
-        audit(self.lua)
         self.lua.wake()
 
     def kill(self) -> None:
@@ -151,14 +114,10 @@ class Storm:
         self.lua.reconcile(step=1000)
 
     def settle(self) -> None:
-        """Nothing more comes: all goes on, workers take what there is, and end it."""
-        self.lua.call("resume_control", control="w:order")
-        for name in self.lua.listed("runs:order"):
-            self.lua.resume(name)
-            audit(self.lua)
+        """Nothing more comes: workers take what there is, and end it."""
         for _ in range(400):
             self.lua.later(41)
-            self.wake()
+            self.lua.wake()
             self.claim()
             while self.holds:
                 self.finish()
