@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 -- Delete finished runs that have been kept for as long as they should: a bounded step, the oldest of each listing first.
 --
--- Replies  ok <purged> <whether there is more: 1 | 0>
+-- Replies  ok <purged> <whether there is more: 1 | 0> <run_id> ..., of all that were deleted, where that is asked for
+--
+-- Sent again, it goes on with what is left; whose ids were lost with a reply is found by the sweep of the store.
 
 -- @include lib/clock.lua
 -- @include lib/forget_run.lua
@@ -9,17 +11,20 @@
 local prefix    = KEYS[1]   -- str   of every key in the partition
 local limit     = ARGV[1]   -- int   runs at most
 local all_bytes = ARGV[2]   -- int   of their inputs and records; one run more than that is still deleted
-local listings  = 3         -- tail  workflow, status, ms for which such runs are kept
+local tell      = ARGV[3]   -- word  ids | empty
+local listings  = 4         -- tail  workflow, status, ms for which such runs are kept
 
 local now = now_ms()
-local room, bytes, purged = tonumber(limit), tonumber(all_bytes), 0
+local room, bytes = tonumber(limit), tonumber(all_bytes)
+local reply = { 'ok', 0, 0 }
 
 -- Bytes that were freed. A run that the listing names by mistake is only taken off it: its hash is the truth.
 local function purge(run_id, status)
   local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'h', 'tg', 'sg')
   if r[1] ~= status then return 0 end
   forget_run(prefix, run_id, r[3], r[4])
-  purged = purged + 1
+  reply[2] = reply[2] + 1
+  if tell == 'ids' then reply[#reply + 1] = run_id end
   return tonumber(string.match(r[2] or '', ':(%d+)$') or '0')
 end
 
@@ -38,6 +43,9 @@ for place = listings, #ARGV, 3 do
   end
   if #left > 0 then redis.call('ZREM', listing, unpack(left)) end
   room = room - #left
-  if room == 0 or bytes < 0 then return { 'ok', purged, 1 } end
+  if room == 0 or bytes < 0 then
+    reply[3] = 1
+    return reply
+  end
 end
-return { 'ok', purged, 0 }
+return reply

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Let a paused run go on: back to its stream, where its replay decides what is to be done, or back to a timer that is
--- not due yet, or behind another run of its schedule.
+-- Let a paused run go on: back to its stream, where its replay decides what is to be done, back to a timer that is
+-- not due yet, or to its place behind others of its schedule or its fair key.
 --
--- Moves    waiting:paused -> pending | waiting:start | waiting:timer | waiting:retry | waiting:overlap
+-- Moves    waiting:paused -> pending | waiting:start | waiting:timer | waiting:retry | waiting:overlap | waiting:limited
 -- Replies  resumed <status> | already <status> | missing
 --
 -- A run that is not paused is as it should be: `resumed`, with what it does.
@@ -15,6 +15,7 @@
 -- @include lib/queue_up.lua
 -- @include lib/requeue.lua
 -- @include lib/set_due.lua
+-- @include lib/wake_run.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local run_id = ARGV[1]   -- str
@@ -43,6 +44,10 @@ if was == 'waiting:overlap' and run.schedule and not has_turn(prefix, run.schedu
   redis.call('HDEL', run_key, 'pz')
   return { 'resumed', was }
 end
-requeue(prefix, run_id, run.queue, nil, run.fence)
+if not run.was_claimed and (run.priority or run.fair) then
+  wake_run(prefix, run_id, run)
+else
+  requeue(prefix, run_id, run.queue, nil, run.fence)
+end
 redis.call('HDEL', run_key, 'pz', 'er')
-return { 'resumed', 'pending' }
+return { 'resumed', redis.call('HGET', run_key, 's') }

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.definition import (
@@ -245,7 +246,7 @@ class RedisFlow:
 
         def define(fn: Callable[..., Awaitable[Any]]) -> Workflow[Any, Any]:
             spec = spec_of(name, fn, version=version, queue=queue, start=start, control=chosen)
-            planned = None if schedule is None else definition_of(spec, schedule)
+            planned = None if schedule is None else partial(definition_of, spec, schedule, self._queue_limits)
             return self._register(WorkflowDefinition(spec=spec, fn=fn, schedule=planned, **options))
 
         return cast("DefineWorkflow", define)
@@ -335,7 +336,7 @@ class RedisFlow:
     @property
     def schedules(self) -> Schedules:
         """Its schedules: create, list, pause, resume, trigger, delete."""
-        return Schedules(self.open, self._spec_of)
+        return Schedules(self.open, self._spec_of, self._queue_limits)
 
     @property
     def queue_limits(self) -> QueueLimits:

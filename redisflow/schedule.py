@@ -7,7 +7,7 @@ somebody else has done it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -76,12 +76,16 @@ class ScheduleDefinition:
     ticks: Ticks
     overlap: Overlap
     catch_up: CatchUp
+    limits: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Fields of its runs that say how much of them may run: limits, priority, fair key."""
+    homes: Sequence[str] = field(default=(), compare=False)
+    """What says where its limits are decided; it is not stored."""
 
     def fingerprint(self) -> str:
         """Tells one definition from another."""
         ticks = self.ticks
         about = (self.workflow, self.version, self.queue, ticks.cron, ticks.timezone, ticks.every_ms)
-        policies = (self.overlap, self.catch_up)
+        policies = (self.overlap, self.catch_up, *sorted(self.limits.items()))
         return hashlib.sha256(repr((about, policies)).encode() + self.input).hexdigest()[:32]
 
 

@@ -42,14 +42,16 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
     elseif name == 'fp' then
       fair = value
     end
-    if name == 'h' then copied = value end
+    if name == 'h' then
+      -- Its records as they were put aside; the input is counted here, as that of any run.
+      copied = value
+      bytes = bytes + tonumber(string.match(value, '%d+$'))
+      value = string.match(value, '^%d+:') .. string.format('%d', bytes)
+    end
     field(name, value)
     if name == 'tg' then list_tags(prefix, value, stamp, run_id) end
   end
-  if copied then
-    assert(has_staged(prefix, run_id, copied))
-    bytes = tonumber(string.match(copied, '%d+$'))
-  end
+  if copied then assert(has_staged(prefix, run_id, copied)) end
   if due_ms then
     field('d', due_ms)
     set_due(prefix, run_id, due_ms)
@@ -63,7 +65,8 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
     local line, large = queue ~= '' and queue or nil, is_large(bytes)
     local entry
     if priority or fair then
-      entry = lines().enter_lane(prefix, run_id, line, priority, fair, stamp, large)
+      -- What begins with a record of another run has begun: only new runs take turns.
+      entry = lines().enter_lane(prefix, run_id, line, priority, not copied and fair, stamp, large)
     else
       entry = enter_stream(prefix, line, '0', run_id, large)
     end

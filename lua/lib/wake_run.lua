@@ -6,14 +6,15 @@
 -- @include lib/set_due.lua
 -- @include lib/lines.lua
 
--- Bring a waiting run back to a stream: woken runs have their own, read before new ones.
+-- Bring a waiting run back to a stream: woken runs have their own, read before new ones. What was held or paused before
+-- anybody claimed it has the priority and the fair key of a new one.
 local function wake_run(prefix, run_id, run)
   local key = prefix .. 'run:' .. run_id
   local entry
-  if run.status == 'waiting:start' then
+  if run.status == 'waiting:start' or not run.was_claimed and (run.priority or run.fair) then
     local large = is_large(redis.call('HSTRLEN', key, 'i'))
     if run.priority or run.fair then
-      entry = lines().enter_lane(prefix, run_id, run.queue, run.priority, run.fair, run.created, large)
+      entry = lines().enter_lane(prefix, run_id, run.queue, run.priority, not run.was_claimed and run.fair, run.created, large)
     else
       entry = enter_stream(prefix, run.queue, '0', run_id, large)
     end

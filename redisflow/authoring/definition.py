@@ -159,7 +159,8 @@ class WorkflowDefinition(Generic[In, Out]):
     fn: Callable[..., Awaitable[Out]]
     retry: RetryPolicy | None = None
     retention: Retention | None = None
-    schedule: ScheduleDefinition | None = None
+    schedule: Callable[[], ScheduleDefinition] | None = None
+    """Worked out anew by each worker that starts: a queue may have been given its limits in between."""
     on_drift: Literal["strict", "warn"] = "strict"
     """Whether a run whose record the code does not match is suspended, or goes on where it can."""
     max_steps: int = 10_000
@@ -221,9 +222,9 @@ class Registry:
                 "Give one of them another name or version"
             )
             raise InvalidWorkflow(msg)
-        schedule = definition.schedule
+        schedule = definition.schedule and definition.schedule()
         for other in self._known.values():
-            if schedule and other.schedule and other.fn is not definition.fn and other.schedule.id == schedule.id:
+            if schedule and other.schedule and other.fn is not definition.fn and other.schedule().id == schedule.id:
                 msg = (
                     f"schedule {schedule.id!r} is declared by workflows {other.spec} and {definition.spec}: declare it "
                     "with one of them, or give one an id of its own, Schedule(id=...)"
@@ -252,7 +253,7 @@ class Registry:
 
     def schedules(self) -> list[ScheduleDefinition]:
         """The schedules that are declared with workflows."""
-        return [definition.schedule for definition in self._known.values() if definition.schedule is not None]
+        return [definition.schedule() for definition in self._known.values() if definition.schedule is not None]
 
     def queues(self) -> list[str]:
         """The queues on which they are declared, sorted."""

@@ -152,6 +152,11 @@ class RunLimits:
         object.__setattr__(self, "fields", fields)
 
     @property
+    def homes(self) -> tuple[str, ...]:
+        """The same for each of its limits."""
+        return tuple({slot.home: None for slot in self.slots})
+
+    @property
     def home(self) -> str | None:
         """What says in which partition the run lives; None where it may live in any."""
         return self.slots[0].home if self.slots else None

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from redisflow.authoring.body import current_body
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.errors import NotAllowedInWorkflow
+from redisflow.tags import Tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Broadcast:
 class ChildOrder:
     """A child run to be started. Not a dataclass: it is handed to a body as it is, not as a copy."""
 
-    __slots__ = ("data", "deadline_ms", "parent", "queue", "run_id", "spec", "version")
+    __slots__ = ("data", "deadline_ms", "parent", "queue", "run_id", "spec", "tags", "version")
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class ChildOrder:
         version: str | None,
         queue: str | None,
         deadline_ms: int | None,
+        tags: Tags | None,
     ) -> None:
         """`data` is the encoded input; `run_id` and `parent` are known when the order is placed."""
         self.spec = spec
@@ -52,6 +54,7 @@ class ChildOrder:
         self.version = version
         self.queue = queue
         self.deadline_ms = deadline_ms
+        self.tags = tags
         self.run_id = ""
         self.parent: str | None = None
         """The run that waits for the child's end; None where nobody does."""

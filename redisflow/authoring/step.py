@@ -27,7 +27,7 @@ from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow, StepError
 from redisflow.names import check_name, check_step_name
 from redisflow.run_id import check_run_id
-from redisflow.tags import Tags
+from redisflow.tags import Tags, encode_tags
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,6 +73,7 @@ class ChildTerms:
     queue: str | None
     spread: bool
     on_parent_end: Literal["cancel", "leave"]
+    tags: Tags | None
 
 
 class Specified(Protocol[In, Out]):
@@ -162,7 +163,11 @@ class StepPort(Protocol):
 
 
 class ChildOptions(TypedDict, total=False):
-    """What may be said of a child run."""
+    """What may be said of a child run.
+
+    It has the limits, the priority and the fair key of its own workflow and queue, and nothing of its parent's. Rules
+    of starting (unique, debounce, throttle) are for callers: a child starts without them.
+    """
 
     name: str
     """Of the step; by default the workflow's."""
@@ -176,6 +181,8 @@ class ChildOptions(TypedDict, total=False):
     """Let it live in any partition, so that many children share the work of several servers; else beside its parent."""
     on_parent_end: Literal["cancel", "leave"]
     """What becomes of it when its parent ends, or gives it up, first: by default it is canceled."""
+    tags: Tags
+    """To find it: at most 32 names with values; none of its parent's (`tags=step.info.tags` hands them on)."""
 
 
 class Step:
@@ -529,6 +536,9 @@ def _terms_of(child: WorkflowSpec[Any, Any] | Specified[Any, Any], options: Chil
         check_name("version", version)
     if queue is not None:
         check_name("queue", queue)
+    tags = options.get("tags")
+    if tags:
+        encode_tags(tags)
     policy = options.get("on_parent_end", "cancel")
     if policy not in ("cancel", "leave"):
         msg = f'on_parent_end is "cancel" or "leave", not {policy!r}'
@@ -541,6 +551,7 @@ def _terms_of(child: WorkflowSpec[Any, Any] | Specified[Any, Any], options: Chil
         queue=queue or spec.queue,
         spread=options.get("spread", False),
         on_parent_end=policy,
+        tags=tags,
     )
 
 

@@ -1,22 +1,27 @@
-"""The life of runs that exist, on Redis: a script for each transition, plain reads for the listings."""
+"""The life of runs that exist, on Redis: a script for each transition, plain reads for the listings.
+
+Records come opened, and go sealed for the run that will hold them; marks count what is stored.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
+from redisflow.contract import Mark
 from redisflow.contract.lifecycle import Paused, Resumed, Retried
+from redisflow.sealing import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from redisflow.backend.histories import Histories
     from redisflow.backend.patience import Patience
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.transport import Transport
     from redisflow.backend.wire import Command
     from redisflow.contract import Extension
     from redisflow.durations import When
+    from redisflow.sealing import Seals
 
 KEEP_STAGED_MS = 3_600_000
 # A piece of a record: below 5 ms of the server's time.
@@ -32,17 +37,19 @@ class Lifecycle:
         transport: Transport,
         scripts: Scripts,
         patience: Patience,
-        histories: Histories,
         prefix_of: Callable[[str], str],
         prefixes: Sequence[str],
+        seals: Seals,
+        read_run: Callable[[str], Awaitable[Mapping[bytes, bytes] | None]],
     ) -> None:
-        """All that it needs to call."""
+        """All that it needs to call; `read_run` gives a run opened."""
         self._transport = transport
         self._scripts = scripts
         self._patience = patience
-        self._histories = histories
         self._prefix_of = prefix_of
         self._prefixes = prefixes
+        self._seals = seals
+        self._read_run = read_run
 
     async def _ask(self, prefix: str, command: Command) -> Any:
         return await self._patience.give(self._transport.send(prefix, command))
@@ -73,14 +80,15 @@ class Lifecycle:
         self, run_id: str, extension: Extension, *, retry: int, deadline: When | None
     ) -> Retried | None:
         """Let a failed run go on in place."""
-        prefix = self._prefix_of(run_id)
+        prefix, before = self._prefix_of(run_id), extension.before
+        records = await self._seal(run_id, before.records, extension.records)
         command = self._scripts.retry_run.call(
             prefix,
-            extension.records,
+            records,
             run_id=run_id,
             retry=retry,
-            before=str(extension.before),
-            after=str(extension.after),
+            before=str(before),
+            after=str(Mark(before.records + len(records), before.bytes + sum(map(len, records)))),
             deadline=replies.when_text(deadline),
         )
         match await self._ask(prefix, command):
@@ -101,15 +109,20 @@ class Lifecycle:
 
     async def read_fields(self, run_id: str) -> Mapping[bytes, bytes] | None:
         """Everything that is stored of the run."""
-        return await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
+        return await self._read_run(run_id)
 
-    async def stage_records(self, run_id: str, records: Sequence[bytes]) -> None:
+    async def stage_records(self, run_id: str, records: Sequence[bytes]) -> Mark:
         """Put a record aside, in pieces."""
         prefix = self._prefix_of(run_id)
-        for first, piece in _pieces(records):
+        sealed = await self._seal(run_id, 0, records)
+        for first, piece in _pieces(sealed):
             tail = [part for number, record in enumerate(piece, first) for part in (number, record)]
             command = self._scripts.stage_fork.call(prefix, tail, run_id=run_id, keep_ms=KEEP_STAGED_MS)
             await self._patience.give(self._transport.send(prefix, command, bulk=True))
+        return Mark(len(sealed), sum(map(len, sealed)))
+
+    async def _seal(self, run_id: str, first: int, records: Sequence[bytes]) -> list[bytes]:
+        return await self._seals.seal_all(numbered(first, records), run_id, within_s=self._patience.timeout_s)
 
     async def list_ids(
         self, partition: int, workflow: str, status: str | None, *, from_ms: float, to_ms: float, count: int

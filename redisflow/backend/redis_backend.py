@@ -238,8 +238,12 @@ class RedisBackend:
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
-        self._schedules = RedisSchedules(transport, self._scripts, patience, self._namespace, self._prefixes)
-        self.lifecycle = Lifecycle(transport, self._scripts, patience, self._histories, self._prefix_of, self._prefixes)
+        self._schedules = RedisSchedules(
+            transport, self._scripts, patience, self._namespace, self._prefixes, self.seals
+        )
+        self.lifecycle = Lifecycle(
+            transport, self._scripts, patience, self._prefix_of, self._prefixes, self.seals, self.read_run
+        )
         self.controls = Controls(transport, self._scripts, patience, self._prefixes)
         self._transport = transport
 

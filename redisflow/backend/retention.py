@@ -46,7 +46,7 @@ class RetentionOnRedis:
         command = self._scripts.set_retention.call(first, chain.from_iterable(sorted(policies.items())))
         replies.expect_ok(await self._transport.send(first, command))
 
-    async def purge_runs(self, partition: int) -> Purged:
+    async def purge_runs(self, partition: int, *, tell_ids: bool = False) -> Purged:
         """See `RetentionCalls`."""
         first, prefix = self._prefixes[0], self._prefixes[partition]
         meta = replies.named(await self._transport.send(first, ("HGETALL", f"{first}meta")))
@@ -57,9 +57,10 @@ class RetentionOnRedis:
             for status, keep_ms in decode_policy(meta.get(b"keep:" + workflow, b"").decode()).items()
             for part in (workflow, status, keep_ms)
         ]
-        command = self._scripts.purge_runs.call(prefix, listings, limit=STEP, all_bytes=STEP_BYTES)
-        runs, has_more = replies.expect_ok(await self._transport.send(prefix, command))
-        return Purged(done=not has_more, runs=runs)
+        tell = "ids" if tell_ids else ""
+        command = self._scripts.purge_runs.call(prefix, listings, limit=STEP, all_bytes=STEP_BYTES, tell=tell)
+        runs, has_more, *run_ids = replies.expect_ok(await self._transport.send(prefix, command))
+        return Purged(done=not has_more, runs=runs, run_ids=[run_id.decode() for run_id in run_ids])
 
     async def delete_run(self, run_id: str) -> str | None:
         """See `RetentionCalls`."""

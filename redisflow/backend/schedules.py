@@ -1,11 +1,13 @@
 """Schedules on Redis: a hash each, listed by when they are due, in the partition that the id says.
 
 A call that needs the next tick asks for the server's time first and computes it here: Lua knows no calendars. What the
-time was in between does not matter, because each script refuses what is no longer as it was read.
+time was in between does not matter, because each script refuses what is no longer as it was read. The input is sealed
+for the schedule, and for each run anew.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
@@ -13,7 +15,7 @@ from redisflow.backend.row_batches import LARGE_BYTES
 from redisflow.backend.rows import row_of
 from redisflow.contract import DueSchedules, NewRun
 from redisflow.durations import from_ms
-from redisflow.errors import BackendError, InvalidSchedule
+from redisflow.errors import BackendError, CannotUnseal, InvalidLimit, InvalidSchedule
 from redisflow.run_id import partition_for_key, run_id_at
 from redisflow.schedule import ScheduleDefinition, ScheduleInfo, check_policies
 from redisflow.ticks import Ticks
@@ -26,17 +28,26 @@ if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
     from redisflow.contract import FireOutcome, TriggerOutcome
     from redisflow.schedule import Firing
+    from redisflow.sealing import Seals
 
 DUE_AT_ONCE = 100
 DUE_BYTES = 1 << 20
 """Of the inputs in one reply: as much as a claim brings."""
+_LIMITS = {"lk": "lk", "pr": "pr", "fk": "fp"}
+"""Fields of the hash that its runs have: under these names, since its own `fp` is its fingerprint."""
 
 
 class RedisSchedules:
     """See `ScheduleCalls`."""
 
     def __init__(
-        self, transport: Transport, scripts: Scripts, patience: Patience, namespace: str, prefixes: Sequence[str]
+        self,
+        transport: Transport,
+        scripts: Scripts,
+        patience: Patience,
+        namespace: str,
+        prefixes: Sequence[str],
+        seals: Seals,
     ) -> None:
         """All that it needs to call."""
         self._transport = transport
@@ -44,6 +55,7 @@ class RedisSchedules:
         self._patience = patience
         self._namespace = namespace
         self._prefixes = prefixes
+        self._seals = seals
 
     def _partition_of(self, schedule_id: str) -> int:
         return partition_for_key(f"schedule\0{schedule_id}", len(self._prefixes))
@@ -63,23 +75,44 @@ class RedisSchedules:
 
     async def declare(self, definition: ScheduleDefinition) -> None:
         """The same, for as long as it takes."""
+        self._check_home(definition)
+        # Never in the store, where what is no run's is swept: an input is small enough without it.
+        sealed = self._seals.seal_now(definition.input, _owner(definition.id), "input")
+        fields = _fields_of(definition, sealed)
+        fingerprint, *earlier = self._seals.fingerprints(definition.fingerprint())
         told: int | str = ""
         while True:
             reply = await self._call(
                 "put_schedule",
                 definition.id,
-                *_fields_of(definition),
-                fingerprint=definition.fingerprint(),
+                *fields,
+                fingerprint=fingerprint,
+                earlier=" ".join(earlier),
                 next_ms=told,
             )
             if reply[0] == b"ok":
                 return
             told = definition.ticks.next_after(reply[1]) or "never"
 
+    def _check_home(self, definition: ScheduleDefinition) -> None:
+        count, own = len(self._prefixes), self._partition_of(definition.id)
+        if any(partition_for_key(home, count) != own for home in definition.homes):
+            msg = (
+                f"schedule {definition.id!r}: workflow {definition.workflow!r} has limits, which this namespace of "
+                f"{count} partitions decides in another one than that of the schedule, and a tick and its run are one "
+                "step in one partition. Schedule a workflow without limits that starts this one from a step, with "
+                "`run` and an idempotency key"
+            )
+            raise InvalidLimit(msg)
+
     async def get(self, schedule_id: str) -> ScheduleInfo | None:
-        """As it is now; None where it is not stored."""
+        """As it is now; None where it is not stored. CannotUnseal where its input cannot be opened here."""
         found = await self._patience.wait(self._read(schedule_id))
-        return None if found is None else found[1]
+        return None if found is None else self._opened(found[1])
+
+    def _opened(self, info: ScheduleInfo) -> ScheduleInfo:
+        data = self._seals.open_now(info.definition.input, _owner(info.id), "input")
+        return replace(info, definition=replace(info.definition, input=data))
 
     async def _read(self, schedule_id: str) -> tuple[int, ScheduleInfo] | None:
         reply = await self._call("read_schedule", schedule_id)
@@ -129,9 +162,11 @@ class RedisSchedules:
 
     async def trigger(self, schedule: ScheduleInfo, run_id: str) -> TriggerOutcome:
         """Start a run of it now."""
-        row = row_of(self._new_run(schedule, run_id, None))
-        reply = await self._patience.wait(self._call("trigger_schedule", schedule.id, *row, revision=schedule.revision))
-        outcome: TriggerOutcome = reply[0].decode()
+        new = await self._new_run(schedule, run_id, None)
+        call = self._call("trigger_schedule", schedule.id, *row_of(new), revision=schedule.revision)
+        outcome: TriggerOutcome = (await self._patience.wait(call))[0].decode()
+        if outcome == "skipped":
+            await self._seals.discard(new.input, run_id)
         return outcome
 
     async def delete(self, schedule_id: str) -> None:
@@ -150,55 +185,64 @@ class RedisSchedules:
         for name, flat in rows:
             schedule_id = name.decode()
             try:
-                schedules.append(_info(schedule_id, replies.named(flat)))
-            except (BackendError, InvalidSchedule) as error:
+                schedules.append(self._opened(_info(schedule_id, replies.named(flat))))
+            except (BackendError, CannotUnseal, InvalidSchedule) as error:
                 unreadable.append(str(error))
         return DueSchedules(now_ms, replies.due_in(next_in_ms), schedules, unreadable)
 
     async def fire(self, schedule: ScheduleInfo, firing: Firing) -> FireOutcome:
         """Fire one tick, once."""
-        row: tuple[Any, ...] = ()
+        new: NewRun | None = None
         if not firing.is_missed:
             key = f"{self._namespace} {schedule.id}"
             run_id = run_id_at(firing.tick_ms, key, self._partition_of(schedule.id))
-            row = row_of(self._new_run(schedule, run_id, firing.tick_ms))
+            new = await self._new_run(schedule, run_id, firing.tick_ms)
         reply = await self._call(
             "fire_schedule",
             schedule.id,
-            *row,
+            *(() if new is None else row_of(new)),
             revision=schedule.revision,
             meant=firing.meant_ms,
             tick=firing.tick_ms,
             next_ms="" if firing.next_ms is None else firing.next_ms,
         )
         outcome: FireOutcome = reply[0].decode()
+        if outcome == "skipped" and new is not None:
+            await self._seals.discard(new.input, new.run_id)
         return outcome
 
-    def _new_run(self, schedule: ScheduleInfo, run_id: str, tick_ms: int | None) -> NewRun:
+    async def _new_run(self, schedule: ScheduleInfo, run_id: str, tick_ms: int | None) -> NewRun:
         definition = schedule.definition
+        sealed = await self._seals.seal(definition.input, run_id, "input", within_s=self._patience.timeout_s)
         return NewRun(
             run_id=run_id,
             workflow=definition.workflow,
             version=definition.version,
             queue=definition.queue,
-            input=definition.input,
-            fields={"sc": schedule.id} | ({} if tick_ms is None else {"sa": tick_ms}),
+            input=sealed,
+            fields={"sc": schedule.id, **definition.limits} | ({} if tick_ms is None else {"sa": tick_ms}),
         )
 
 
-def _fields_of(definition: ScheduleDefinition) -> list[Any]:
+def _owner(schedule_id: str) -> str:
+    """For whom its input is sealed; no run has such an id."""
+    return f"schedule {schedule_id}"
+
+
+def _fields_of(definition: ScheduleDefinition, sealed: bytes) -> list[Any]:
     """Of the hash, each with its value; all of them, so that none is left of a definition before."""
     ticks = definition.ticks
     fields: dict[str, Any] = {
         "w": definition.workflow,
         "v": definition.version or "",
         "q": definition.queue,
-        "i": definition.input,
+        "i": sealed,
         "cr": ticks.cron or "",
         "tz": ticks.timezone,
         "ev": ticks.every_ms or "",
         "ov": definition.overlap,
         "cu": definition.catch_up,
+        **{name: definition.limits.get(of_run, "") for name, of_run in _LIMITS.items()},
     }
     return [part for item in fields.items() for part in item]
 
@@ -217,6 +261,7 @@ def _info(schedule_id: str, fields: Mapping[bytes, bytes]) -> ScheduleInfo:
             ticks=Ticks(cron=text["cr"] or None, timezone=text["tz"], every_ms=int(text["ev"]) if text["ev"] else None),
             overlap=text["ov"],  # type: ignore[arg-type]  # checked above
             catch_up=text["cu"],  # type: ignore[arg-type]  # the same
+            limits={of_run: text[name] for name, of_run in _LIMITS.items() if text.get(name)},
         )
         return ScheduleInfo(
             definition=definition,

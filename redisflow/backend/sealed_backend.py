@@ -42,16 +42,13 @@ from redisflow.contract import (
 )
 from redisflow.errors import BackendError, CannotUnseal
 from redisflow.runs import TERMINAL
-from redisflow.sealing import Payloads, Seals, Stored, check_store, object_limit
+from redisflow.sealing import Part, Payloads, Seals, Stored, check_store, numbered, object_limit
 from redisflow.sealing.envelope import is_stored
 
 OPEN_S = 10.0
 """How long a claimed run waits for the store before it is given back; its lease is renewed meanwhile."""
 HAND_BACK_S = 1.0
 """How long a run that is given back waits for what is being written; a stopping worker waits for twice as long."""
-
-Part = tuple[str, bytes]
-"""A field of a run, and what is in it."""
 
 
 @dataclass(slots=True)
@@ -141,7 +138,7 @@ class SealedBackend(RedisBackend):
 
     def _tidy(self, new: NewRun, made: str) -> None:
         """What a start that came to nothing has in the store goes."""
-        if made != new.run_id and is_stored(new.input):
+        if made != new.run_id and (is_stored(new.input) or "h" in new.fields):
             self._keep(asyncio.create_task(self.payloads.delete_run_payloads(new.run_id)))
 
     @property
@@ -157,9 +154,10 @@ class SealedBackend(RedisBackend):
         status = fields[b"s"].decode()
         names = {b"i": "input", b"o": "output", b"p": "progress", b"er": "error" if status in TERMINAL else "problem"}
         for number in range(Mark.parse(fields[b"h"].decode()).records):
-            names[b"%d" % number] = _record(number)
+            names[b"%d" % number] = f"record {number}"
         kept = [(name, field) for name, field in names.items() if name in fields]
-        opened = await self._open_all(run_id, [(field, fields[name]) for name, field in kept], self._timeout_s)
+        parts = [(field, fields[name]) for name, field in kept]
+        opened = await self.seals.open_all(parts, run_id, within_s=self._timeout_s)
         return {**fields, **{name: data for (name, _), data in zip(kept, opened, strict=True)}}
 
     async def get_end(self, run_id: str) -> RunEnd | None:
@@ -196,7 +194,7 @@ class SealedBackend(RedisBackend):
         hold = claim.hold
         run_id = hold.run_id
         claim.hold = SealedHold(run_id, hold.queue, hold.fence, hold.entry, claim.mark, claim.mark)
-        parts = [("input", claim.input), *_numbered(0, claim.records)]
+        parts = [("input", claim.input), *numbered(0, claim.records)]
         if claim.mail or not all(self.seals.opens_now(data) for _, data in parts):
             claim.opening = self._keep(asyncio.create_task(self._open_later(claim, parts)))
             return
@@ -210,23 +208,9 @@ class SealedBackend(RedisBackend):
             claim.input, claim.records = opened[0], opened[1:]
 
     async def _open_later(self, claim: Claim, parts: list[Part]) -> None:
-        claim.input, *records = await self._open_all(claim.hold.run_id, parts, OPEN_S)
+        claim.input, *records = await self.seals.open_all(parts, claim.hold.run_id, within_s=OPEN_S)
         claim.records = records
         claim.mail = await self._sealed_mail(OPEN_S).open_all(claim.hold.run_id, claim.mail)
-
-    async def _open_all(self, run_id: str, parts: Sequence[Part], within_s: float) -> list[bytes]:
-        seals = self.seals
-        slow = [
-            asyncio.ensure_future(seals.open(data, run_id, field, within_s=within_s))
-            for field, data in parts
-            if not seals.opens_now(data)
-        ]
-        try:
-            waited = iter(await asyncio.gather(*slow))
-        finally:
-            for one in slow:
-                one.cancel()
-        return [seals.open_now(data, run_id, field) if seals.opens_now(data) else next(waited) for field, data in parts]
 
     def commit_run(
         self,
@@ -290,7 +274,7 @@ class SealedBackend(RedisBackend):
         call: Callable[[Extension, list[bytes]], Answer[Verdict]],
     ) -> Answer[Verdict]:
         seals, run_id = self.seals, hold.run_id
-        parts = [*_numbered(extension.before.records, extension.records), *closing]
+        parts = [*numbered(extension.before.records, extension.records), *closing]
 
         def leave(sealed: list[bytes]) -> Answer[Verdict]:
             count = len(extension.records)
@@ -370,11 +354,3 @@ def _translate(hold: Hold, extension: Extension, sealed: list[bytes]) -> Extensi
     after = Mark(extension.after.records, before.bytes + sum(map(len, sealed)))
     hold.before, hold.after = before, after
     return replace(extension, before=before, after=after, records=sealed)
-
-
-def _numbered(first: int, records: Sequence[bytes]) -> list[Part]:
-    return [(_record(number), data) for number, data in enumerate(records, first)]
-
-
-def _record(number: int) -> str:
-    return f"record {number}"

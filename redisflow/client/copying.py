@@ -100,12 +100,11 @@ class Prefix:
     """The record that a fork begins with."""
 
     records: list[bytes]
-    mark: Mark
     is_compensable: bool
     """There is something to undo in it."""
 
 
-def take_prefix(run_id: str, fields: Fields, data: bytes, from_step: str | None, edits: Mapping[str, bytes]) -> Prefix:
+def take_prefix(run_id: str, fields: Fields, from_step: str | None, edits: Mapping[str, bytes]) -> Prefix:
     """The records before a step's first one, with edited results; without a step, up to the last edited one."""
     mark = _mark_of(fields)
     stored = _stored_records(fields, mark)
@@ -133,7 +132,7 @@ def take_prefix(run_id: str, fields: Fields, data: bytes, from_step: str | None,
     anew = _begin_anew(records, (ChildAsked, RedisAsked), _FORKED, at_ms)
     kept += (encode_record(record, base_ms) for record in anew)
     is_compensable = any(isinstance(record, CompensationAsked) for record in records)
-    return Prefix(kept, Mark(len(kept), len(data) + sum(map(len, kept))), is_compensable)
+    return Prefix(kept, is_compensable)
 
 
 def was_undone(fields: Fields) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowSpec
+from redisflow.authoring.limits import UNLIMITED
 from redisflow.client.copying import Fields, archive_failure, take_prefix, was_undone
 from redisflow.client.rules import plan_start
 from redisflow.client.start import (
@@ -18,6 +19,7 @@ from redisflow.client.start import (
     StartOptions,
     new_id,
     prepare_start,
+    rules_beside_limits,
     start_prepared,
 )
 from redisflow.durations import Instant, to_when
@@ -109,7 +111,8 @@ async def rerun(
     own = _as_stored(spec or WorkflowSpec(name="any", input=_ANY, output=_ANY), fields, options)
     data = fields[b"i"]
     prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
-    begin = Beginning(_id_of_another(backend, own, prepared, run_id, fields), fields=_origin(run_id, fields))
+    begun = _origin(run_id, fields, options)
+    begin = Beginning(_id_of_another(backend, own, prepared, run_id, fields), fields=begun)
     return await start_prepared(backend, own, prepared, options, begin)
 
 
@@ -134,17 +137,18 @@ async def fork_run(
         data = fields[b"i"]
         prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
     else:
-        prepared = prepare_start(own, value, options)
+        # Limits are those of the other run, in whose partition it lives.
+        prepared = replace(prepare_start(own, value, options), limits=UNLIMITED)
     edits = {key: _encode_result(key, result) for key, result in steps.items()}
-    prefix = take_prefix(run_id, fields, prepared.input, from_step, edits)
-    begun = _origin(run_id, fields)
+    prefix = take_prefix(run_id, fields, from_step, edits)
+    begun = _origin(run_id, fields, options)
     another_id = _id_of_another(backend, own, prepared, run_id, fields)
     if prefix.records:
         # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
-        begun |= {"a": fields[b"a"], "f": "0:-", "h": str(prefix.mark)}
+        mark = await backend.lifecycle.stage_records(another_id, prefix.records)
+        begun |= {"a": fields[b"a"], "f": "0:-", "h": str(mark)}
         if prefix.is_compensable:
             begun["cp"] = "1"
-        await backend.lifecycle.stage_records(another_id, prefix.records)
     return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
 
 
@@ -160,9 +164,13 @@ async def _read(backend: Backend, run_id: str) -> Fields:
     return fields
 
 
-def _origin(run_id: str, fields: Fields) -> dict[str, bytes | str | int]:
-    """What a run that comes from another one has of it: its limits; tags of its own stand in place of the other's."""
-    return {"ff": run_id, **{name: fields[name.encode()] for name in _INHERITED if name.encode() in fields}}
+def _origin(run_id: str, fields: Fields, options: StartOptions) -> dict[str, bytes | str | int]:
+    """What a run that comes from another one has of it: its limits; tags and a priority of its own come first."""
+    begun: dict[str, bytes | str | int] = {"ff": run_id}
+    begun |= {name: fields[name.encode()] for name in _INHERITED if name.encode() in fields}
+    if options.priority is not None:
+        begun["pr"] = options.priority
+    return begun
 
 
 def _id_of_another(
@@ -170,6 +178,8 @@ def _id_of_another(
 ) -> str:
     """What is limited lives with its limits, as the run from which it comes."""
     is_limited = b"lk" in fields or b"fp" in fields
+    if b"lk" in fields and prepared.plan.rules and backend.partitions > 1:
+        raise rules_beside_limits(spec.name)
     return new_run_id(partition_of(run_id)) if is_limited else new_id(backend, spec, prepared)
 
 

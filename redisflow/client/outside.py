@@ -29,7 +29,7 @@ class ClientOutside:
     async def start_child(self, order: ChildOrder) -> None:
         """Create the child run; one that exists is left as it is."""
         deadline = None if order.deadline_ms is None else timedelta(milliseconds=order.deadline_ms)
-        options = StartOptions(version=order.version, queue=order.queue, deadline_at=deadline)
+        options = StartOptions(version=order.version, queue=order.queue, deadline_at=deadline, tags=order.tags)
         backend, spec, queue = await self._connect(), order.spec, order.queue or order.spec.queue
         value = spec.input.decode(order.data)
         limits = limits_for(spec.control, spec.name, queue, value, self._queue_limits)

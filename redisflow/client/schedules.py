@@ -8,6 +8,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import encode_input
+from redisflow.authoring.limits import NO_QUEUE_LIMITS, QueueLimits, limits_for
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import StartedRun
 from redisflow.client.workflow import Workflow
@@ -43,9 +44,13 @@ class Schedules:
     """The schedules of a namespace."""
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Backend]], find_spec: Callable[[Any, str | None], WorkflowSpec[Any, Any]]
+        self,
+        connect: Callable[[], Awaitable[Backend]],
+        find_spec: Callable[[Any, str | None], WorkflowSpec[Any, Any]],
+        queue_limits: QueueLimits,
     ) -> None:
         """Made by `RedisFlow`."""
+        self._queue_limits = queue_limits
         self._connect = connect
         self._find_spec = find_spec
 
@@ -89,10 +94,12 @@ class Schedules:
         nothing changes, so this is safe to repeat. With another, its next tick is computed anew; its history stays,
         and one that is paused stays paused.
 
-        Raises InvalidSchedule and InvalidInput (nothing was stored), BackpressureError, BackendUnavailable.
+        Raises InvalidSchedule, InvalidInput and InvalidLimit (nothing was stored), BackpressureError,
+        BackendUnavailable.
         """
         schedule = Schedule(id=schedule_id, input=input, **options)
-        await (await self._connect()).schedules.put(definition_of(self._find_spec(workflow, None), schedule))
+        definition = definition_of(self._find_spec(workflow, None), schedule, self._queue_limits)
+        await (await self._connect()).schedules.put(definition)
         return await self.get(schedule_id)
 
     async def get(self, schedule_id: str) -> ScheduleInfo:
@@ -164,17 +171,26 @@ class Schedules:
         await (await self._connect()).schedules.delete(check_name("schedule", schedule_id))
 
 
-def definition_of(spec: WorkflowSpec[Any, Any], schedule: Schedule) -> ScheduleDefinition:
-    """A declared schedule of a workflow, its input encoded; InvalidInput where that does not fit the workflow."""
+def definition_of(
+    spec: WorkflowSpec[Any, Any], schedule: Schedule, queue_limits: QueueLimits = NO_QUEUE_LIMITS
+) -> ScheduleDefinition:
+    """A declared schedule of a workflow, its input encoded, with what its limits mean for such runs.
+
+    InvalidInput where the input does not fit the workflow, InvalidLimit where a limit cannot be worked out from it.
+    """
+    data, validated = encode_input(spec, schedule.input)
+    limits = limits_for(spec.control, spec.name, spec.queue, validated, queue_limits)
     return ScheduleDefinition(
         id=check_name("schedule", spec.name if schedule.id is None else schedule.id),
         workflow=spec.name,
         version=spec.version,
         queue=spec.queue,
-        input=encode_input(spec, schedule.input)[0],
+        input=data,
         ticks=schedule.ticks,
         overlap=schedule.overlap,
         catch_up=schedule.catch_up,
+        limits=limits.fields,
+        homes=limits.homes,
     )
 
 

@@ -209,12 +209,16 @@ def _partition_of(workflow: str, plan: Plan, limits: RunLimits, partitions: int)
         return plan.partition(workflow, partitions)
     limits.check_homes(workflow)
     if plan.rules:
-        msg = (
-            f"this start of workflow {workflow!r} has a unique, debounce or throttle key, and the workflow has limits: "
-            "in a namespace of several partitions these live apart, so a run has one or the other"
-        )
-        raise InvalidLimit(msg)
+        raise rules_beside_limits(workflow)
     return partition_for_key(limits.home, partitions)
+
+
+def rules_beside_limits(workflow: str) -> InvalidLimit:
+    """It would have to live with both."""
+    return InvalidLimit(
+        f"this start of workflow {workflow!r} has a unique, debounce or throttle key, and the workflow has limits: "
+        "in a namespace of several partitions these live apart, so a run has one or the other"
+    )
 
 
 def _started(new: NewRun, key: str | None, made: Created | Started | Conflict | Active | Throttled) -> StartedRun:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from redisflow.contract.values import Extension
+    from redisflow.contract.values import Extension, Mark
     from redisflow.durations import When
 
 RetryWord = Literal["retried", "already", "late", "changed", "busy", "taken"]
@@ -63,8 +63,11 @@ class LifecycleCalls(Protocol):
         """Everything that is stored of the run, its record too."""
         ...
 
-    async def stage_records(self, run_id: str, records: Sequence[bytes]) -> None:
-        """Put the record of a run that is to be created with it aside, for an hour."""
+    async def stage_records(self, run_id: str, records: Sequence[bytes]) -> Mark:
+        """Put the record of a run that is to be created with it aside, for an hour.
+
+        Returns what the run is created with as its `h`: how many records there are, and their bytes as they are stored.
+        """
         ...
 
     async def list_ids(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,8 @@ class Purged:
     done: bool
     """Nothing is left that has been kept for long enough."""
     runs: int
+    run_ids: Sequence[str] = ()
+    """Which they were, where that was asked for."""
 
 
 class RetentionCalls(Protocol):
@@ -23,7 +25,7 @@ class RetentionCalls(Protocol):
         """Say how long runs of these workflows are kept (as `encode_policy` says it); empty: the defaults."""
         ...
 
-    async def purge_runs(self, partition: int) -> Purged:
+    async def purge_runs(self, partition: int, *, tell_ids: bool = False) -> Purged:
         """Delete finished runs of the partition whose time is over: one bounded step."""
         ...
 

@@ -192,7 +192,9 @@ class Port(CallDesk):
         return call
 
     def _order_child(self, terms: ChildTerms, data: bytes, call: OpenCall) -> ChildOrder:
-        order = ChildOrder(terms.spec, data, version=terms.version, queue=terms.queue, deadline_ms=terms.timeout_ms)
+        order = ChildOrder(
+            terms.spec, data, version=terms.version, queue=terms.queue, deadline_ms=terms.timeout_ms, tags=terms.tags
+        )
         # The same on every attempt, so that a child is created once.
         seed, parent = self.idempotency_key(call), self._claim.hold.run_id
         where = partition_for_key(seed, self.partitions) if terms.spread else partition_of(parent)

@@ -4,7 +4,7 @@ from redisflow.sealing.aes_gcm import AesGcm
 from redisflow.sealing.file_store import FileStore
 from redisflow.sealing.payloads import Payloads
 from redisflow.sealing.s3_store import S3Store
-from redisflow.sealing.seals import PLAIN_LIMIT, Seals, object_limit
+from redisflow.sealing.seals import PLAIN_LIMIT, Part, Seals, numbered, object_limit
 from redisflow.sealing.store import PayloadStore
 from redisflow.sealing.stored import Stored, check_store
 from redisflow.sealing.zstd import Zstd
@@ -13,6 +13,7 @@ __all__ = [
     "PLAIN_LIMIT",
     "AesGcm",
     "FileStore",
+    "Part",
     "PayloadStore",
     "Payloads",
     "S3Store",
@@ -20,5 +21,6 @@ __all__ = [
     "Stored",
     "Zstd",
     "check_store",
+    "numbered",
     "object_limit",
 ]

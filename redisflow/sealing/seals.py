@@ -7,9 +7,13 @@ threshold through the store. What cannot be opened is told in words that name ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
-from redisflow.errors import CannotUnseal
+from redisflow.errors import CannotUnseal, PayloadStoreUnavailable
 from redisflow.sealing.aes_gcm import Cipher
 from redisflow.sealing.envelope import (
     COMPRESSED,
@@ -27,6 +31,9 @@ from redisflow.sealing.sizes import to_bytes
 from redisflow.sealing.stored import Stored
 from redisflow.sealing.zstd import Compressor
 
+Part: TypeAlias = tuple[str, bytes]
+"""A field of a run, and what is in it."""
+
 PLAIN_LIMIT = 1 << 20
 """Bytes of an input, a result or an output where there is no store."""
 _AROUND_BYTES = 128 * 1024
@@ -37,6 +44,11 @@ _SHARED_BY = "shared by "
 _SHARED_FIELDS = ("input", "signal ")
 """What may be bound to something else than its run."""
 _LENGTH = struct.Struct(">I")
+
+
+def numbered(first: int, records: Sequence[bytes]) -> list[Part]:
+    """Records of a run, each with its field."""
+    return [(f"record {number}", data) for number, data in enumerate(records, first)]
 
 
 class Seals:
@@ -71,6 +83,12 @@ class Seals:
         reference = await self._stored.put(run_id, sealed, _where(run_id, field), within_s)
         return reference.to_bytes()
 
+    async def discard(self, sealed: bytes, run_id: str) -> None:
+        """What was sealed for a run that did not come to be leaves the store. What is left there, a sweep finds."""
+        if self._stored is not None and is_stored(sealed):
+            with contextlib.suppress(PayloadStoreUnavailable):
+                await self._stored.delete_run(run_id)
+
     def is_quick(self, data: bytes) -> bool:
         """Whether `seal_now` is all that it takes."""
         return len(data) <= self._quick
@@ -98,6 +116,10 @@ class Seals:
         """What may stand for this fingerprint of plain data, the one to write first."""
         return [fingerprint] if self._cipher is None else [*self._cipher.fingerprints(fingerprint), fingerprint]
 
+    async def seal_all(self, parts: Sequence[Part], run_id: str, *, within_s: float) -> list[bytes]:
+        """Several values of one run; those that take time at once."""
+        return await self._all(self.is_quick, self.seal_now, partial(self.seal, within_s=within_s), parts, run_id)
+
     # -- opening --------------------------------------------------------------------------------------------------
 
     async def open(self, data: bytes, run_id: str, field: str, *, within_s: float) -> bytes:
@@ -112,6 +134,26 @@ class Seals:
                 raise CannotUnseal(msg)
             data = await self._stored.get(run_id, reference, where, within_s)
         return await asyncio.to_thread(self.open_now, data, run_id, field)
+
+    async def open_all(self, parts: Sequence[Part], run_id: str, *, within_s: float) -> list[bytes]:
+        """The same for several values of one run; those that take time at once."""
+        return await self._all(self.opens_now, self.open_now, partial(self.open, within_s=within_s), parts, run_id)
+
+    async def _all(
+        self,
+        is_quick: Callable[[bytes], bool],
+        now: Callable[[bytes, str, str], bytes],
+        later: Callable[[bytes, str, str], Coroutine[Any, Any, bytes]],
+        parts: Sequence[Part],
+        run_id: str,
+    ) -> list[bytes]:
+        slow = [asyncio.ensure_future(later(data, run_id, field)) for field, data in parts if not is_quick(data)]
+        try:
+            waited = iter(await asyncio.gather(*slow))
+        finally:
+            for one in slow:
+                one.cancel()
+        return [now(data, run_id, field) if is_quick(data) else next(waited) for field, data in parts]
 
     def opens_now(self, data: bytes) -> bool:
         """Whether `open_now` is all that it takes."""
@@ -167,5 +209,5 @@ def object_limit(payloads: Payloads) -> int:
     return limit_of(payloads) + _AROUND_BYTES
 
 
-def _where(run_id: str, field: str) -> str:
-    return f"the {field} of run {run_id}"
+def _where(owner: str, field: str) -> str:
+    return f"the {field} of {owner}" if " " in owner else f"the {field} of run {owner}"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from redisflow.contract import Backend
-from redisflow.errors import BackendError, BackendUnavailable
+from redisflow.errors import BackendError, BackendUnavailable, PayloadStoreUnavailable
 from redisflow.schedule import ScheduleDefinition, ScheduleInfo, plan
 
 TURN_MS = 3_000
@@ -66,9 +66,9 @@ class ScheduleService:
         while fired < TICKS_AT_ONCE and (firing := plan(schedule, now_ms)) is not None:
             try:
                 outcome = await self.backend.schedules.fire(schedule, firing)
-            except BackendUnavailable:
-                raise
             except BackendError as error:
+                if isinstance(error, BackendUnavailable) and not isinstance(error, PayloadStoreUnavailable):
+                    raise
                 _log.error("schedule.failed %s: it is tried again in %.0f s: %s", schedule.id, WATCH_S, error)
                 return fired
             if outcome not in {"created", "skipped", "missed"}:

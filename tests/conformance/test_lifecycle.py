@@ -68,17 +68,26 @@ async def test_a_failed_run_goes_on_where_it_failed(world: World):
 
 async def test_a_run_is_created_with_the_record_that_was_put_aside_for_it(world: World):
     records = [b"%d" % number * 200 for number in range(1100)]
-    mark = Mark(len(records), 1 + sum(map(len, records)))
+    mark = Mark(len(records), sum(map(len, records)))
     fields: dict[str, Any] = {"a": 5, "f": "0:-", "h": str(mark)}
     new = NewRun(run_id=new_run_id(0), workflow="w", version=None, queue="default", input=b"\x01", fields=fields)
     with pytest.raises(BackendError, match="could not be created"):
         await world.backend.create_run(new)
-    await world.backend.lifecycle.stage_records(new.run_id, records)
+    assert await world.backend.lifecycle.stage_records(new.run_id, records) == mark
     await world.backend.lifecycle.stage_records(new.run_id, records)
     assert await world.twice(lambda: world.backend.create_run(new)) == Created(new.run_id, existing=False)
     assert world.raw("TTL", f"{world.prefix}run:{new.run_id}") == -1
     claim = await world.claim()
-    assert (list(claim.records), claim.mark, claim.started_at_ms) == (records, mark, 5)
+    assert (list(claim.records), claim.mark, claim.started_at_ms) == (records, Mark(mark.records, mark.bytes + 1), 5)
+
+
+async def test_a_long_run_is_read_with_all_that_a_run_that_comes_from_it_takes_over(world: World):
+    own = {"lk": "ab:3:0", "pr": "4", "fp": "cd", "sc": "nightly", "sa": 7}
+    claim = await world.running(fields=own)
+    await world.commit(claim, *[b"x" * 60_000] * 5)
+    fields = await world.backend.lifecycle.read_fields(claim.hold.run_id)
+    assert fields is not None
+    assert {name: fields[name.encode()] for name in own} == {name: str(value).encode() for name, value in own.items()}
 
 
 @pytest.mark.parametrize("control", ["q:default", "w:order"])

@@ -24,9 +24,14 @@ from redisflow import (
 )
 from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.contract import Claim, Conflict, Created, DebounceRule, Hold, Idempotency, Mark, UniqueRule, Verdict
+from redisflow.contract.lifecycle import Retried
 from redisflow.records import Call, StepSucceeded, encode_record
 from redisflow.run_id import new_run_id
+from redisflow.schedule import ScheduleDefinition, plan
+from redisflow.ticks import Ticks
 from redisflow.worker.payload_sweep import sweep_once
+from redisflow.worker.retention import RetentionService
+from redisflow.worker.schedules import ScheduleService
 from tests.conformance.world import T0, World, extend
 
 KEYS = {"one": b"1" * 32, "two": b"2" * 32}
@@ -46,6 +51,7 @@ class MoodyStore(FileStore):
         self.failures = 0
         self.calls = 0
         self.is_listed = True
+        self.is_deleted = True
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -63,6 +69,11 @@ class MoodyStore(FileStore):
     async def get(self, folder: str, run_id: str, name: str, size: int) -> bytes | None:
         await self._mood()
         return await super().get(folder, run_id, name, size)
+
+    async def delete_run(self, folder: str, run_id: str) -> None:
+        if not self.is_deleted:
+            raise ConnectionError("the store is away")
+        await super().delete_run(folder, run_id)
 
     async def list_runs(self, folder: str) -> AsyncIterator[Sequence[str]]:
         if not self.is_listed:
@@ -351,6 +362,22 @@ async def test_a_worker_sweeps_what_is_older_than_a_day_and_leaves_it_for_later_
     assert old not in await store.runs(store.folder())
 
 
+async def test_runs_are_purged_where_their_store_is_away_and_what_they_have_there_is_swept(
+    sealed: World, store: MoodyStore, caplog, monkeypatch
+):
+    monkeypatch.setattr("redisflow.sealing.stored.DELETE_S", 0.05)
+    claims = [await sealed.running(input=LARGE) for _ in range(2)]
+    for claim in claims:
+        await sealed.finish(claim)
+    sealed.later(30 * 24 * 3600 * 1000)
+    store.is_deleted = False
+    assert await RetentionService(sealed.backend, 0, "w1", 15).run_once() == 2
+    assert "payloads of deleted runs are left to the sweep" in caplog.text
+    assert len(await store.runs(store.folder())) == 2
+    store.is_deleted = True
+    assert await sealed.backend.payloads.sweep_payloads(-60_000) == 2
+
+
 # -- starting -------------------------------------------------------------------------------------------------------
 
 
@@ -396,3 +423,141 @@ async def test_a_run_that_was_claimed_in_another_way_is_not_written(sealed: Worl
     bare = Hold(claim.hold.run_id, claim.hold.queue, claim.hold.fence, claim.hold.entry)
     with pytest.raises(BackendError, match="was not claimed through this backend"):
         sealed.backend.commit_run(bare, extend(Mark(0, 0)), renew_for=None, forget_crashes=False)
+
+
+# -- what a person does to runs -------------------------------------------------------------------------------------
+
+
+async def test_a_record_that_is_put_aside_is_sealed_for_the_run_that_begins_with_it(sealed: World, store: MoodyStore):
+    calls, records = sealed.backend.lifecycle, [record(), record(LARGE), record(SECRET, "secret-last")]
+    idem = Idempotency(key_hash="k" * 32, fingerprint="f" * 32, keep_ms=60_000)
+
+    async def fork() -> Created | Conflict:
+        new = sealed.new(input=SECRET, idempotency=idem)
+        mark = await calls.stage_records(new.run_id, records)
+        fields: dict[str, Any] = {"a": T0, "f": "0:-", "h": str(mark)}
+        return await sealed.backend.create_run(replace(new, fields=fields))
+
+    made = await fork()
+    assert b"secret" not in seen_on_the_server(sealed)
+    assert await fork() == Created(made.run_id, existing=True)
+    async with asyncio.timeout(20):
+        while await store.runs(store.folder()) != [made.run_id]:  # noqa: ASYNC110  # what the other had there goes
+            await asyncio.sleep(0)
+    claim = await opened(await sealed.claim())
+    assert (claim.hold.run_id, claim.input, list(claim.records)) == (made.run_id, SECRET, records)
+    stored = sealed.snapshot()[f"{sealed.prefix}run:{made.run_id}"]
+    assert claim.mark == Mark(3, sum(len(stored[name]) for name in (b"i", b"0", b"1", b"2")))
+    assert await sealed.finish(claim, record(SECRET, "secret-more")) is Verdict.OK
+
+
+async def test_what_a_retry_appends_is_sealed_and_asked_again_it_changes_nothing(sealed: World):
+    claim = await sealed.running(input=SECRET)
+    await sealed.finish(claim, record(), status="failed", payload=codec.encode("a secret failure"))
+    calls, run_id = sealed.backend.lifecycle, claim.hold.run_id
+    fields = await calls.read_fields(run_id)
+    assert fields is not None
+    assert (fields[b"0"], fields[b"er"]) == (record(), codec.encode("a secret failure"))
+    before, moot = Mark.parse(fields[b"h"].decode()), record(LARGE, "secret-moot")
+    extension = extend(before, moot)
+    retried = await sealed.twice(lambda: calls.retry_run(run_id, extension, retry=1, deadline=None))
+    assert retried == Retried("retried")
+    assert b"secret" not in seen_on_the_server(sealed)
+    again = await opened(await sealed.claim())
+    assert list(again.records) == [record(), moot]
+    assert await sealed.finish(again, record(SECRET, "secret-more")) is Verdict.OK
+
+
+# -- schedules ------------------------------------------------------------------------------------------------------
+
+
+def nightly(data: bytes = SECRET, **changes: Any) -> ScheduleDefinition:
+    wanted: dict[str, Any] = {"overlap": "skip", "catch_up": "all", "ticks": Ticks(every_ms=60_000), **changes}
+    return ScheduleDefinition(id="nightly", workflow="order", version=None, queue="default", input=data, **wanted)
+
+
+async def fired(world: World) -> str:
+    """What becomes of the first tick that is due."""
+    due = await world.backend.schedules.due(0)
+    assert due.unreadable == []
+    (info,) = due.schedules
+    firing = plan(info, world.now_ms)
+    assert firing is not None
+    return await world.backend.schedules.fire(info, firing)
+
+
+@pytest.mark.parametrize("data", [SECRET, LARGE], ids=["small", "large"])
+async def test_the_input_of_a_schedule_is_sealed_for_it_and_for_each_of_its_runs(
+    reopen, store: MoodyStore, data: bytes
+):
+    world = await reopen(everything(store, accept_plain=False))
+    calls = world.backend.schedules
+    made = nightly(data)
+    await world.twice(lambda: calls.put(made))
+    info = await calls.get("nightly")
+    assert info is not None
+    assert info.definition == made
+    world.later(60_000)
+    assert await fired(world) == "created"
+    assert b"secret" not in seen_on_the_server(world)
+    tick = await world.claim()
+    assert (await opened(tick)).input == data
+    world.later(60_000)
+    assert await fired(world) == "skipped"
+    assert await calls.trigger(await calls.get("nightly"), new_run_id(0)) == "skipped"
+    if data is LARGE:
+        assert await store.runs(store.folder()) == [tick.hold.run_id], "what was skipped is gone"
+    await world.finish(tick)
+    triggered = new_run_id(0)
+    assert await calls.trigger(await calls.get("nightly"), triggered) == "created"
+    by_hand = await opened(await world.claim())
+    assert (by_hand.hold.run_id, by_hand.input) == (triggered, data)
+
+
+async def test_a_schedule_follows_a_rotation_and_loses_no_tick(world: World, reopen, store: MoodyStore):
+    made = nightly()
+    await world.backend.schedules.put(made)
+    plain = world.raw("HGETALL", f"{world.prefix}schedule:nightly")
+    assert SECRET in plain
+    world.later(90_000)
+    before = None
+    for number, payloads in enumerate([everything(store, "one"), everything(store, "two", accept_plain=False)]):
+        other = await reopen(payloads)
+        other.at(T0 + 90_000)
+        if number == 1:
+            problems = (await other.backend.schedules.due(0)).unreadable
+            assert problems == [], "the key of before opens it"
+        await other.twice(lambda calls=other.backend.schedules: calls.put(made))
+        stored = other.raw("HGETALL", f"{world.prefix}schedule:nightly")
+        assert SECRET not in stored
+        assert stored != before
+        before = stored
+        info = await other.backend.schedules.get("nightly")
+        assert (info.definition, info.revision, info.next_ms) == (made, 1, (T0 // 60_000 + 1) * 60_000)
+    assert await fired(other) == "created"
+
+
+async def test_a_plain_schedule_is_told_where_nothing_plain_is_accepted(world: World, reopen):
+    await world.backend.schedules.put(nightly())
+    strict = await reopen(everything(None, accept_plain=False))
+    strict.later(60_000)
+    due = await strict.backend.schedules.due(0)
+    assert due.schedules == []
+    assert "the input of schedule nightly is not encrypted" in due.unreadable[0]
+    with pytest.raises(CannotUnseal):
+        await strict.backend.schedules.get("nightly")
+    await strict.backend.schedules.put(nightly())
+    assert await fired(strict) == "created"
+
+
+async def test_a_tick_whose_input_cannot_be_stored_now_is_fired_later(reopen, store: MoodyStore, caplog):
+    world = await reopen(everything(store), call_timeout_s=0.05)
+    await world.backend.schedules.put(nightly(LARGE))
+    world.later(60_000)
+    store.failures = 1_000_000
+    service = ScheduleService(world.backend, 0, "w1")
+    assert await service.run_once() > 0
+    assert "schedule.failed nightly: it is tried again" in caplog.text
+    store.failures = 0
+    await service.run_once()
+    assert (await opened(await world.claim())).input == LARGE

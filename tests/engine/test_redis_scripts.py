@@ -10,6 +10,7 @@ import pytest
 from redisflow import RetryPolicy
 from redisflow.authoring.step import Step
 from redisflow.client.copying import take_prefix
+from redisflow.contract import Mark
 from redisflow.engine.commands import Park
 from redisflow.engine.ledger import EFFECT_BYTES_PER_COMMIT
 from redisflow.errors import InvalidScript, StepError
@@ -95,10 +96,11 @@ def test_a_fork_asks_for_a_script_itself_whose_reply_is_in_another_runs_mailbox(
     store = Stage(define(forked)).play().store
     fields = {b"%d" % number: record for number, record in enumerate(store.records)}
     fields |= {b"h": str(store.mark).encode(), b"c": b"0", b"a": str(store.started_at_ms).encode()}
-    prefix = take_prefix("run-1", fields, store.input, "nap", {})
+    prefix = take_prefix("run-1", fields, "nap", {})
+    mark = Mark(len(prefix.records), len(store.input) + sum(map(len, prefix.records)))
 
     fork = Stage(define(forked))
-    fork.store.records, fork.store.mark, fork.store.started_at_ms = prefix.records, prefix.mark, T0
+    fork.store.records, fork.store.mark, fork.store.started_at_ms = prefix.records, mark, T0
     fork.play()
     assert fork.output == (1, None, 2)
     assert list(fork.store.scripts) == [":early#01", ":late"]

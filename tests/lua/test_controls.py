@@ -97,6 +97,26 @@ def test_a_held_run_can_be_canceled_paused_and_ends_at_its_deadline(lua: Lua, ve
     assert drive(lua)[0] == 0
 
 
+def test_held_runs_that_are_let_go_have_their_priorities_and_take_turns(lua: Lua) -> None:
+    pause(lua, ORDERS)
+    for number in range(6):
+        lua.create(f"many-{number}", {"fp": "aa"})
+        lua.later(1)
+    lua.create("few", {"fp": "bb"})
+    lua.create("urgent", {"fp": "bb", "pr": "9"})
+    for _ in range(3):
+        assert claimed(lua, limit=100) == []
+        audit(lua)
+    assert len(lua.listed("held:order")) == 8
+    lua.call("resume_control", control=ORDERS)
+    assert drive(lua)[0] == 8
+    audit(lua)
+    lua.at(T0 + 1001)
+    order = [name for _ in range(8) for name in claimed(lua, limit=1)]
+    assert order == ["urgent", "many-0", "many-1", "many-2", "many-3", "few", "many-4", "many-5"]
+    audit(lua)
+
+
 def test_a_release_lets_so_many_go_in_a_second_and_the_oldest_first(lua: Lua) -> None:
     names = make(lua, 9)
     pause(lua, ORDERS)

@@ -39,9 +39,10 @@ class Meeting(Storm):
     def schedule(self) -> None:
         if not self.lua.redis.exists(f"{PREFIX}schedule:nightly"):
             fields = ("w", "order", "i", b"in", "ov", "queue")
-            self.lua.call("put_schedule", fields, schedule="nightly", fingerprint="one", next_ms="never")
+            self.lua.call("put_schedule", fields, schedule="nightly", fingerprint="one", earlier="", next_ms="never")
         self.created += 1
-        row = [*new_run(f"r{self.created:03}").values(), 2, "sc", "nightly"]
+        limits = self.chance.choice([[], ["lk", "bb:1:0"], ["lk", "cc:2:300", "pr", "5", "fp", "ee"]])
+        row = [*new_run(f"r{self.created:03}").values(), 2 + len(limits), "sc", "nightly", *limits]
         self.send("trigger_schedule", row, schedule="nightly", revision=1)
 
     def look(self) -> None:

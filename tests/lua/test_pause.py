@@ -68,6 +68,49 @@ def test_pausing_or_resuming_what_has_ended_or_is_not_there_changes_nothing(lua:
     assert lua.dump() == before
 
 
+def test_what_nobody_has_claimed_takes_its_place_among_new_runs_again(lua: Lua) -> None:
+    for number in range(4):
+        lua.create(f"fair-{number}", {"fp": "ff", "pr": "3"})
+    lua.later(1)
+    lua.create("behind", {"fp": "ff", "pr": "3"})
+    assert lua.status("behind") == "waiting:limited"
+    assert lua.pause("fair-0") == ["paused"]
+    audit(lua)
+    assert lua.status("behind") == "pending", "it has made room"
+    assert lua.twice("resume_run", run_id="fair-0") == ["resumed", b"waiting:limited"]
+    audit(lua)
+    assert [held.run_id for held in lua.claim(limit=4)] == ["fair-1", "fair-2", "fair-3", "behind"]
+    assert lua.status("fair-0") == "pending"
+    audit(lua)
+
+
+@pytest.mark.parametrize("limit", ["aa:1:0", "bb:1:60000"], ids=["concurrency", "rate"])
+def test_a_paused_run_gives_its_slots_and_places_to_others(lua: Lua, limit: str) -> None:
+    names = [f"r{number}" for number in range(4)]
+    for name in names:
+        lua.later(1)
+        lua.create(name, {"lk": limit})
+    running = lua.claim_only()
+    assert lua.pause("r1") == ["paused"], "from the line"
+    audit(lua)
+    if limit == "aa:1:0":
+        assert lua.pause("r0") == ["paused"], "while it runs"
+    else:
+        lua.later(60_000)
+        lua.wake()
+    audit(lua)
+    assert lua.status("r2") == "pending", "a slot was given to it"
+    assert lua.pause("r2") == ["paused"], "before it was claimed"
+    audit(lua)
+    assert [held.run_id for held in lua.claim()] == ["r3"]
+    for name in names[int(limit != "aa:1:0") : 3]:
+        assert lua.resume(name) == ["resumed", "pending"]
+    assert lua.claim() == []
+    audit(lua)
+    assert lua.listed(f"blocked:{limit[:2]}") == (["r0"] if limit == "aa:1:0" else []) + ["r1", "r2"]
+    assert running.run_id == "r0"
+
+
 # -- every order of what can happen to a run that is running -----------------------------------------------
 
 EVENTS = ("pause", "cancel", "finish", "deadline", "reclaim", "resume")

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from tests.lua.harness import NEVER, PREFIX, T0, Held, Lua, new_run
+from tests.lua.harness import NEVER, PREFIX, T0, Held, Lua, audit, new_run
 
 TICK = 60_000
 ALL = ("skip", "queue", "cancel_running")
+LIMIT = "aa:1:0"
 
 
-def put(lua: Lua, *, fingerprint: str = "one", next_ms: Any = T0 + TICK, overlap: str = "skip") -> list[Any]:
-    fields = ("w", "order", "i", b"in", "ov", overlap)
-    return lua.call("put_schedule", fields, schedule="nightly", fingerprint=fingerprint, next_ms=next_ms)
+def put(lua: Lua, *, overlap: str = "skip", data: bytes = b"in", **changes: Any) -> list[Any]:
+    wanted = {"schedule": "nightly", "fingerprint": "one", "earlier": "", "next_ms": T0 + TICK, **changes}
+    return lua.twice("put_schedule", ("w", "order", "i", data, "ov", overlap), **wanted)
 
 
 def row(run_id: str) -> list[Any]:
@@ -75,7 +76,7 @@ def test_a_definition_that_is_new_asks_for_its_first_tick(lua: Lua) -> None:
     assert put(lua, next_ms="") == ["tell", T0]
     assert schedule(lua) == {}
     fields = ("w", "order")
-    wanted = {"schedule": "nightly", "fingerprint": "one", "next_ms": T0 + 1}
+    wanted = {"schedule": "nightly", "fingerprint": "one", "earlier": "", "next_ms": T0 + 1}
     assert lua.twice("put_schedule", fields, **wanted) == ["ok"]
     assert (schedule(lua)["rv"], schedule(lua)["c"], score(lua)) == (b"1", b"%d" % T0, T0 + 1)
 
@@ -88,6 +89,16 @@ def test_the_same_definition_changes_nothing_and_another_has_its_own_next_tick(l
     assert schedule(lua) == before
     assert put(lua, fingerprint="two", next_ms=T0 + 99) == ["ok"]
     assert (schedule(lua)["rv"], score(lua), schedule(lua)["c"]) == (b"2", T0 + 99, before["c"])
+
+
+def test_the_same_definition_under_another_key_is_stored_anew_and_keeps_its_tick(lua: Lua) -> None:
+    put(lua)
+    before = schedule(lua)
+    lua.later(2 * TICK)
+    assert put(lua, fingerprint="two", earlier="three one", next_ms="", data=b"sealed anew") == ["ok"]
+    assert schedule(lua) == {**before, "fp": b"two", "i": b"sealed anew"}
+    assert score(lua) == T0 + TICK, "a tick that nobody has fired yet is not lost"
+    assert put(lua, fingerprint="five", earlier="four on", next_ms="") == ["tell", lua.now]
 
 
 def test_a_new_definition_does_not_bring_a_tick_again(lua: Lua) -> None:
@@ -410,3 +421,33 @@ def test_a_failed_run_that_is_retried_in_place_has_the_turn_if_nobody_else_has(l
     lua.call("retry_run", [], run_id="run-1", retry=1, before=mark, after=mark, deadline="")
     lua.later(TICK)
     assert fire(lua, "run-2", T0 + 2 * TICK) == "skipped"
+
+
+@pytest.mark.parametrize("overlap", ALL)
+def test_runs_of_a_schedule_stand_in_the_lines_of_their_limits(lua: Lua, overlap: str) -> None:
+    lua.create("before", {"lk": LIMIT})
+    (before,) = lua.claim()
+    put(lua, overlap=overlap)
+    lua.later(TICK)
+    limited = [*new_run("run-1").values(), 8, "sc", "nightly", "lk", LIMIT, "pr", "3", "fp", "ff"]
+    assert lua.twice("fire_schedule", limited, **firing(T0 + TICK)) == ["created"]
+    assert (lua.listed("fair:ff"), lua.entries(lane="3")) == (["run-1"], ["run-1"])
+    assert lua.claim() == []
+    assert lua.status("run-1") == "waiting:limited"
+    audit(lua)
+    lua.later(TICK)
+    second = [*new_run("run-2").values(), 8, "sc", "nightly", "lk", LIMIT, "pr", "3", "fp", "ff"]
+    outcome = lua.twice("fire_schedule", second, **firing(T0 + 2 * TICK))
+    assert outcome == ["skipped" if overlap == "skip" else "created"]
+    audit(lua)
+    lua.finish(before, effects=["free"])
+    audit(lua)
+    began = lua.claim_only()
+    assert began.run_id == ("run-2" if overlap == "cancel_running" else "run-1")
+    audit(lua)
+    if overlap == "queue":
+        lua.finish(began, effects=["leave", "nightly", "free"])
+        look(lua)
+        assert lua.entries(lane="3") == ["run-2"]
+        assert lua.claim_only().run_id == "run-2"
+    audit(lua)

@@ -14,6 +14,7 @@ from redisflow import (
     ChildRun,
     ChildTimedOut,
     InvalidInput,
+    InvalidTags,
     NonRetryableError,
     RedisFlow,
     Step,
@@ -222,6 +223,27 @@ async def test_a_run_knows_its_parent(flow: RedisFlow):
     async with flow.new_worker():
         assert await (await mine.run()).result(timeout="1m")
         assert await (await whose.run()).result(timeout="1m") is None
+
+
+async def test_a_child_has_the_tags_that_it_is_given_and_none_of_its_parents(flow: RedisFlow):
+    @flow.define_workflow("tagged")
+    async def tagged(step: Step) -> dict[str, str]:
+        return dict(step.info.tags)
+
+    @flow.define_workflow("parent")
+    async def parent(step: Step) -> list[dict[str, str]]:
+        with pytest.raises(InvalidTags):
+            step.run_workflow(tagged, name="wrong", tags={"no=name": "x"})
+        await step.start_workflow(tagged, tags={"kind": "detached"})
+        calls = [step.run_workflow(tagged, name="bare"), step.run_workflow(tagged, name="own", tags={"kind": "own"})]
+        handed_on = step.run_workflow(tagged, name="handed-on", tags=step.info.tags)
+        return list(await asyncio.gather(*calls, handed_on))
+
+    async with flow.new_worker():
+        handle = await parent.run(tags={"customer": "c1"})
+        assert await handle.result(timeout="1m") == [{}, {"kind": "own"}, {"customer": "c1"}]
+    assert len([run async for run in flow.list_runs(tags={"customer": "c1"})]) == 2
+    assert len([run async for run in flow.list_runs(tags={"kind": "detached"})]) == 1
 
 
 async def test_a_thousand_children_share_the_work_of_all_partitions(valkey_url: str, namespace: str):

@@ -10,8 +10,20 @@ from datetime import timedelta
 
 import pytest
 
-from redisflow import IdempotencyConflict, InvalidLimit, Limit, Rate, RedisFlow, Step, StepError
-from redisflow.run_id import partition_of
+from redisflow import (
+    IdempotencyConflict,
+    InvalidLimit,
+    Limit,
+    Rate,
+    RedisFlow,
+    RetryPolicy,
+    Schedule,
+    Step,
+    StepError,
+    StepOptions,
+    WorkflowFailed,
+)
+from redisflow.run_id import partition_for_key, partition_of
 from tests.stories.world import PUNCTUAL, at_best, eventually, until
 
 
@@ -36,9 +48,11 @@ class Gauge:
         self.order.append("-".join(labels))
         self.now.update(labels)
         self.most |= self.now
-        await asyncio.sleep(0.002)
-        await self.gate.wait()
-        self.now.subtract(labels)
+        try:
+            await asyncio.sleep(0.002)
+            await self.gate.wait()
+        finally:
+            self.now.subtract(labels)
 
     async def open_when(self, **wanted: int) -> None:
         """Let go on who is there, once so many of each label are."""
@@ -237,6 +251,108 @@ async def test_child_runs_have_the_limits_of_their_workflow_and_queue(flow):
     assert gauge.most["fast"] <= 2
 
 
+async def test_what_a_person_does_to_limited_runs_keeps_to_their_limits(flow):
+    gauge = Gauge()
+    is_away = True
+
+    async def charge(customer: str) -> str:
+        await gauge.work(customer)
+        if is_away:
+            raise ConnectionError("the bank is away")
+        return f"paid by {customer}"
+
+    @flow.define_workflow("order", concurrency=Limit(1, key=lambda order: order.customer), priority=2)
+    async def process(order: Order, step: Step) -> str:
+        once = StepOptions("charge", retry=RetryPolicy(maximum_attempts=1))
+        await step.run("price", lambda: 3)
+        return await step.run(once, charge, order.customer)
+
+    handles = [await process.run(Order("c1", number)) for number in range(4)]
+    async with flow.new_worker(), flow.new_worker():
+        for handle in handles:
+            with pytest.raises(WorkflowFailed):
+                await handle.result(timeout="1m")
+        is_away = False
+        gauge.gate.clear()
+        progress = await flow.bulk.retry(workflow="order")
+        assert progress.done == 4
+        await eventually(lambda: _true(gauge.now["c1"] == 1))
+        copies = [await handles[0].rerun(priority=9), await handles[1].fork(steps={"price": 4}, input=Order("c2"))]
+        ids = [handle.id for handle in (*handles, *copies)]
+        # Last the one that runs: with the slot that it gives back another one would begin while its body still ends.
+        busy = [run_id for run_id in ids if (await flow.get_run(run_id)).status == "running"]
+        assert len(busy) == 1
+        assert (await flow.bulk.pause([run_id for run_id in ids if run_id not in busy])).done == 5
+        assert (await flow.bulk.pause(busy)).done == 1
+        await eventually(lambda: _true(gauge.now["c1"] == 0))
+        assert {(await flow.get_run(run_id)).waiting_for for run_id in ids} == {"paused"}
+        assert (await flow.bulk.resume([*ids])).done == 6
+        gauge.gate.set()
+        for run_id in ids:
+            handle = await flow.get_handle(run_id, process)
+            assert (await handle.result(timeout="1m")).startswith("paid by c")
+    assert gauge.most["c1"] == 1
+
+
+async def test_runs_of_schedules_have_the_limits_of_their_workflow_and_queue(flow):
+    gauge = Gauge()
+    gauge.gate.clear()
+    own = Limit(1, key=lambda order: order.customer)
+    declared = Schedule(every="150ms", input=Order("c1"), overlap="queue", id="declared")
+
+    @flow.define_workflow("order", concurrency=own, priority=3, schedule=declared)
+    async def process(order: Order, step: Step) -> None:
+        await step.run("work", gauge.work, order.customer, "all")
+
+    flow.limit_queue("default", Limit(2))
+    for number in (1, 2, 3):
+        name = f"created-{number}"
+        await flow.schedules.create(name, process, every="150ms", input=Order(f"c{number}"), overlap="queue")
+    names = ["declared", "created-1", "created-2", "created-3"]
+    async with flow.new_worker(), flow.new_worker():
+
+        async def waiting() -> list[str]:
+            runs = [run async for run in flow.list_runs(workflow="order", status="waiting")]
+            return [run.id for run in runs if run.waiting_for == "limited"]
+
+        async def two_run_and_two_wait() -> bool:
+            return gauge.now["all"] == 2 and len(await waiting()) >= 2
+
+        await eventually(two_run_and_two_wait)
+        gauge.gate.set()
+
+        async def four_of_each() -> bool:
+            runs = [run async for run in flow.list_runs(workflow="order", status="succeeded")]
+            ended = Counter([(await flow.get_run(run.id)).schedule for run in runs])
+            return all(ended[name] >= 4 for name in names)
+
+        await eventually(four_of_each)
+        for name in names:
+            await flow.schedules.delete(name)
+    assert gauge.most == Counter({"all": 2, "c1": 1, "c2": 1, "c3": 1})
+
+
+async def test_a_schedule_whose_runs_would_be_limited_in_another_partition_is_refused(valkey_url, namespace):
+    async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
+
+        @flow.define_workflow("order", concurrency=Limit(1))
+        async def process(order: Order, step: Step) -> None: ...
+
+        refused = []
+        for number in range(12):
+            try:
+                await flow.schedules.create(f"s{number}", process, every="1h", input=Order("c1"))
+            except InvalidLimit as error:
+                assert "Schedule a workflow without limits that starts this one" in str(error)  # noqa: PT017
+                refused.append(f"s{number}")
+        kept = {schedule.id for schedule in await flow.schedules.list()}
+        assert len(refused) + len(kept) == 12
+        home = partition_for_key("limits", 4)
+        assert all(
+            (partition_for_key(f"schedule\0s{number}", 4) == home) == (f"s{number}" in kept) for number in range(12)
+        )
+
+
 async def test_the_runs_of_a_key_live_in_one_partition_which_differs_from_key_to_key(valkey_url, namespace):
     gauge = Gauge()
     async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
@@ -280,6 +396,11 @@ async def test_a_limit_holds_over_partitions(valkey_url, namespace, partitions):
             await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
         assert max(gauge.most[f"c{number}"] for number in range(4)) == 2
         assert gauge.most["bank"] == 5
+        copy = await handles[0].rerun(idempotency_key="again")
+        assert partition_of(copy.id) == partition_of(handles[0].id)
+        if partitions > 1:
+            with pytest.raises(InvalidLimit, match="in a namespace of several partitions these live apart"):
+                await handles[0].rerun(unique_key="again")
         again = await process.run(Order("c0", 0), idempotency_key="order-0")
         assert (again.id, again.workflow_run.existing) == (handles[0].id, True)
         with pytest.raises(IdempotencyConflict, match="another input"):

@@ -23,12 +23,15 @@ from redisflow import (
     PayloadStoreUnavailable,
     PayloadTooLarge,
     RedisFlow,
+    Retention,
+    RetryPolicy,
     S3Store,
     Step,
     StepError,
     StepOptions,
     WorkflowFailed,
 )
+from redisflow.worker.retention import RetentionService
 from tests.conformance.world import World
 from tests.stories.world import QUICK, eventually, until
 
@@ -212,6 +215,54 @@ async def test_child_workflows_take_and_give_sealed_payloads(flow: RedisFlow, se
     world.close()
 
 
+async def test_a_failed_run_is_retried_run_again_and_forked(flow: RedisFlow, server_url: str, tmp_path: Path):
+    is_away = True
+
+    async def fetch(word: str) -> str:
+        return word + "secret" + secrets.token_hex(20_000)
+
+    async def charge(part: str) -> str:
+        if is_away:
+            raise ConnectionError("secret: the bank is away")
+        return f"{len(part)} secret"
+
+    @flow.define_workflow("order")
+    async def order(word: str, step: Step) -> list[str]:
+        part = await step.run("secret-fetch", fetch, word)
+        paid = await step.run(StepOptions("secret-charge", retry=RetryPolicy(maximum_attempts=1)), charge, part)
+        return [word, part, paid]
+
+    word = "secret: " + secrets.token_hex(20_000)
+    handle = await order.run(word)
+    async with flow.new_worker():
+        with pytest.raises(WorkflowFailed, match="the bank is away"):
+            await handle.result(timeout="1m")
+        is_away = False
+        await handle.retry()
+        first = await handle.result(timeout="1m")
+        assert (first[0], first[2]) == (word, f"{len(first[1])} secret")
+        again = await (await handle.rerun()).result(timeout="1m")
+        assert (again[0], again[1] != first[1]) == (word, True)
+        fork = await handle.fork("secret-charge", input="secret: another")
+        assert await fork.result(timeout="1m") == ["secret: another", *first[1:]]
+        edited = "secret" + secrets.token_hex(10_000)
+        mended = await handle.fork(steps={"secret-fetch": edited})
+        assert await mended.result(timeout="1m") == [word, edited, f"{len(edited)} secret"]
+    run = await handle.get()
+    assert (run.retries, [step.key for step in run.steps]) == (1, ["secret-fetch", "secret-charge"])
+    world = World(flow.backend, server_url)  # type: ignore[arg-type]
+    marks = {one.id: world.field(one.id, "h") for one in (handle, fork, mended)}
+    for run_id, mark in marks.items():
+        fields = world.snapshot()[f"{world.prefix}run:{run_id}"]
+        assert mark is not None
+        count, size = map(int, mark.split(b":"))
+        assert size == len(fields[b"i"]) + sum(len(fields[b"%d" % number]) for number in range(count))
+    assert b"secret" not in repr(world.snapshot()).encode()
+    world.close()
+    for path in await asyncio.to_thread(lambda: [found for found in tmp_path.rglob("*") if found.is_file()]):
+        assert b"secret" not in await asyncio.to_thread(path.read_bytes)
+
+
 async def test_it_is_switched_on_and_keys_are_rotated_under_a_waiting_run(
     server_url: str, namespace: str, tmp_path: Path
 ):
@@ -314,6 +365,25 @@ async def test_large_payloads_go_through_the_s3_protocol(
         await flow.backend.payloads.delete_run_payloads(handle.id)
         assert client.list_objects_v2(Bucket="payloads")["KeyCount"] == 0
     store.close()
+
+
+async def test_what_a_run_has_in_the_store_goes_when_the_run_does(flow: RedisFlow, tmp_path: Path):
+    backend = await flow.open()
+
+    @flow.define_workflow("short", retention=Retention(succeeded=0))
+    async def short(data: bytes, step: Step) -> int:
+        return len(data)
+
+    def files() -> int:
+        return sum(path.is_file() for path in tmp_path.rglob("*"))
+
+    async with flow.new_worker(lease="10m"):
+        handles = [await short.run(secrets.token_bytes(50_000)) for _ in range(3)]
+        for handle in handles:
+            await handle.result(timeout="1m")
+    assert await asyncio.to_thread(files) == 3
+    assert await RetentionService(backend, 0, "w1", 15).run_once() == 3
+    assert await asyncio.to_thread(files) == 0
 
 
 async def test_a_flow_whose_store_is_away_does_not_open(valkey_url: str, namespace: str):
