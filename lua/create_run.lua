@@ -49,11 +49,13 @@ local function create(at)
   return { 'created' }
 end
 
+-- Turning a text into a number takes the server 0.1 us: most rows have no further fields, and say so by a `0`.
 local replies, starts, next_at = {}, {}, runs
 while ARGV[next_at] do
   local fine, reply = pcall(judge, next_at)
   replies[#replies + 1], starts[#starts + 1] = fine and reply or { 'broken' }, next_at
-  next_at = next_at + 11 + ARGV[next_at + 10]
+  local more = ARGV[next_at + 10]
+  next_at = next_at + 11 + (more == '0' and 0 or more)
 end
 -- A run is written after its hints: what fails in between leaves no run, and hints without a run are dropped.
 for listing, members in pairs(listed) do

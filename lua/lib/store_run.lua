@@ -32,7 +32,7 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
   if deadline_at_ms then field('dl', deadline_at_ms) end
   local bytes, copied = #input, nil
   local priority, fair
-  for place = at + 11, at + 10 + ARGV[at + 10], 2 do
+  for place = at + 11, ARGV[at + 10] == '0' and 0 or at + 10 + ARGV[at + 10], 2 do
     local name, value = ARGV[place], ARGV[place + 1]
     if name == 'xp' then
       value = instant(value, now)

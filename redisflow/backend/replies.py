@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from redisflow.contract import NOTHING_SAID, Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
+from redisflow.contract import Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
 from redisflow.errors import BackendError
 from redisflow.runs import Ending
 
@@ -116,18 +117,13 @@ def claimed(rows: list[list[bytes]]) -> list[tuple[str, dict[bytes, bytes]]]:
 
 def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: int) -> Claim:
     """A claimed run whose input and records have all come with it."""
-    version, queue, deadline = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl")
-    parent, tags = fields.get(b"pa"), fields.get(b"tg")
-    scheduled_at = fields.get(b"sa")
-    verdict = fields.get(b"vd")
-    ending = None if verdict is None else Ending.parse(verdict)
-    fence = fields.get(b"f")
+    version, queue, deadline, fence = fields.get(b"v"), fields.get(b"q"), fields.get(b"dl"), fields.get(b"f")
     if fence is None:
         mark, started_at_ms = Mark(0, len(fields[b"i"])), now_ms
     else:
         count, _, size = fields[b"h"].partition(b":")
         mark, started_at_ms = Mark(int(count), int(size)), int(fields[b"a"])
-    return Claim(
+    claim = Claim(
         hold=Hold(
             run_id,
             queue.decode() if queue is not None else "default",
@@ -139,21 +135,17 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
         input=fields[b"i"],
         created_at_ms=int(fields[b"c"]),
         started_at_ms=started_at_ms,
-        deadline_at_ms=int(deadline) if deadline is not None else ending.deadline_at_ms if ending else None,
+        deadline_at_ms=int(deadline) if deadline is not None else None,
         mark=mark,
         records=[fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
         crashes=int(fields.get(b"x", 0)),
-        parent=parent.decode() if parent is not None else None,
-        mail_count=int(fields.get(b"m", 0)),
-        end_effects=_end_effects(fields),
-        tags=tags.decode() if tags is not None else "",
-        scheduled_at_ms=int(scheduled_at) if scheduled_at is not None else None,
-        is_limited=b"lk" in fields,
-        said=_place(fields.get(b"ev")),
-        waits=fields[b"sg"].decode().split() if b"sg" in fields else (),
-        ending=ending,
-        continued=int(fields.get(b"ct", 0)),
     )
+    # Looking for what few runs have takes longer than the rest: what is there is looked at instead.
+    for name in fields:
+        note = _SELDOM.get(name)
+        if note is not None:
+            note(claim, fields)
+    return claim
 
 
 def _end_effects(fields: dict[bytes, bytes]) -> tuple[bytes, ...]:
@@ -162,11 +154,39 @@ def _end_effects(fields: dict[bytes, bytes]) -> tuple[bytes, ...]:
     return (*released, b"leave", fields[b"sc"]) if b"sc" in fields else released
 
 
-def _place(mark: bytes | None) -> Place:
-    if mark is None:
-        return NOTHING_SAID
+def _place(mark: bytes) -> Place:
     after, _, count = mark.partition(b":")
     return int(after), int(count)
+
+
+def _note_ending(claim: Claim, fields: dict[bytes, bytes]) -> None:
+    claim.ending = ending = Ending.parse(fields[b"vd"])
+    if claim.deadline_at_ms is None:
+        claim.deadline_at_ms = ending.deadline_at_ms
+
+
+def _note_end_effects(claim: Claim, fields: dict[bytes, bytes]) -> None:
+    claim.end_effects = _end_effects(fields)
+
+
+def _noting(attribute: str, name: bytes, read: Callable[[bytes], Any]) -> Callable[[Claim, dict[bytes, bytes]], None]:
+    return lambda claim, fields: setattr(claim, attribute, read(fields[name]))
+
+
+_SELDOM: dict[bytes, Callable[[Claim, dict[bytes, bytes]], None]] = {
+    b"pa": _noting("parent", b"pa", bytes.decode),
+    b"m": _noting("mail_count", b"m", int),
+    b"uq": _note_end_effects,
+    b"sc": _note_end_effects,
+    b"tg": _noting("tags", b"tg", bytes.decode),
+    b"sa": _noting("scheduled_at_ms", b"sa", int),
+    b"lk": _noting("is_limited", b"lk", bool),
+    b"ev": _noting("said", b"ev", _place),
+    b"sg": _noting("waits", b"sg", lambda names: names.decode().split()),
+    b"vd": _note_ending,
+    b"ct": _noting("continued", b"ct", int),
+}
+"""What a claim says of runs that use more than steps, by the fields that say it."""
 
 
 def claims_of(given: list[tuple[str, dict[bytes, bytes]]], operation: str, now_ms: int) -> tuple[list[Claim], int]:
