@@ -35,7 +35,7 @@ def encode_input(spec: WorkflowSpec[In, Any], value: In, limit: int = INPUT_LIMI
     except CannotRecord as error:
         msg = f"the input of workflow {spec} cannot be stored: {error}"
         raise InvalidInput(msg) from error
-    check_size(data, limit, f"the input of workflow {spec}")
+    check_size(data, limit, f"the input of workflow {spec}", is_storable=True)
     return data, validated
 
 

@@ -45,8 +45,9 @@ class Plan:
                 f"({shown}): give them the same text, or start the run under one of them"
             )
             raise InvalidStart(msg)
-        # Not for secrets: it spreads runs.
-        return partition_for_key(f"{workflow}\0{texts.pop()}", partitions) if texts else random.randrange(partitions)  # noqa: S311
+        if texts:
+            return partition_for_key(f"{workflow}\0{texts.pop()}", partitions)
+        return random.randrange(partitions)  # noqa: S311  # not for secrets: it spreads runs
 
 
 NO_RULES = Plan((), {})

@@ -50,7 +50,7 @@ def judge_attempt(
         try:
             data, value = step.payload.record(outcome.value)
             if len(data) > around.payload_limit:
-                check_size(data, around.payload_limit, f"the result of step {call.key!r}")
+                check_size(data, around.payload_limit, f"the result of step {call.key!r}", is_storable=True)
         except Exception as error:  # noqa: BLE001  # CannotRecord, or what code of users raises while it is looked at
             # Trying again would return the same kind of value.
             return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False), None
@@ -91,7 +91,7 @@ def judge_workflow(
         try:
             data = definition.spec.output.encode(main.result())
             if len(data) > around.payload_limit:
-                check_size(data, around.payload_limit, f"the output of workflow {definition.spec}")
+                check_size(data, around.payload_limit, f"the output of workflow {definition.spec}", is_storable=True)
         except Exception as refused:  # noqa: BLE001  # CannotRecord, or what code of users raises
             return refused
         return data

@@ -39,12 +39,16 @@ _INPUT_SHOWN: Final = re.compile(r"input_value=.*, (?=input_type=)")
 """How pydantic shows what it refuses, in one line: its repr."""
 
 
-def check_size(data: bytes, limit: int, what: str) -> None:
-    """Raise PayloadTooLarge if these bytes, of what is called `what`, are more than the limit."""
+def check_size(data: bytes, limit: int, what: str, *, is_storable: bool = False) -> None:
+    """Raise PayloadTooLarge if these bytes, of what is called `what`, are more than the limit.
+
+    The message names the payload store only for what is storable: for all else a store does not raise the limit.
+    """
     if len(data) > limit:
+        ways = "RedisFlow(payloads=Payloads(store=...)) does, or pass" if is_storable else "pass"
         message = (
             f"{what} has {len(data):,} bytes, over the limit of {limit:,}: "
-            "store it elsewhere: RedisFlow(payloads=Payloads(store=...)) does, or pass a reference to where it is"
+            f"store it elsewhere: {ways} a reference to where it is"
         )
         raise PayloadTooLarge(message)
 

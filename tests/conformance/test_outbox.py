@@ -79,7 +79,7 @@ async def test_a_partition_that_is_away_keeps_neither_the_others_nor_the_watcher
     post(two, "cancel", here)
     prefixes = [two.prefix_of(0), two.prefix_of(1)]
     away = Away(backend._transport, prefixes[1])
-    outbox = Outbox(away, backend._scripts, prefixes, backend._prefix_of, backend._broadcasts)  # type: ignore[arg-type]
+    outbox = Outbox(away, backend._scripts, prefixes, backend._prefix_of, backend._broadcasts)  # type: ignore[arg-type]  # a server away
     async with asyncio.timeout(5):
         await deliver_all(outbox)
     assert [await two.status(run_id) for run_id in (here, there)] == ["canceled", "pending"]

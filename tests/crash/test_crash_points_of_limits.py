@@ -37,7 +37,7 @@ async def _survives(fault: Fault, at: int, url: str) -> bool:
         assert body is not None
         inside.add(body.run_id)
         together.append(set(inside))
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # the work itself: long enough to be seen beside another
         inside.discard(body.run_id)
 
     async def limited(step: Step) -> str:

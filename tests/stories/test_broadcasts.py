@@ -110,7 +110,7 @@ async def test_more_than_can_be_retained_is_refused_with_words(flow: RedisFlow):
 
 async def test_each_run_gets_each_retained_broadcast_once_whatever_it_is_doing_when_it_comes(wide_flow: RedisFlow):
     async def work(number: int) -> int:
-        await asyncio.sleep(0.001 * (number % 3))
+        await asyncio.sleep(0.001 * (number % 3))  # the work itself: so that runs are caught at different points
         return number
 
     @wide_flow.define_workflow("ticker")

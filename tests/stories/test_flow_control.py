@@ -136,7 +136,7 @@ async def test_the_next_run_begins_within_milliseconds_of_the_end_of_the_one_bef
 
     async def note() -> None:
         starts.append(time.monotonic())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # the work itself
         ends.append(time.monotonic())
 
     @flow.define_workflow("chain", concurrency=Limit(1))

@@ -66,6 +66,8 @@ async def test_a_bad_input_is_refused_before_anything_is_stored(flow):
         await workflow.run(object())
     with pytest.raises(PayloadTooLarge, match="over the limit of 1,048,576: store it elsewhere"):
         await workflow.run(Order(id="x" * MIB, items=[]))
+    with pytest.raises(PayloadTooLarge, match=": store it elsewhere: pass a reference"):
+        await flow.send_signal("paid", "x" * MIB)  # a payload store would not raise this limit: none is named
     good = Order(id="1", items=[])
     for options in (
         {"queue": "no spaces"},
