@@ -30,6 +30,7 @@ async def test_a_run_is_found_by_its_tags(flow):
     order = define(flow)
     async with flow.new_worker(lease="30s"):
         one = await order.run(1, tags={"customer": "c1", "place": "Göteborg, väst"})
+        await asyncio.sleep(0.002)  # each in a millisecond of its own, so that there is an order to be kept
         two = await order.run(2, tags={"customer": "c1"})
         plain = await order.run(3)
         assert await one.result(timeout="1m") == {"customer": "c1", "place": "Göteborg, väst"}
