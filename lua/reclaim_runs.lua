@@ -27,7 +27,15 @@ if pending.err then return { 'ok', 'end', 0, 0, 0 } end
 local now = now_ms()
 local reclaimed, poisoned, lost = 0, 0, 0
 
-local function reclaim(entry, worker, run_id)
+-- Whether its worker is alive, for all that can be told. A worker that died right after a heartbeat that did not know of
+-- this run yet is present for a little longer than the run's lease lasts, at most until its next heartbeat would have
+-- come: a quarter of a lease, after which it is known.
+local function is_told_alive(worker, idle_ms)
+  if not is_alive(prefix, worker, now) then return false end
+  return true, idle_ms < 1.25 * lease_ms
+end
+
+local function reclaim(entry, worker, run_id, idle_ms)
   local run = load_run(prefix, run_id)
   -- Pending: an entry that something else than claim_runs has read; nobody holds the run.
   if not run or run.entry ~= entry or (run.status ~= 'running' and run.status ~= 'pending') then
@@ -36,7 +44,9 @@ local function reclaim(entry, worker, run_id)
   if run.status == 'running' then
     -- A worker that is alive but did not renew (its process was paused, its event loop blocked) has not crashed.
     -- Nor is it the fault of a run that had not begun: it only waited there (its progress is noted as empty).
-    if run.has_begun and not is_alive(prefix, worker, now) then
+    local alive, is_early = is_told_alive(worker, idle_ms)
+    if run.has_begun and alive and is_early then return end
+    if run.has_begun and not alive then
       run.crashes = run.crashes + 1
       redis.call('HSET', prefix .. 'run:' .. run_id, 'x', run.crashes)
       if run.crashes >= tonumber(crash_limit) then
@@ -54,7 +64,7 @@ end
 for _, item in ipairs(pending) do
   if item[3] >= tonumber(lease_ms) then
     local found = redis.call('XRANGE', stream, item[1], item[1])[1]
-    if not (found and pcall(reclaim, lane .. ':' .. item[1], item[2], found[2][2])) then
+    if not (found and pcall(reclaim, lane .. ':' .. item[1], item[2], found[2][2], item[3])) then
       leave_stream(prefix, queue, lane .. ':' .. item[1])
       lost = lost + 1
     end

@@ -243,10 +243,10 @@ class Lua:
         _, seen, repaired = self.call("reconcile_runs", workflow=workflow, first=first, step=step)
         return seen, repaired
 
-    def expire(self, held: Held, owner: str | None = None) -> None:
+    def expire(self, held: Held, owner: str | None = None, idle_ms: int = LEASE_MS) -> None:
         """Let the lease of a run be over: its entry has been idle for as long."""
         owner = owner or held.worker
-        self.redis.xclaim(held.stream, "workers", owner, 0, [held.entry_id], idle=LEASE_MS, justid=True)
+        self.redis.xclaim(held.stream, "workers", owner, 0, [held.entry_id], idle=idle_ms, justid=True)
 
     def expire_all(self, lane: str = "0", queue: str = "default") -> None:
         """Let every lease of a stream be over."""
