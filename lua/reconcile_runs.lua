@@ -14,9 +14,9 @@
 -- @include lib/holds_unique.lua
 -- @include lib/is_terminal.lua
 -- @include lib/use_lane.lua
+-- @include lib/look_for_kids.lua
 -- @include lib/lines.lua
 -- @include lib/load_run.lua
--- @include lib/look_for_kids.lua
 -- @include lib/queue_up.lua
 -- @include lib/taken_fence.lua
 
@@ -38,6 +38,12 @@ end
 local function restore_place(run, run_id)
   if run.status == 'pending' and run.fair and not run.fence and string.sub(run.entry or 'w', 1, 1) ~= 'w' then
     return redis.call('ZADD', prefix .. 'fair:' .. run.fair, 'NX', run.created, run_id) == 1
+  end
+  local is_spread = run.limits and lines().is_spread(run.limits)
+  if is_spread and not run.blocked_on and (run.status == 'running' or run.status == 'waiting:limited') then
+    local is_lost = lines().say_again(prefix, run_id, run)
+    if is_lost then requeue(prefix, run_id, run.queue, nil, taken_fence(run.fence)) end
+    return is_lost
   end
   if run.status == 'running' and run.limits then return lines().hold_slots(prefix, run_id, run.limits, now) end
   if run.status ~= 'waiting:limited' then return false end

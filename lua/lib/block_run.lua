@@ -1,7 +1,7 @@
 -- Put a run among those that wait for a limit (or for their turn with others of their fair key): the more urgent first,
--- then who was created first. 2^42 ms is the year 2109.
+-- then who was created first. 2^42 ms is the year 2109. Returns 0 where it stands there already.
 local function line_up(prefix, hash, run_id, priority, created)
-  redis.call('ZADD', prefix .. 'blocked:' .. hash, (9 - (priority or 0)) * 2 ^ 42 + created, run_id)
+  return redis.call('ZADD', prefix .. 'blocked:' .. hash, (9 - (priority or 0)) * 2 ^ 42 + created, run_id)
 end
 
 -- Let a run wait for a limit. Its entry has left the stream.

@@ -1,13 +1,18 @@
+-- @include lib/permits.lua
 -- @include lib/wake_blocked.lua
 
--- A run no longer runs: its slots go to those that wait for them. What it has used of a rate stays used; a slot that
--- was given to it, and was never used, does not.
+-- Returns whether a slot has become free: what was used of a rate stays used; one that was given and never used does not.
+local function free_slot(prefix, hash, period, holder)
+  local holders = prefix .. 'limit:' .. hash
+  if period ~= '0' and tonumber(redis.call('ZSCORE', holders, holder) or 0) ~= GIVEN then return false end
+  return redis.call('ZREM', holders, holder) == 1
+end
+
+-- A run no longer runs: its slots go to those that wait for them.
 local function free_slots(prefix, run_id, limits, now)
+  if is_spread(limits) then return return_permits(prefix, run_id, limits) end
   for hash, period in string.gmatch(limits, '(%x+):%d+:(%d+)') do
-    local holders = prefix .. 'limit:' .. hash
-    if period == '0' or tonumber(redis.call('ZSCORE', holders, run_id) or 0) == GIVEN then
-      if redis.call('ZREM', holders, run_id) == 1 then wake_blocked(prefix, hash, now) end
-    end
+    if free_slot(prefix, hash, period, run_id) then wake_blocked(prefix, hash, now) end
   end
 end
 

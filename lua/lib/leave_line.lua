@@ -1,10 +1,10 @@
 -- @include lib/block_run.lua
 -- @include lib/enter_stream.lua
 -- @include lib/fair_window.lua
--- @include lib/line_timers.lua
 -- @include lib/take_slots.lua
 
--- A run's line has moved up to it: it leaves the line for its stream, or for the line of another limit that is full.
+-- A run's line has moved up to it: it leaves the line for its stream, or for the line of another limit that is full,
+-- which is returned.
 local function leave_line(prefix, hash, run_id, run, now)
   local key = prefix .. 'run:' .. run_id
   redis.call('ZREM', prefix .. 'blocked:' .. hash, run_id)
@@ -22,7 +22,6 @@ local function leave_line(prefix, hash, run_id, run, now)
   end
   redis.call('HSET', key, 's', 'pending', 'e', entry)
   redis.call('HDEL', key, 'ls')
-  restore_timer(prefix, run_id, run)
 end
 
 -- Whether a line has room for who is next in it; if not, and that comes with time, the time.
@@ -31,4 +30,20 @@ local function may_leave(prefix, hash, run, now)
   local count, period = string.match(run.limits or '', hash .. ':(%d+):(%d+)')
   if not count then return true end
   return has_room(prefix .. 'limit:' .. hash, tonumber(count), tonumber(period), now)
+end
+
+-- Let the run that is next in a line leave it, where there is room. Returns whether the line has moved; if not, and room
+-- comes with time, the time; and the hash of the line to which it went, where it did.
+local function let_forward(prefix, hash, run_id, now)
+  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'ls', 'lk', 'fp', 'q', 'pr', 'a', 'c')
+  if r[1] ~= 'waiting:limited' or r[2] ~= hash then
+    redis.call('ZREM', prefix .. 'blocked:' .. hash, run_id)
+    return true
+  end
+  local run = {
+    limits = r[3], is_fair = r[4] == hash, queue = r[5] or nil, priority = r[6] or nil, has_begun = r[7], created = r[8]
+  }
+  local room, free_at = may_leave(prefix, hash, run, now)
+  if not room then return false, free_at end
+  return true, nil, leave_line(prefix, hash, run_id, run, now)
 end

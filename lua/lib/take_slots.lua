@@ -13,6 +13,11 @@ local function has_room(holders, count, period, now)
   return false, taken_at < GIVEN and taken_at + period or now + period
 end
 
+-- A rate whose key is not seen again is forgotten; long after its period, so that no clock matters.
+local function keep_rate(holders, period)
+  if period > 0 then redis.call('PEXPIRE', holders, period + 3600000) end
+end
+
 -- Give a run all the slots that it needs, or none: then it returns the hash of a limit that has none for it. A rate
 -- counts first claims only. Who comes anew (`is_new`) stands behind those that wait.
 local function take_slots(prefix, run_id, limits, has_begun, is_new, now)
@@ -30,7 +35,6 @@ local function take_slots(prefix, run_id, limits, has_begun, is_new, now)
     end
   end
   for holders, score in pairs(taken) do redis.call('ZADD', holders, score, run_id) end
-  -- A rate whose key is not seen again is forgotten; long after its period, so that no clock matters.
-  for holders, period in pairs(rates) do redis.call('PEXPIRE', holders, period + 3600000) end
+  for holders, period in pairs(rates) do keep_rate(holders, period) end
   return nil
 end

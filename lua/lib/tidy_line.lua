@@ -2,8 +2,13 @@
 
 -- Whether a run still has a right to its place: in the window of its fair key until it is claimed, in a limit of
 -- concurrency until it no longer runs; what was used of a rate counts whatever became of the run.
-local function has_right(prefix, run_id, score, kind)
+local function has_right(prefix, hash, run_id, score, kind)
   if kind == 'rate' and score < GIVEN then return true end
+  if is_permit(run_id) then
+    -- Its run is asked: it says nothing where it holds the permit, and gives it back where it does not.
+    give_permit(prefix, hash, run_id)
+    return true
+  end
   local status = redis.call('HGET', prefix .. 'run:' .. run_id, 's')
   return status == 'pending' or (kind == 'concurrency' and status == 'running')
 end
@@ -13,7 +18,7 @@ local function tidy_line(prefix, hash, kind, now)
   local holders, dropped = prefix .. (kind == 'fair' and 'fair:' or 'limit:') .. hash, 0
   local found = redis.call('ZRANGE', holders, 0, 99, 'WITHSCORES')
   for place = 1, #found, 2 do
-    if not has_right(prefix, found[place], tonumber(found[place + 1]), kind) then
+    if not has_right(prefix, hash, found[place], tonumber(found[place + 1]), kind) then
       redis.call('ZREM', holders, found[place])
       dropped = dropped + 1
     end

@@ -1,7 +1,7 @@
 """How much of a workflow or a queue may run: limits, rates, fair keys, priorities, and what they mean for one run.
 
-They are worked out where a run is started, from its validated input, and travel with the run. The hard thing is that a
-limit is decided inside one partition: it has a home there, and the runs that it counts live in it.
+They are worked out where a run is started, from its validated input, and travel with the run. A limit is decided inside
+one partition, its home. As a rule the runs that it counts live there; those that live elsewhere are lent its slots.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from uuid import UUID
 
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidLimit
+from redisflow.limited import limit_text, write_limits
 from redisflow.names import check_name
-from redisflow.run_id import partition_for_key
 
 Key: TypeAlias = Callable[[Any], object]
 """From a validated input to a str, int, UUID or enum; None where the limit does not concern this run."""
@@ -124,8 +124,9 @@ class Slot:
     """One limit, as it concerns one run."""
 
     home: str
-    """Runs that share this live in one partition: the limit is decided there."""
+    """Says in which partition it is decided."""
     hash: str
+    """Sorted by these, the limits of one key alone come first: `limited.write_limits`."""
     count: int
     period_ms: int
 
@@ -138,7 +139,7 @@ class RunLimits:
     fair: str | None = None
     priority: int = 0
     fields: Mapping[str, str] = field(init=False)
-    """As the run's hash has it."""
+    """Fair key and priority, as the run's hash has them."""
 
     def __post_init__(self) -> None:
         """Only what is used is stored."""
@@ -147,41 +148,23 @@ class RunLimits:
             fields["pr"] = str(self.priority)
         if self.fair is not None:
             fields["fp"] = self.fair
-        if self.slots:
-            fields["lk"] = " ".join(f"{slot.hash}:{slot.count}:{slot.period_ms}" for slot in self.slots)
         object.__setattr__(self, "fields", fields)
 
     @property
-    def homes(self) -> tuple[str, ...]:
-        """The same for each of its limits."""
-        return tuple({slot.home: None for slot in self.slots})
+    def limits(self) -> tuple[tuple[str, str], ...]:
+        """The text and the home of each limit."""
+        return tuple((limit_text(slot.hash, slot.count, slot.period_ms), slot.home) for slot in self.slots)
 
     @property
     def home(self) -> str | None:
-        """What says in which partition the run lives; None where it may live in any."""
-        return self.slots[0].home if self.slots else None
+        """What says in which partition the run lives, where nothing else does; None where it may live in any."""
+        return min(self.slots, key=lambda slot: slot.hash).home if self.slots else None
 
-    def check_homes(self, workflow: str) -> None:
-        """InvalidLimit where the run would have to live in two partitions at once."""
-        if len({slot.home for slot in self.slots}) > 1:
-            msg = (
-                f"a run of workflow {workflow!r} has limits that are decided in different partitions of the namespace: "
-                "one that counts the runs of a key alone, and another one. Give the workflow a limit without a key as "
-                "well, such as concurrency=[Limit(1000), Limit(5, key=...)]: then all of them are decided together"
-            )
-            raise InvalidLimit(msg)
-
-    def check_partition(self, workflow: str, partition: int, partitions: int) -> None:
-        """InvalidLimit where a run that has its place already could not be counted there."""
-        if partitions == 1 or self.home is None:
-            return
-        self.check_homes(workflow)
-        if partition_for_key(self.home, partitions) != partition:
-            msg = (
-                f"workflow {workflow!r} has limits that are decided in another partition of the namespace than that of "
-                "this child run: start it from a step, with `run` and an idempotency key"
-            )
-            raise InvalidLimit(msg)
+    def fields_in(self, partition: int, partitions: int) -> Mapping[str, str]:
+        """As the hash of a run in this partition has it."""
+        if not self.slots:
+            return self.fields
+        return {**self.fields, "lk": write_limits(self.limits, partition, partitions)}
 
 
 UNLIMITED = RunLimits()
@@ -221,8 +204,8 @@ def limits_for(
 
 def _slots(scope: str, owner: str, limits: tuple[AnyLimit, ...], value: object, workflow: str) -> list[Slot]:
     slots: list[Slot] = []
-    # Limits are decided in one partition of the namespace, so that a run may have several; but the runs of each key
-    # have one of their own where nothing else counts them.
+    # Where a run has several limits, all are decided in one partition of the namespace, which costs nothing more than
+    # one; but where nothing else of its workflow or queue counts them, the runs of each key have one of their own.
     is_alone = len(limits) == 1 and limits[0].key is not None and limits[0].name is None
     for place, limit in enumerate(limits):
         kind = type(limit).__name__
@@ -234,7 +217,9 @@ def _slots(scope: str, owner: str, limits: tuple[AnyLimit, ...], value: object, 
         else:
             identity = [scope, owner, "alone" if is_alone else str(place), key]
         home = "\0".join(identity) if is_alone else "limits"
-        slots.append(Slot(home, _hash(kind, *identity), limit.count, limit.period_ms))
+        # A run asks for one after the other. What all have a use for is not held while it waits for its key's.
+        rank = "f" if key == "" else "0"
+        slots.append(Slot(home, rank + _hash(kind, *identity)[1:], limit.count, limit.period_ms))
     return slots
 
 

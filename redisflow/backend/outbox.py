@@ -110,6 +110,8 @@ class Outbox:
                 await self._look_at_kids(prefix, run_id)
             case b"broadcast":
                 await self._broadcasts.carry_out(entry)
+            case b"ask_permit" | b"give_permit" | b"hold_permit" | b"return_permit":
+                await self._send_permit(run_id, entry)
             case _:  # of a later version: it is left for a worker that knows it
                 return _Outcome.LEFT
         return _Outcome.DONE
@@ -150,6 +152,23 @@ class Outbox:
             item = b"\n".join((b"c", kid.encode(), status, cause or b"", payload or b""))
             give = self._scripts.give_end.call(prefix, run_id=run_id, child=kid, item=item)
             await self._transport.send(prefix, give, bulk=len(item) > _LARGE_BYTES)
+
+    async def _send_permit(self, run_id: str, entry: dict[bytes, bytes]) -> None:
+        """What a run and a limit of another partition say to each other."""
+        to = self._prefixes[int(entry[b"to"])] if b"to" in entry else self._prefix_of(run_id)
+        about = {"hash": entry[b"hash"], "permit": entry[b"permit"]}
+        match entry[b"do"]:
+            case b"ask_permit":
+                command = self._scripts.ask_permit.call(
+                    to, **about, priority=entry[b"priority"], created=entry[b"created"]
+                )
+            case b"give_permit":
+                command = self._scripts.give_permit.call(to, run_id=run_id, home=entry[b"home"], **about)
+            case b"hold_permit":
+                command = self._scripts.hold_permit.call(to, **about)
+            case _:
+                command = self._scripts.return_permit.call(to, **about)
+        await self._transport.send(to, command)
 
     async def _cancel(self, run_id: str) -> None:
         to = self._prefix_of(run_id)

@@ -19,7 +19,6 @@ from redisflow.backend.controls import Controls
 from redisflow.backend.events import Events, effect_of, size_of
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
-from redisflow.backend.keys import KeyCalls
 from redisflow.backend.lifecycle import Lifecycle
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.listings import ListingCalls
@@ -230,7 +229,6 @@ class RedisBackend:
         self._histories = Histories(transport, self._scripts)
         self._batches = RowBatches(transport)
         self._mailboxes = Mailboxes(transport, self._scripts, patience, self._prefix_of)
-        self.keys = KeyCalls(transport, self._scripts, patience, self._prefixes)
         self._events = Events(transport, self._scripts, patience, self._prefix_of)
         self._broadcasts = Broadcasts(transport, self._scripts, patience, self._prefixes)
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of, self._broadcasts)

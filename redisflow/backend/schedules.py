@@ -15,7 +15,8 @@ from redisflow.backend.row_batches import LARGE_BYTES
 from redisflow.backend.rows import row_of
 from redisflow.contract import DueSchedules, NewRun
 from redisflow.durations import from_ms
-from redisflow.errors import BackendError, CannotUnseal, InvalidLimit, InvalidSchedule
+from redisflow.errors import BackendError, CannotUnseal, InvalidSchedule
+from redisflow.limited import write_limits
 from redisflow.run_id import partition_for_key, run_id_at
 from redisflow.schedule import ScheduleDefinition, ScheduleInfo, check_policies
 from redisflow.ticks import Ticks
@@ -75,10 +76,11 @@ class RedisSchedules:
 
     async def declare(self, definition: ScheduleDefinition) -> None:
         """The same, for as long as it takes."""
-        self._check_home(definition)
         # Never in the store, where what is no run's is swept: an input is small enough without it.
         sealed = self._seals.seal_now(definition.input, _owner(definition.id), "input")
-        fields = _fields_of(definition, sealed)
+        # Its runs live where it does, wherever their limits are decided.
+        limits = write_limits(definition.homes.items(), self._partition_of(definition.id), len(self._prefixes))
+        fields = _fields_of(definition, sealed, limits)
         fingerprint, *earlier = self._seals.fingerprints(definition.fingerprint())
         told: int | str = ""
         while True:
@@ -93,17 +95,6 @@ class RedisSchedules:
             if reply[0] == b"ok":
                 return
             told = definition.ticks.next_after(reply[1]) or "never"
-
-    def _check_home(self, definition: ScheduleDefinition) -> None:
-        count, own = len(self._prefixes), self._partition_of(definition.id)
-        if any(partition_for_key(home, count) != own for home in definition.homes):
-            msg = (
-                f"schedule {definition.id!r}: workflow {definition.workflow!r} has limits, which this namespace of "
-                f"{count} partitions decides in another one than that of the schedule, and a tick and its run are one "
-                "step in one partition. Schedule a workflow without limits that starts this one from a step, with "
-                "`run` and an idempotency key"
-            )
-            raise InvalidLimit(msg)
 
     async def get(self, schedule_id: str) -> ScheduleInfo | None:
         """As it is now; None where it is not stored. CannotUnseal where its input cannot be opened here."""
@@ -229,7 +220,7 @@ def _owner(schedule_id: str) -> str:
     return f"schedule {schedule_id}"
 
 
-def _fields_of(definition: ScheduleDefinition, sealed: bytes) -> list[Any]:
+def _fields_of(definition: ScheduleDefinition, sealed: bytes, limits: str) -> list[Any]:
     """Of the hash, each with its value; all of them, so that none is left of a definition before."""
     ticks = definition.ticks
     fields: dict[str, Any] = {
@@ -243,6 +234,7 @@ def _fields_of(definition: ScheduleDefinition, sealed: bytes) -> list[Any]:
         "ov": definition.overlap,
         "cu": definition.catch_up,
         **{name: definition.limits.get(of_run, "") for name, of_run in _LIMITS.items()},
+        "lk": limits,
     }
     return [part for item in fields.items() for part in item]
 

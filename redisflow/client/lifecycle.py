@@ -19,11 +19,11 @@ from redisflow.client.start import (
     StartOptions,
     new_id,
     prepare_start,
-    rules_beside_limits,
     start_prepared,
 )
 from redisflow.durations import Instant, to_when
 from redisflow.errors import CannotRecord, RunAlreadyActive, RunNotFound, RunStateConflict
+from redisflow.limited import move_limits
 from redisflow.payload import PayloadType, check_size
 from redisflow.payload.lowering import lower
 from redisflow.run_id import new_run_id, partition_of
@@ -111,8 +111,8 @@ async def rerun(
     own = _as_stored(spec or WorkflowSpec(name="any", input=_ANY, output=_ANY), fields, options)
     data = fields[b"i"]
     prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
-    begun = _origin(run_id, fields, options)
-    begin = Beginning(_id_of_another(backend, own, prepared, run_id, fields), fields=begun)
+    another_id = _id_of_another(backend, own, prepared, run_id, fields)
+    begin = Beginning(another_id, fields=_origin(run_id, another_id, fields, options))
     return await start_prepared(backend, own, prepared, options, begin)
 
 
@@ -137,12 +137,12 @@ async def fork_run(
         data = fields[b"i"]
         prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
     else:
-        # Limits are those of the other run, in whose partition it lives.
+        # Limits are those of the other run.
         prepared = replace(prepare_start(own, value, options), limits=UNLIMITED)
     edits = {key: _encode_result(key, result) for key, result in steps.items()}
     prefix = take_prefix(run_id, fields, from_step, edits)
-    begun = _origin(run_id, fields, options)
     another_id = _id_of_another(backend, own, prepared, run_id, fields)
+    begun = _origin(run_id, another_id, fields, options)
     if prefix.records:
         # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
         mark = await backend.lifecycle.stage_records(another_id, prefix.records)
@@ -164,10 +164,12 @@ async def _read(backend: Backend, run_id: str) -> Fields:
     return fields
 
 
-def _origin(run_id: str, fields: Fields, options: StartOptions) -> dict[str, bytes | str | int]:
+def _origin(run_id: str, another_id: str, fields: Fields, options: StartOptions) -> dict[str, bytes | str | int]:
     """What a run that comes from another one has of it: its limits; tags and a priority of its own come first."""
     begun: dict[str, bytes | str | int] = {"ff": run_id}
     begun |= {name: fields[name.encode()] for name in _INHERITED if name.encode() in fields}
+    if b"lk" in fields:
+        begun["lk"] = move_limits(fields[b"lk"].decode(), partition_of(run_id), partition_of(another_id))
     if options.priority is not None:
         begun["pr"] = options.priority
     return begun
@@ -176,11 +178,11 @@ def _origin(run_id: str, fields: Fields, options: StartOptions) -> dict[str, byt
 def _id_of_another(
     backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared, run_id: str, fields: Fields
 ) -> str:
-    """What is limited lives with its limits, as the run from which it comes."""
+    """It lives where its keys say; what is limited, and has none, lives where the run does from which it comes."""
     is_limited = b"lk" in fields or b"fp" in fields
-    if b"lk" in fields and prepared.plan.rules and backend.partitions > 1:
-        raise rules_beside_limits(spec.name)
-    return new_run_id(partition_of(run_id)) if is_limited else new_id(backend, spec, prepared)
+    if is_limited and not prepared.plan.keys:
+        return new_run_id(partition_of(run_id))
+    return new_id(backend, spec, prepared)
 
 
 def _as_stored(spec: WorkflowSpec[Any, Any], fields: Fields, options: StartOptions) -> WorkflowSpec[Any, Any]:

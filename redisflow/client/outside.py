@@ -12,7 +12,6 @@ from redisflow.client.signals import broadcast, hash_signal_key
 from redisflow.client.start import Beginning, Prepared, StartOptions, start_prepared
 from redisflow.contract import Backend, Delivery
 from redisflow.errors import MailboxFull
-from redisflow.run_id import partition_of
 
 DAY_MS = 86_400_000
 """A step that has not been recorded a day after it sent its signal may send it again."""
@@ -33,7 +32,6 @@ class ClientOutside:
         backend, spec, queue = await self._connect(), order.spec, order.queue or order.spec.queue
         value = spec.input.decode(order.data)
         limits = limits_for(spec.control, spec.name, queue, value, self._queue_limits)
-        limits.check_partition(spec.name, partition_of(order.run_id), backend.partitions)
         prepared = Prepared(order.data, NO_RULES, limits)
         await start_prepared(backend, spec, prepared, options, Beginning(order.run_id, parent=order.parent))
 

@@ -190,7 +190,7 @@ def definition_of(
         overlap=schedule.overlap,
         catch_up=schedule.catch_up,
         limits=limits.fields,
-        homes=limits.homes,
+        homes=dict(limits.limits),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar, assert_never
 
@@ -21,7 +21,7 @@ from redisflow.authoring.starting import Debounce, OnConflict, Throttle
 from redisflow.client.rules import Plan, check_key, hash_of, plan_start
 from redisflow.contract import Active, Backend, Conflict, Created, Idempotency, NewRun, Started, Throttled
 from redisflow.durations import Duration, Instant, When, from_ms, to_ms, to_when
-from redisflow.errors import IdempotencyConflict, InvalidLimit, RunAlreadyActive, StartThrottled
+from redisflow.errors import IdempotencyConflict, RunAlreadyActive, StartThrottled
 from redisflow.names import check_name
 from redisflow.run_id import new_run_id, partition_for_key, partition_of
 from redisflow.tags import Tags, encode_tags
@@ -166,8 +166,10 @@ async def start_prepared(
         expires_at = None
     elif expires_at is None and spec.start is not None:
         expires_at = spec.start.expires_at
+    run_id = begin.run_id if begin else new_id(backend, spec, prepared)
+    limits = prepared.limits.fields_in(partition_of(run_id), backend.partitions)
     new = NewRun(
-        run_id=begin.run_id if begin else new_id(backend, spec, prepared),
+        run_id=run_id,
         workflow=spec.name,
         version=version,
         queue=options.queue or spec.queue,
@@ -177,7 +179,7 @@ async def start_prepared(
         expires=_when(expires_at, "expires_at"),
         idempotency=None if key is None else _idempotency(spec, version, key, data, options.idempotency_ttl),
         parent=begin.parent if begin else None,
-        fields={**(begin.fields if begin else {}), **options.fields(), **prepared.limits.fields},
+        fields={**(begin.fields if begin else {}), **options.fields(), **limits},
     )
     return _started(new, key, await _store(backend, new, plan))
 
@@ -188,37 +190,14 @@ def new_id(backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared) -
 
 
 async def _store(backend: Backend, new: NewRun, plan: Plan) -> Created | Started | Conflict | Active | Throttled:
-    if plan.rules:
-        return await backend.starts.start_run(new, plan.rules)
-    key = new.idempotency
-    key_lives = partition_of(new.run_id) if key is None else plan.partition(new.workflow, backend.partitions)
-    if key is None or key_lives == partition_of(new.run_id):
-        return await backend.create_run(new)
-    # The run lives with its limits, its key where the key says. Whoever comes in between makes the same run.
-    reserved = await backend.keys.reserve_key(key_lives, new.run_id, key)
-    if not isinstance(reserved, str):
-        return reserved
-    await backend.create_run(replace(new, run_id=reserved, idempotency=None))
-    await backend.keys.confirm_key(key_lives, reserved, key)
-    return Created(reserved, existing=reserved != new.run_id)
+    return await (backend.starts.start_run(new, plan.rules) if plan.rules else backend.create_run(new))
 
 
 def _partition_of(workflow: str, plan: Plan, limits: RunLimits, partitions: int) -> int:
     """A run lives where its keys say, so that all who use a key meet in one place; or else where its limits do."""
-    if partitions == 1 or limits.home is None:
+    if partitions == 1 or plan.keys or limits.home is None:
         return plan.partition(workflow, partitions)
-    limits.check_homes(workflow)
-    if plan.rules:
-        raise rules_beside_limits(workflow)
     return partition_for_key(limits.home, partitions)
-
-
-def rules_beside_limits(workflow: str) -> InvalidLimit:
-    """It would have to live with both."""
-    return InvalidLimit(
-        f"this start of workflow {workflow!r} has a unique, debounce or throttle key, and the workflow has limits: "
-        "in a namespace of several partitions these live apart, so a run has one or the other"
-    )
 
 
 def _started(new: NewRun, key: str | None, made: Created | Started | Conflict | Active | Throttled) -> StartedRun:

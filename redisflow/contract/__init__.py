@@ -12,7 +12,6 @@ from redisflow.contract.events import (
     NewEvent,
     StoredEvent,
 )
-from redisflow.contract.keys import KeyCalls
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
@@ -75,7 +74,6 @@ __all__ = [
     "Heartbeat",
     "Hold",
     "Idempotency",
-    "KeyCalls",
     "Listings",
     "MailBatch",
     "MailCalls",

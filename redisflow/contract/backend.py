@@ -15,7 +15,6 @@ from redisflow.contract.broadcasts import BroadcastCalls
 from redisflow.contract.clock import ReadClock
 from redisflow.contract.controls import ControlCalls
 from redisflow.contract.events import EventCalls
-from redisflow.contract.keys import KeyCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
@@ -125,11 +124,6 @@ class Backend(Protocol):
     @property
     def controls(self) -> ControlCalls:
         """Queues and workflows as a whole; known once it is open."""
-        ...
-
-    @property
-    def keys(self) -> KeyCalls:
-        """The calls about idempotency keys whose runs live elsewhere."""
         ...
 
     @property

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redisflow.contract import Claim, Conflict, Created, Extension, Idempotency
-from redisflow.run_id import new_run_id
+from redisflow.contract import Claim, Extension
 from tests.conformance.world import LEASE_MS, T0, World, extend
 
 ONE = {"lk": "aa:1:0"}
@@ -78,18 +77,6 @@ async def test_runs_of_two_fair_keys_take_turns(world: World):
     assert len(order) == 10
     rest = [claim.hold.run_id for claim in (await world.batch(limit=100)).claims]
     assert set(order + rest) == {*many, few}
-
-
-async def test_a_key_is_given_to_one_run_until_it_is_made(world: World):
-    key = Idempotency(key_hash="k", fingerprint="one", keep_ms=60_000)
-    first, second = new_run_id(0), new_run_id(0)
-    keys = world.backend.keys
-    assert await world.twice(lambda: keys.reserve_key(0, first, key)) == first
-    assert await keys.reserve_key(0, second, key) == first
-    await keys.confirm_key(0, first, key)
-    assert await world.twice(lambda: keys.reserve_key(0, second, key)) == Created(first, existing=True)
-    other = Idempotency(key_hash="k", fingerprint="two", keep_ms=60_000)
-    assert await keys.reserve_key(0, second, other) == Conflict(first)
 
 
 async def _awaited(answer: object) -> object:

@@ -12,7 +12,7 @@ from redisflow.backend import outbox as outbox_module
 from redisflow.backend.outbox import Outbox
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.run_id import new_run_id
-from tests.conformance.world import T0, World
+from tests.conformance.world import T0, World, extend
 
 
 @pytest.fixture
@@ -86,3 +86,29 @@ async def test_a_partition_that_is_away_keeps_neither_the_others_nor_the_watcher
     assert left(two) == 1
     await deliver_all(backend.outbox)
     assert (await two.status(there), left(two)) == ("canceled", 0)
+
+
+async def test_a_run_is_lent_the_slot_of_a_limit_that_is_decided_elsewhere(two: World):
+    first, second = [await two.create(run_id=new_run_id(1), fields={"lk": "aa:1:0@0"}) for _ in range(2)]
+    assert (await two.batch(partition=1)).claims == []
+    await deliver_everywhere(two)
+    held = (await two.batch(partition=1)).claims[0]
+    assert held.hold.run_id == first
+    assert [await two.status(run_id) for run_id in (first, second)] == ["running", "waiting"]
+    extension = extend(held.mark)
+    extension.effects = ("free",)
+    await two.backend.finish_run(held.hold, extension, status="succeeded", payload=b"")
+    await deliver_everywhere(two)
+    other = (await two.batch(partition=1)).claims[0]
+    assert other.hold.run_id == second
+    await two.backend.cancel_run(second)
+    await deliver_everywhere(two)
+    left_behind = (*two.keys(),)
+    assert not [key for key in left_behind if any(part in key for part in ("limit:", "blocked:", "outbox"))]
+
+
+async def deliver_everywhere(world: World) -> None:
+    """Until nothing is on its way any more."""
+    while any(world.raw("XLEN", f"{world.prefix_of(partition)}outbox") for partition in range(2)):
+        for partition in range(2):
+            await world.backend.outbox.deliver(partition)

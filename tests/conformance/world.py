@@ -101,8 +101,8 @@ class World:
     def stream(self, lane: str, queue: str = "default") -> str:
         return f"{self.prefix}q:{queue}:{lane}"
 
-    def age(self, claim: Claim, ms: int = LEASE_MS + 1) -> None:
-        """Let the lease of a claim be over, without waiting for it."""
+    def age(self, claim: Claim, ms: int = LEASE_MS * 5 // 4) -> None:
+        """Let the lease of a claim be over, without waiting for it, and long enough for it to be certain."""
         lane, _, entry = claim.hold.entry.partition(":")
         stream = self.stream(lane, claim.hold.queue)
         (consumer,) = (c for e, c, _ in self.pending(stream) if e == entry.encode())

@@ -131,7 +131,8 @@ class Audit:
                 self._expect(run.get("s") in TERMINAL | {"waiting:overlap"}, f"{name}: {item} is {run}")
         elif name.startswith(LINES):
             # What a run has used of a rate outlives it.
-            known = name.startswith("limit:") or self._scores(name).keys() <= runs.keys()
+            permits = {holder for holder in self._scores(name) if "/" in holder}
+            known = name.startswith("limit:") or self._scores(name).keys() - permits <= runs.keys()
             self._expect(known, f"{name} holds runs that are not stored")
         elif not name.startswith(("run:", "q:", "delayed", *SHARED)):
             self.problems.append(f"{name} is no key of the layout, or says that something was broken")
@@ -141,6 +142,7 @@ class Audit:
         kind, _, run_id = name.partition(":")
         if kind == "outbox":
             unknown = {do for do, _ in self._posts()} - {"give_end", "cancel", "end_kids", "broadcast"}
+            unknown -= {"ask_permit", "give_permit", "hold_permit", "return_permit"}
             self._expect(self._posts() and not unknown, f"the outbox is empty, or has {unknown}")
             return
         for owner in self._scores(name) if kind == "signal" else [run_id]:
@@ -194,9 +196,10 @@ class Audit:
             self._expect(queue.count(run_id.encode()) == 1, f"{run_id} is in the queue of its schedule: {queue}")
         if reason == "held":
             self._expect(self.raw("ZSCORE", f"{self.prefix}held:{workflow}", run_id), f"{run_id}: not among the held")
-        if reason == "limited":
+        is_spread = "@" in run.get("lk", "")
+        if reason == "limited" and not (is_spread and "ls" not in run):
             self._expect(run_id in self._scores(f"blocked:{run['ls']}"), f"{run_id} waits in no line")
-        for limit in (part.split(":") for part in run.get("lk", "").split()):
+        for limit in (part.split(":") for part in ("" if is_spread else run.get("lk", "")).split()):
             holds = run_id in self._scores(f"limit:{limit[0]}")
             self._expect(
                 word == "pending" or limit[2] != "0" or holds == (word == "running"), f"{run_id}: slot {limit}"

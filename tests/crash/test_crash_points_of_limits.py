@@ -9,23 +9,28 @@ import pytest
 
 from redisflow import Limit, RedisFlow, Step, WorkflowHandle
 from redisflow.authoring.body import current_body
-from tests.crash.audit import audit, leftovers, raw_calls
+from redisflow.run_id import partition_of
+from tests.crash.audit import Raw, audit, leftovers, raw_calls
 from tests.crash.harness import Crew, Fault
 from tests.crash.test_crash_points import AT_ONCE, CALLS_AT_MOST, LEASE, WITHIN_S
+from tests.stories.world import eventually
 
-RUNS = 3
+KEYS = ("a", "d", "e")
+"""Idempotency keys of the runs: they name two partitions."""
+RUNS = len(KEYS)
 
 
+@pytest.mark.parametrize("partitions", [1, 2])
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
-async def test_slots_come_back_from_a_fault_at_any_call(fault: Fault, valkey_url: str) -> None:
+async def test_slots_come_back_from_a_fault_at_any_call(fault: Fault, partitions: int, valkey_url: str) -> None:
     for first in range(1, CALLS_AT_MOST, AT_ONCE):
         calls = range(first, first + AT_ONCE)
-        if not all(await asyncio.gather(*(_survives(fault, at, valkey_url) for at in calls))):
+        if not all(await asyncio.gather(*(_survives(fault, at, valkey_url, partitions) for at in calls))):
             return
     pytest.fail(f"the runs have not ended within {CALLS_AT_MOST} calls")
 
 
-async def _survives(fault: Fault, at: int, url: str) -> bool:
+async def _survives(fault: Fault, at: int, url: str, partitions: int) -> bool:
     namespace = f"limits-{secrets.token_hex(6)}"
     raw, close = raw_calls(url)
     where = f"{fault.name} call {at}"
@@ -47,15 +52,17 @@ async def _survives(fault: Fault, at: int, url: str) -> bool:
         return "done"
 
     try:
-        async with RedisFlow(url, namespace=namespace) as flow:
-            crew = Crew(url, namespace, raw)
+        async with RedisFlow(url, namespace=namespace, partitions=partitions) as flow:
+            crew = Crew(url, namespace, raw, partitions=partitions)
             try:
                 workflow = flow.define_workflow("limited", concurrency=Limit(1), fair_key=lambda _: "one", priority=3)(
                     limited
                 )
                 crew.know(workflow.definition)
-                handles = [await workflow.run() for _ in range(RUNS)]
-                ended = asyncio.ensure_future(_all_results(handles))
+                # Runs with keys of their own live wherever their keys say, and are lent the slot.
+                handles = [await workflow.run(idempotency_key=key) for key in KEYS]
+                assert len({partition_of(handle.id) for handle in handles}) == partitions
+                ended = asyncio.ensure_future(_all_ended(handles, raw, namespace))
                 first, backend = await crew.hire(fault=fault, at=at, lease=LEASE)
                 stopped = asyncio.ensure_future(backend.stopped.wait())
                 await asyncio.wait([ended, stopped], timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
@@ -72,13 +79,19 @@ async def _survives(fault: Fault, at: int, url: str) -> bool:
             finally:
                 await crew.close()
             assert all(len(runs) == 1 for runs in together), where
-            assert not audit(raw, namespace), where
-            assert not leftovers(raw, namespace), where
-            assert not raw("KEYS", f"rf:*{namespace}:0*limit:*"), where
+            assert not audit(raw, namespace, partitions), where
+            assert not leftovers(raw, namespace, partitions), where
             return fired
     finally:
         close()
 
 
-async def _all_results(handles: list[WorkflowHandle[str]]) -> list[str]:
-    return [await handle.result() for handle in handles]
+async def _all_ended(handles: list[WorkflowHandle[str]], raw: Raw, namespace: str) -> list[str]:
+    results = [await handle.result() for handle in handles]
+    # What was lent is on its way back.
+    await eventually(lambda: _is_given_back(raw, namespace))
+    return results
+
+
+async def _is_given_back(raw: Raw, namespace: str) -> bool:
+    return not (raw("KEYS", f"rf:*{namespace}:*limit:*") or raw("KEYS", f"rf:*{namespace}:*outbox"))

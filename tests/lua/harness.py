@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from redisflow.tags import decode_tags, tag_listing
-from tests.lua.lines_audit import audit_lines
+from tests.lua.lines_audit import audit_lines, is_permit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # An instant with many zeros: where a script lets a number become "1.7e+12", it shows.
 T0 = 1_700_000_000_000
 LEASE_MS = 30_000
+# Only then is it known of a worker that is present still whether it has crashed.
+OVER_MS = LEASE_MS * 5 // 4
 PREFIX = "rf:{shop:0}:"
 NEVER = 2**53 - 1
 TERMINAL = ("succeeded", "failed", "canceled")
@@ -243,8 +245,8 @@ class Lua:
         _, seen, repaired = self.call("reconcile_runs", workflow=workflow, first=first, step=step)
         return seen, repaired
 
-    def expire(self, held: Held, owner: str | None = None, idle_ms: int = LEASE_MS) -> None:
-        """Let the lease of a run be over: its entry has been idle for as long."""
+    def expire(self, held: Held, owner: str | None = None, idle_ms: int = OVER_MS) -> None:
+        """Let the lease of a run be over: its entry has been idle for as long, and it is certain."""
         owner = owner or held.worker
         self.redis.xclaim(held.stream, "workers", owner, 0, [held.entry_id], idle=idle_ms, justid=True)
 
@@ -255,7 +257,7 @@ class Lua:
             return
         for item in self.redis.xpending_range(stream, "workers", "-", "+", 100_000):
             entry, owner = item["message_id"], item["consumer"]
-            self.redis.xclaim(stream, "workers", owner, 0, [entry], idle=LEASE_MS, justid=True)
+            self.redis.xclaim(stream, "workers", owner, 0, [entry], idle=OVER_MS, justid=True)
 
     def holder_calls(self, held: Held) -> dict[str, str]:
         """Send every call that a holder can make, and give the word that each was answered with."""
@@ -435,7 +437,8 @@ def audit(lua: Lua) -> None:
     for name, members in space.sets.items():
         # What a run has used of a rate outlives it.
         if name not in ("workers", "broken", "schedules") and not name.startswith("limit:"):
-            problems += [f"{name} has {member}, which is no run" for member in members if member not in space.runs]
+            strangers = [member for member in members if member not in space.runs and not _is_of_line(space, member)]
+            problems += [f"{name} has {member}, which is no run" for member in strangers]
     problems += [
         f"unique:{key} names {run_id}, which is no run"
         for key, run_id in space.uniques.items()
@@ -460,6 +463,14 @@ def audit(lua: Lua) -> None:
         if count > 1 and not name.startswith("throttle:")
     ]
     assert not problems, "the keyspace is not what the runs say:\n" + "\n".join(sorted(problems))
+
+
+def _is_of_line(space: _Keyspace, member: str) -> bool:
+    """Whether this is the timer of a line in which somebody waits, or a permit, whose run may live anywhere."""
+    if is_permit(member):
+        return True
+    kind, _, name = member.partition(":")
+    return kind == "line" and bool(space.sets.get(f"blocked:{name}"))
 
 
 def _read(lua: Lua) -> _Keyspace:
@@ -622,10 +633,10 @@ def _audit_timer(space: _Keyspace, run_id: str, status: str, fields: dict[str, b
         return [f"its timer is set to {score}, its own field says {due}"]
     if status in TERMINAL:
         return [] if due is None else [f"it is due at {due}"]
-    if status == "waiting:limited":
-        # Its own deadline, or earlier: the timer of its whole line.
-        return [f"it is due at {due}, its deadline is {deadline}"] if deadline and (not due or due > deadline) else []
-    unhurried = ("pending", "running", "waiting:suspended", "waiting:overlap", "waiting:paused", "waiting:held")
+    unhurried = (
+        *("pending", "running", "waiting:suspended", "waiting:overlap", "waiting:paused", "waiting:held"),
+        "waiting:limited",
+    )
     if status in unhurried:
         return [] if due == deadline else [f"it is due at {due}, its deadline is {deadline}"]
     if due is None and status in ("waiting:signal", "waiting:child"):
@@ -711,5 +722,9 @@ def _is_known(post: dict[str, str]) -> bool:
         "cancel": {"run"},
         "end_kids": {"run"},
         "broadcast": {"name", "hash", "item", "once", "ms", "until"},
+        "ask_permit": {"run", "to", "hash", "permit", "priority", "created"},
+        "give_permit": {"run", "home", "hash", "permit"},
+        "hold_permit": {"run", "to", "hash", "permit"},
+        "return_permit": {"run", "to", "hash", "permit"},
     }
     return post.keys() == {"do"} | wanted[post["do"]]

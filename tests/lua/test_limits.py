@@ -204,13 +204,16 @@ def test_a_rate_counts_first_claims_and_is_never_exceeded(lua: Lua) -> None:
     first = lua.now
     assert claimed(lua) == ["r1", "r2"]
     assert lua.listed("blocked:bb") == ["r3", "r4", "r5"]
-    # The first in line has the timer of all of them.
-    assert (lua.due("r3"), lua.due("r4")) == (first + 1000, None)
+    # The line has one timer for all of them.
+    assert (lua.due("line:bb"), lua.due("r3")) == (first + 1000, None)
     lua.at(first + 999)
     assert lua.wake() == (0, 1)
     lua.at(first + 1000)
     assert claimed(lua) == ["r3", "r4"]
-    assert lua.due("r5") == first + 2000
+    assert lua.due("line:bb") == first + 2000
+    lua.at(first + 2000)
+    assert claimed(lua) == ["r5"]
+    assert lua.listed("delayed") == [], "nobody waits any more"
 
 
 def test_a_slot_of_a_rate_counts_from_the_claim_and_not_from_its_time(lua: Lua) -> None:
@@ -229,12 +232,15 @@ def test_a_slot_of_a_rate_counts_from_the_claim_and_not_from_its_time(lua: Lua) 
     assert claimed(lua) == ["r5", "r6"]
 
 
-def test_the_timer_of_a_rate_goes_on_when_its_run_is_canceled(lua: Lua) -> None:
+def test_the_timer_of_a_rate_goes_on_when_the_first_in_line_is_canceled(lua: Lua) -> None:
     start(lua, 4, PER_SECOND)
     lua.claim()
-    at = lua.due("r3")
+    at = lua.due("line:bb")
     lua.cancel("r3")
-    assert lua.due("r4") == at
+    assert at is not None
+    assert lua.due("line:bb") == at
+    lua.cancel("r4")
+    assert lua.due("line:bb") is None, "nobody waits any more"
 
 
 def test_a_woken_run_is_not_counted_again_by_its_rate(lua: Lua) -> None:

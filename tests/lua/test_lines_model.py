@@ -26,10 +26,12 @@ class Storm:
         self.chance = random.Random(seed)
         self.created = 0
         self.holds: list[Held] = []
+        self.limits: tuple[str, ...] = LIMITS
         lua.at(T0 + seed)
 
-    def step(self) -> None:
-        calls = {
+    def calls(self) -> dict[Any, float]:
+        """What may happen, and how often."""
+        return {
             self.create: 6,
             self.claim: 8,
             self.finish: 5,
@@ -40,6 +42,9 @@ class Storm:
             self.kill: 1,
             self.lose: 0.2,
         }
+
+    def step(self) -> None:
+        calls = self.calls()
         self.lua.later(self.chance.choice([0, 1, 7, 50]))
         self.chance.choices(list(calls), list(calls.values()))[0]()
         audit(self.lua)
@@ -50,7 +55,7 @@ class Storm:
 
     def create(self) -> None:
         self.created += 1
-        fields = {"lk": self.chance.choice(LIMITS), "pr": self.chance.choice(["", "1", "5", "9"])}
+        fields = {"lk": self.chance.choice(self.limits), "pr": self.chance.choice(["", "1", "5", "9"])}
         fields["fp"] = self.chance.choice(["", "", "ee", "ff"])
         tail = [part for name, value in fields.items() if value for part in (name, value)]
         changes = {
@@ -117,8 +122,7 @@ class Storm:
         """Nothing more comes: workers take what there is, and end it."""
         for _ in range(400):
             self.lua.later(41)
-            self.lua.wake()
-            self.claim()
+            self.take_up()
             while self.holds:
                 self.finish()
                 audit(self.lua)
@@ -126,6 +130,10 @@ class Storm:
                 return
         left = {name: self.lua.status(name) for name in self.lua.listed("runs:order")}
         raise AssertionError(left)
+
+    def take_up(self) -> None:
+        self.lua.wake()
+        self.claim()
 
 
 def effects_of(held: Held) -> list[str]:

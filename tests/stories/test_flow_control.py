@@ -23,7 +23,7 @@ from redisflow import (
     StepOptions,
     WorkflowFailed,
 )
-from redisflow.run_id import partition_for_key, partition_of
+from redisflow.run_id import partition_of
 from tests.stories.world import PUNCTUAL, at_best, eventually, until
 
 
@@ -332,25 +332,69 @@ async def test_runs_of_schedules_have_the_limits_of_their_workflow_and_queue(flo
     assert gauge.most == Counter({"all": 2, "c1": 1, "c2": 1, "c3": 1})
 
 
-async def test_a_schedule_whose_runs_would_be_limited_in_another_partition_is_refused(valkey_url, namespace):
+async def test_schedules_of_limited_runs_live_in_any_partition(valkey_url, namespace):
+    gauge = Gauge()
     async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
 
-        @flow.define_workflow("order", concurrency=Limit(1))
+        @flow.define_workflow("order", concurrency=[Limit(3), Limit(1, key=lambda order: order.customer)])
+        async def process(order: Order, step: Step) -> None:
+            await step.run("work", gauge.work, order.customer, "all")
+
+        handles = []
+        for number in range(12):
+            await flow.schedules.create(f"s{number}", process, every="1h", input=Order(f"c{number % 6}"))
+            handle = await flow.schedules.trigger(f"s{number}")
+            assert handle is not None
+            handles.append(handle)
+        assert {partition_of(handle.id) for handle in handles} == {0, 1, 2, 3}
+        gauge.gate.clear()
+        async with flow.new_worker(), flow.new_worker():
+            await gauge.open_when(all=3)
+            await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+        assert gauge.most == Counter({"all": 3, **{f"c{number}": 1 for number in range(6)}})
+
+
+async def test_children_are_limited_wherever_their_parents_live(valkey_url, namespace):
+    gauge = Gauge()
+    async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
+
+        @flow.define_workflow("child", concurrency=[Limit(4), Limit(2, key=lambda order: order.customer)])
+        async def child(order: Order, step: Step) -> int:
+            await step.run("work", gauge.work, order.customer, "all")
+            return order.number
+
+        @flow.define_workflow("parent")
+        async def parent(customer: str, step: Step) -> int:
+            orders = [Order(customer, number) for number in range(5)]
+            return sum(await asyncio.gather(*(step.run_workflow(child, order) for order in orders)))
+
+        handles = await parent.run_many([f"c{number % 3}" for number in range(6)])
+        gauge.gate.clear()
+        async with flow.new_worker(), flow.new_worker():
+            await gauge.open_when(all=4)
+            assert [await handle.result(timeout="1m") for handle in handles] == [10] * 6
+        assert gauge.most["all"] == 4
+        assert max(gauge.most[f"c{number}"] for number in range(3)) == 2
+
+
+async def test_a_rate_holds_over_partitions(valkey_url, namespace):
+    began: list[float] = []
+    async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
+
+        @flow.define_workflow("order", rate=Rate(3, per="300ms"))
         async def process(order: Order, step: Step) -> None: ...
 
-        refused = []
-        for number in range(12):
-            try:
-                await flow.schedules.create(f"s{number}", process, every="1h", input=Order("c1"))
-            except InvalidLimit as error:
-                assert "Schedule a workflow without limits that starts this one" in str(error)  # noqa: PT017
-                refused.append(f"s{number}")
-        kept = {schedule.id for schedule in await flow.schedules.list()}
-        assert len(refused) + len(kept) == 12
-        home = partition_for_key("limits", 4)
-        assert all(
-            (partition_for_key(f"schedule\0s{number}", 4) == home) == (f"s{number}" in kept) for number in range(12)
-        )
+        handles = [await process.run(Order("c", number), unique_key=f"order-{number}") for number in range(10)]
+        assert len({partition_of(handle.id) for handle in handles}) > 1
+        async with flow.new_worker():
+            await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+        for handle in handles:
+            run = await handle.get()
+            assert run.started_at is not None
+            began.append(run.started_at.timestamp())
+    began.sort()
+    gaps = [later - first for first, later in zip(began, began[3:], strict=False)]
+    assert min(gaps) >= 0.2999, "by the server's clock, in whole milliseconds"
 
 
 async def test_the_runs_of_a_key_live_in_one_partition_which_differs_from_key_to_key(valkey_url, namespace):
@@ -359,18 +403,25 @@ async def test_the_runs_of_a_key_live_in_one_partition_which_differs_from_key_to
 
         @flow.define_workflow("order", concurrency=Limit(1, key=lambda order: order.customer))
         async def process(order: Order, step: Step) -> None:
-            await step.run("work", gauge.work, order.customer)
+            await step.run("work", gauge.work, order.customer, "all")
 
-        async with flow.new_worker():
+        async def run_all() -> list[set[int]]:
             handles = await process.run_many([Order(f"c{number % 8}", number) for number in range(32)])
-            await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
-        homes = [{partition_of(handle.id) for handle in handles[number::8]} for number in range(8)]
+            async with flow.new_worker(), flow.new_worker():
+                await gauge.open_when(all=3)
+                await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+            return [{partition_of(handle.id) for handle in handles[number::8]} for number in range(8)]
+
+        gauge.gate.clear()
+        homes = await run_all()
         assert all(len(home) == 1 for home in homes)
         assert len(set().union(*homes)) > 1
-        assert set(gauge.most.values()) == {1}
-        flow.limit_queue("default", Limit(5))
-        with pytest.raises(InvalidLimit, match="decided in different partitions"):
-            await process.run(Order("c1"))
+        # A limit of all of them is lent to where they are.
+        flow.limit_queue("default", Limit(3))
+        gauge.most.pop("all")
+        gauge.gate.clear()
+        assert await run_all() == homes
+        assert gauge.most == Counter({"all": 3, **{f"c{number}": 1 for number in range(8)}})
 
 
 @pytest.mark.parametrize("partitions", [1, 4])
@@ -396,11 +447,12 @@ async def test_a_limit_holds_over_partitions(valkey_url, namespace, partitions):
             await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
         assert max(gauge.most[f"c{number}"] for number in range(4)) == 2
         assert gauge.most["bank"] == 5
-        copy = await handles[0].rerun(idempotency_key="again")
-        assert partition_of(copy.id) == partition_of(handles[0].id)
-        if partitions > 1:
-            with pytest.raises(InvalidLimit, match="in a namespace of several partitions these live apart"):
-                await handles[0].rerun(unique_key="again")
+        async with flow.new_worker():
+            another = [await handles[0].rerun(unique_key=f"again-{number}") for number in range(8)]
+            another += [await handles[0].rerun(idempotency_key=f"once-{number}") for number in range(8)]
+            await asyncio.gather(*(handle.result(timeout="1m") for handle in another))
+        assert len({partition_of(handle.id) for handle in another}) == (1 if partitions == 1 else 4)
+        assert gauge.most["bank"] == 5
         again = await process.run(Order("c0", 0), idempotency_key="order-0")
         assert (again.id, again.workflow_run.existing) == (handles[0].id, True)
         with pytest.raises(IdempotencyConflict, match="another input"):

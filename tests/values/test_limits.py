@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from redisflow import InvalidLimit, Limit, Rate, RedisflowError, define_workflow_spec
 from redisflow.authoring.limits import FlowControl, limits_of
+from redisflow.limited import limit_text, move_limits, write_limits
+from redisflow.run_id import partition_for_key
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,11 @@ def test_a_key_that_fails_names_the_workflow_and_not_the_input() -> None:
 
 
 def test_what_is_stored_is_short_and_only_what_is_used() -> None:
-    assert controls().fields == {}
-    fields = controls(Limit(2), Rate(100, per="1m", key=of_customer)).fields
+    assert controls().fields_in(0, 1) == {}
+    fields = controls(Limit(2), Rate(100, per="1m", key=of_customer)).fields_in(0, 1)
     assert list(fields) == ["lk"]
-    assert [part.split(":")[1:] for part in fields["lk"].split()] == [["2", "0"], ["100", "60000"]]
+    # Those of a key come first: see `redisflow.limited`.
+    assert [part.split(":")[1:] for part in fields["lk"].split()] == [["100", "60000"], ["2", "0"]]
     assert len(fields["lk"]) < 70
 
 
@@ -129,8 +134,32 @@ def test_the_runs_of_each_key_live_apart_where_nothing_else_counts_them() -> Non
     assert len(hashes) == 3
 
 
-def test_a_run_cannot_be_counted_in_two_partitions() -> None:
+def test_a_run_lives_with_its_limits_and_names_their_partitions_where_it_does_not() -> None:
     made = controls(Limit(2, key=of_customer), queue_limits=(Limit(5),))
-    with pytest.raises(InvalidLimit, match="Give the workflow a limit without a key as well"):
-        made.check_homes("order")
-    controls(Limit(9), Limit(2, key=of_customer), queue_limits=(Limit(5), Limit(7, name="bank"))).check_homes("order")
+    assert made.home is not None
+    home = partition_for_key(made.home, 16)
+    of_queue = partition_for_key("limits", 16)
+    assert home != of_queue
+    of_key, of_all = made.fields_in(home, 16)["lk"].split()
+    assert (of_key.endswith(f":2:0@{home}"), of_all.endswith(f":5:0@{of_queue}")) == (True, True)
+    alone = controls(Limit(2, key=of_customer))
+    assert alone.home == made.home
+    here, elsewhere = (alone.fields_in(partition, 16)["lk"] for partition in (home, home + 1))
+    assert elsewhere == f"{here}@{home}"
+    assert move_limits(here, home, home + 1) == elsewhere
+    assert (move_limits(elsewhere, home + 1, home), move_limits(elsewhere, home + 1, home + 2)) == (here, elsewhere)
+
+
+@given(
+    limits=st.dictionaries(st.text("0123456789abcdef", min_size=4, max_size=4), st.text(max_size=5), max_size=5),
+    partitions=st.integers(1, 50),
+    places=st.lists(st.integers(0, 1000), min_size=2, max_size=2),
+)
+def test_limits_that_move_are_as_if_they_had_been_written_there(limits, partitions, places) -> None:
+    old, new = (place % partitions for place in places)
+    texts = [(limit_text(name, 3, 0), home) for name, home in limits.items()]
+    written = write_limits(texts, old, partitions)
+    assert move_limits(written, old, new) == write_limits(texts, new, partitions)
+    assert ("@" in written) == any(partition_for_key(home, partitions) != old for home in limits.values())
+    hashes = [part.partition(":")[0] for part in written.split()]
+    assert hashes == sorted(limits), "every run asks in the same order"
