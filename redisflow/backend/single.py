@@ -117,7 +117,11 @@ class SingleServer:
     async def load(self, scripts: Scripts) -> None:
         """Make the server know the scripts."""
         self._texts.update((script.sha, script.text) for script in scripts)
-        await asyncio.gather(*(self._small.send(("SCRIPT", "LOAD", script.text)) for script in scripts))
+        # A question first: as a rule the server knows them, and they are large. And one that wants a password cuts the
+        # connection at a large command, instead of saying so. That is why each is asked for by itself, too.
+        known = await asyncio.gather(*(self._small.send(("SCRIPT", "EXISTS", script.sha)) for script in scripts))
+        missing = [script for script, (is_known,) in zip(scripts, known, strict=True) if not is_known]
+        await asyncio.gather(*(self._small.send(("SCRIPT", "LOAD", script.text)) for script in missing))
 
     def send(
         self, prefix: str, command: Command, parse: Parse | None = None, *, bulk: bool = False

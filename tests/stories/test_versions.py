@@ -65,9 +65,9 @@ async def test_a_run_that_no_worker_can_serve_is_kept_until_one_comes_that_can(s
             handle = await new_code.run()
             run = await until(flow, handle.id, lambda run: run.waiting_for == "stranded")
             assert (run.status, run.attempt, run.crashes, run.steps) == ("waiting", 1, 0, ())
-            # The deploy goes on: the new worker wakes it at once, though its next look is 5 s away.
-            async with flow.new_worker(lease="30s"):
-                assert await handle.result(timeout="4s") == "v2"
+        # The deploy goes on: the new worker wakes it at once, though its next look is 5 s away.
+        async with flow.new_worker(lease="30s"):
+            assert await handle.result(timeout="4s") == "v2"
 
 
 async def test_a_run_of_an_unknown_workflow_is_kept_too(server_url, namespace, flow):
