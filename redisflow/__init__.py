@@ -5,8 +5,9 @@ from redisflow.authoring.limits import Limit, Rate
 from redisflow.authoring.options import StepOptions, define_step
 from redisflow.authoring.outside import Broadcast, ChildRun
 from redisflow.authoring.starting import Debounce, StartRules, Throttle
-from redisflow.authoring.step import RunInfo, Step
+from redisflow.authoring.step import Step
 from redisflow.authoring.step_call import StepCall
+from redisflow.authoring.step_port import RunInfo
 from redisflow.client.bulk import Bulk, BulkJob, BulkOutcome, BulkProgress
 from redisflow.client.controls import Control, Controls
 from redisflow.client.events import Event

@@ -10,24 +10,25 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
+from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack, cast, overload
 
 from redisflow.authoring.body import BodyContext, current_body
+from redisflow.authoring.children import ChildOptions, Specified, terms_of
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.authoring.inputs import encode_signal_data
 from redisflow.authoring.options import StepOptions
-from redisflow.authoring.outputs import OutputPort, emit, set_state
+from redisflow.authoring.outputs import emit, set_state
 from redisflow.authoring.outside import Broadcast, ChildRun, broadcast_signal, send_signal
 from redisflow.authoring.redis_script import Word, script_words
-from redisflow.authoring.step_call import SeveralCalls, StepCall, close_all
+from redisflow.authoring.several import gather_calls, map_calls
+from redisflow.authoring.step_call import SeveralCalls, StepCall
+from redisflow.authoring.step_port import RunInfo, StepPort
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow, StepError
-from redisflow.names import check_name, check_step_name
+from redisflow.names import check_step_name
 from redisflow.run_id import check_run_id
-from redisflow.tags import Tags, encode_tags
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,149 +41,6 @@ T3 = TypeVar("T3")
 T4 = TypeVar("T4")
 T5 = TypeVar("T5")
 T6 = TypeVar("T6")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInfo:
-    """What a workflow may know of its own run; the same on every pass."""
-
-    id: str
-    workflow: str
-    version: str | None
-    attempt: int
-    """Which workflow attempt this is, from 1."""
-    created_at: datetime
-    deadline_at: datetime | None
-    parent: str | None = None
-    """The run that waits for this one's end, where it is a child."""
-    continued: int = 0
-    """How often the run was continued as new before."""
-    tags: Tags = field(default_factory=dict[str, str])
-    scheduled_at: datetime | None = None
-    """The tick for which its schedule started it; None where a person did."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildTerms:
-    """What is said of a child run where it is asked for, resolved."""
-
-    spec: WorkflowSpec[Any, Any]
-    name: str
-    timeout_ms: int | None
-    version: str | None
-    queue: str | None
-    spread: bool
-    on_parent_end: Literal["cancel", "leave"]
-    tags: Tags | None
-
-
-class Specified(Protocol[In, Out]):
-    """A workflow that can be run as a child: what `define_workflow` returns."""
-
-    @property
-    def spec(self) -> WorkflowSpec[In, Out]:
-        """How it is declared."""
-        ...
-
-
-class StepPort(Protocol):
-    """What the engine offers behind `Step`."""
-
-    @property
-    def info(self) -> RunInfo:
-        """Of this run."""
-        ...
-
-    @property
-    def random(self) -> random.Random:
-        """Seeded by the run."""
-        ...
-
-    @property
-    def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """Silent on replay."""
-        ...
-
-    @property
-    def resources(self) -> Any:
-        """What the worker's `resources` opened."""
-        ...
-
-    @property
-    def outputs(self) -> OutputPort:
-        """Where events and state go."""
-        ...
-
-    def now_ms(self) -> int:
-        """The time of the last thing that the run learnt."""
-        ...
-
-    def ask_step(
-        self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> StepCall[Any]:
-        """Claim a step's key."""
-        ...
-
-    def ask_sleep(self, name: str, ms: int, *, relative: bool) -> StepCall[None]:
-        """Claim a durable sleep's key."""
-        ...
-
-    def ask_compensation(
-        self, name: str | StepOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        """Put a step on the stack of compensations."""
-        ...
-
-    def continue_as_new(self, value: Any) -> NoReturn:
-        """Begin the run anew."""
-        ...
-
-    def is_patched(self, name: str) -> bool:
-        """Whether the code that is new with this patch is for this run."""
-        ...
-
-    def next_compensation(self) -> StepCall[Any] | None:
-        """The last one on the stack that has not begun."""
-        ...
-
-    def ask_child(self, terms: ChildTerms, value: Any) -> StepCall[Any]:
-        """Claim the key of a child run."""
-        ...
-
-    def ask_detached(self, terms: ChildTerms, value: Any) -> StepCall[ChildRun]:
-        """Claim the key of a step that starts a child."""
-        ...
-
-    def ask_signal(self, name: str, annotation: Any, timeout_ms: int | None) -> StepCall[Any]:
-        """Claim the key of a wait for a signal."""
-        ...
-
-    def ask_redis(self, name: str, words: tuple[Word, ...]) -> StepCall[Any]:
-        """Claim the key of a script."""
-        ...
-
-
-class ChildOptions(TypedDict, total=False):
-    """What may be said of a child run.
-
-    It has the limits, the priority and the fair key of its own workflow and queue, and nothing of its parent's. Rules
-    of starting (unique, debounce, throttle) are for callers: a child starts without them.
-    """
-
-    name: str
-    """Of the step; by default the workflow's."""
-    timeout: Duration | None
-    """The child fails when it has not ended by then: its own deadline."""
-    version: str | None
-    """By default the one with which the workflow was declared."""
-    queue: str | None
-    """By default the one on which the workflow was declared."""
-    spread: bool
-    """Let it live in any partition, so that many children share the work of several servers; else beside its parent."""
-    on_parent_end: Literal["cancel", "leave"]
-    """What becomes of it when its parent ends, or gives it up, first: by default it is canceled."""
-    tags: Tags
-    """To find it: at most 32 names with values; none of its parent's (`tags=step.info.tags` hands them on)."""
 
 
 class Step:
@@ -325,7 +183,7 @@ class Step:
         Raises ChildFailed, ChildTimedOut or ChildCanceled (all of them StepErrors), and InvalidInput at the call.
         A child that is not waited for any more is canceled, unless `on_parent_end="leave"`.
         """
-        return self._port.ask_child(_terms_of(child, terms), value)
+        return self._port.ask_child(terms_of(child, terms), value)
 
     def start_workflow(
         self,
@@ -335,7 +193,7 @@ class Step:
         **terms: Unpack[ChildOptions],
     ) -> StepCall[ChildRun]:
         """Start another workflow and do not wait for it: it lives on its own. Gives its id."""
-        return self._port.ask_detached(_terms_of(child, terms), value)
+        return self._port.ask_detached(terms_of(child, terms), value)
 
     # -- several at once ------------------------------------------------------------------------------------------
 
@@ -369,7 +227,7 @@ class Step:
 
     def gather(self, *calls: Awaitable[Any]) -> Awaitable[tuple[Any, ...]]:
         """Wait for all; the first failure is raised at once and the others are given up (unlike asyncio.gather)."""
-        return SeveralCalls(list(calls), _gather)
+        return SeveralCalls(list(calls), gather_calls)
 
     @overload
     def map(
@@ -407,7 +265,7 @@ class Step:
         if limit < 1:
             msg = f"limit is a whole number from 1, not {limit!r}"
             raise ValueError(msg)
-        return SeveralCalls([self._call_for(name, fn, item) for item in items], partial(_map, limit=limit))
+        return SeveralCalls([self._call_for(name, fn, item) for item in items], partial(map_calls, limit=limit))
 
     def _call_for(
         self, name: str | StepOptions, fn: Callable[[Any], Any] | Specified[Any, Any], item: Any
@@ -529,59 +387,9 @@ class Step:
         return _body("step.resources").resources
 
 
-def _terms_of(child: WorkflowSpec[Any, Any] | Specified[Any, Any], options: ChildOptions) -> ChildTerms:
-    spec = child if isinstance(child, WorkflowSpec) else child.spec
-    version, queue, timeout = options.get("version"), options.get("queue"), options.get("timeout")
-    if version is not None:
-        check_name("version", version)
-    if queue is not None:
-        check_name("queue", queue)
-    tags = options.get("tags")
-    if tags:
-        encode_tags(tags)
-    policy = options.get("on_parent_end", "cancel")
-    if policy not in ("cancel", "leave"):
-        msg = f'on_parent_end is "cancel" or "leave", not {policy!r}'
-        raise ValueError(msg)
-    return ChildTerms(
-        spec=spec,
-        name=check_step_name(options.get("name", spec.name)),
-        timeout_ms=None if timeout is None else to_ms(timeout, what="timeout"),
-        version=version or spec.version,
-        queue=queue or spec.queue,
-        spread=options.get("spread", False),
-        on_parent_end=policy,
-        tags=tags,
-    )
-
-
 def _body(what: str) -> BodyContext:
     body = current_body.get()
     if body is None:
         msg = f"{what} is for the body of a step: use it inside the function that step.run is given"
         raise NotAllowedInWorkflow(msg)
     return body
-
-
-async def _gather(calls: list[Awaitable[Any]]) -> tuple[Any, ...]:
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return tuple(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def _map(calls: list[Awaitable[Any]], *, limit: int) -> list[Any]:
-    results: list[Any] = [None] * len(calls)
-    places = iter(range(len(calls)))
-
-    async def work() -> None:
-        for place in places:
-            results[place] = await calls[place]
-
-    try:
-        await _gather([work() for _ in range(min(limit, len(calls)))])
-    finally:
-        close_all(calls)
-    return results

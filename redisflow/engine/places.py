@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from redisflow.authoring.inputs import INPUT_LIMIT
-from redisflow.authoring.step import RunInfo
+from redisflow.authoring.step_port import RunInfo
 from redisflow.contract import Claim
 from redisflow.engine.calls import (
     Agenda,

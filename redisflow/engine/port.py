@@ -14,11 +14,12 @@ from types import FunctionType
 from typing import Any, NoReturn
 
 from redisflow.authoring.body import detached_arguments
+from redisflow.authoring.children import ChildTerms
 from redisflow.authoring.inputs import encode_input
 from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
 from redisflow.authoring.outside import ChildOrder, start_child, start_detached
 from redisflow.authoring.redis_script import Word
-from redisflow.authoring.step import ChildTerms, RunInfo
+from redisflow.authoring.step_port import RunInfo
 from redisflow.durations import from_ms
 from redisflow.engine.calls import (
     OpenCall,
