@@ -33,9 +33,10 @@ local function park(at, first, last, effects_end)
   if word == 'repeat' then return run[1] == 'running' and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
   local deadline = run[5] and tonumber(run[5])
-  if is_over(prefix, run_id, deadline, now) then return 'ended' end
+  local is_late = deadline and deadline <= now
+  if is_late and when_needed().end_if_late(prefix, run_id, deadline, now) then return 'ended' end
 
-  apply_effects(prefix, run_id, last + 2, effects_end, now)
+  if effects_end > last + 1 then when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now) end
   if has_mail(run_key, seen) then
     append_records(run_key, { 'h', after }, before, first, last)
     return 'mail'
@@ -63,5 +64,5 @@ while ARGV[at] do
   at = effects_end + 1
 end
 leave_streams(prefix, left)
-free_slots_noted(prefix, now)
+if seldom then seldom.free_slots_noted(prefix, now) end
 return replies
