@@ -115,9 +115,13 @@ class SingleServer:
         return self._outage.reason
 
     async def load(self, scripts: Scripts) -> None:
-        """Make the server know the scripts."""
+        """Make the server know the smallest script, which shows whether it can run them; each other comes when called.
+
+        All of them hold 1.3 MB in the server's interpreter, more than fits into a core's cache: that would make each
+        call a tenth slower (docs/decisions/0026-cost-of-features.md).
+        """
         self._texts.update((script.sha, script.text) for script in scripts)
-        await asyncio.gather(*(self._small.send(("SCRIPT", "LOAD", script.text)) for script in scripts))
+        await self._small.send(("SCRIPT", "LOAD", scripts.open_namespace.text))
 
     def send(
         self, prefix: str, command: Command, parse: Parse | None = None, *, bulk: bool = False
