@@ -13,6 +13,7 @@
 -- @include lib/ring.lua
 -- @include lib/claim_entry.lua
 -- @include lib/wake_due.lua
+-- @include lib/claim_again.lua
 -- @include lib/next_due_in.lua
 -- @include lib/read_new.lua
 -- @include lib/read_run.lua
@@ -39,11 +40,7 @@ local function read_within(key)
 end
 
 if redis.call('HGET', worker_key, 'op') == operation then
--- @include lib/claim_again.lua
-  for run_id in string.gmatch(redis.call('HGET', worker_key, 'runs'), '%S+') do
-    local fine, row = pcall(claim_again, prefix, run_id, operation, read_within)
-    if fine then reply[#reply + 1] = row end
-  end
+  claim_again(prefix, redis.call('HGET', worker_key, 'runs'), operation, read_within, reply)
   reply[3] = ms_until(first_due(prefix), now)
   return reply
 end

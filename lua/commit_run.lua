@@ -30,7 +30,7 @@ local function commit(at, first, last, effects_end)
   local is_late = run[5] and tonumber(run[5]) <= now
   if is_late and when_needed().end_if_late(prefix, run_id, run[5], now) then return 'ended' end
   if effects_end > last + 1 then when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now) end
-  append_records(run_key, { 'h', after }, before, first, last)
+  append_records(run_key, { 'h', after, nil, nil }, before, first, last)
   if forget ~= '' then redis.call('HDEL', run_key, 'x') end
   if renew ~= '' then renew_lease(prefix, redis.call('HGET', run_key, 'q') or nil, entry, renew) end
   return has_mail(run_key, seen) and 'mail' or 'ok'

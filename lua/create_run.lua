@@ -31,8 +31,7 @@ local function judge(at)
   if runs_here[run_id] or keys_here[idem] then return 'later' end
   runs_here[run_id] = true
   if idem ~= '' then keys_here[idem] = true end
-  collect(listed, workflow, stamp)
-  collect(listed, workflow, run_id)
+  collect(listed, workflow, stamp, run_id)
   return 'new'
 end
 

@@ -36,21 +36,22 @@ local function finish(at, first, last, effects_end)
   end
   local workflow, queue, due, is_awaited = run[6], run[7] or 'default', run[8], run[9]
   local listing = workflow .. ':' .. status
-  local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
+  -- With room for one record: a table that grows is copied.
+  local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after, nil, nil }
   append_records(run_key, fields, before, first, last)
   if due or run[10] then redis.call('HDEL', run_key, 'd', 'p') end
   if due then redis.call('ZREM', prefix .. 'delayed', run_id) end
   collect(left, queue .. ':' .. string.sub(entry, 1, 1), string.sub(entry, 3))
   collect(unlisted, workflow, run_id)
-  collect(listed, listing, stamp)
-  collect(listed, listing, run_id)
+  collect(listed, listing, stamp, run_id)
   if is_awaited then awaited[run_id] = ending and ending.cause and status or told_end(workflow, status, ARGV[at + 6]) end
   return 'ok'
 end
 
 local replies, at = {}, runs
 while ARGV[at] do
-  local last = at + 7 + ARGV[at + 7]
+  local records = ARGV[at + 7]
+  local last = at + 7 + (records == '1' and 1 or records)
   local effects_end = last + 1 + (ARGV[last + 1] == '0' and 0 or ARGV[last + 1])
   local fine, word = pcall(finish, at, at + 8, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'

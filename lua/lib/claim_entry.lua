@@ -8,7 +8,8 @@
 -- one whose limits have no slot for it waits: then there is nothing to claim.
 local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   local key = prefix .. 'run:' .. run_id
-  local fields, row, size = read(key), { run_id, entry }, 2
+  -- A table that grows is copied: there is room for what a new run has.
+  local fields, row, size = read(key), { run_id, entry, nil, nil, nil, nil, nil, nil, nil, nil }, 2
   local status, current, mark, fence, claimed, deadline, expires, limits, fair
   for at = 1, #fields, 2 do
     local name, value = fields[at], fields[at + 1]

@@ -14,7 +14,8 @@ local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
   local line = queue ~= '' and queue or nil
   if line then list_queue(prefix, line) end
   local entry = enter_stream(prefix, line, '0', run_id, is_large(#input))
-  local fields = { 'w', ARGV[at + 1], 'i', input, 'c', stamp, 'h', '0:' .. #input, 's', 'pending', 'e', entry }
+  local mark = string.format('0:%d', #input)
+  local fields = { 'w', ARGV[at + 1], 'i', input, 'c', stamp, 'h', mark, 's', 'pending', 'e', entry }
   if version ~= '' then fields[13], fields[14] = 'v', version end
   if line then
     local size = #fields
