@@ -38,7 +38,8 @@ end
 
 local replies, at = {}, runs
 while ARGV[at] do
-  local last = at + 8 + ARGV[at + 8]
+  local records = ARGV[at + 8]
+  local last = at + 8 + (records == '1' and 1 or records)
   local effects_end = last + 1 + (ARGV[last + 1] == '0' and 0 or ARGV[last + 1])
   local fine, word = pcall(commit, at, at + 9, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'

@@ -42,7 +42,7 @@ local function park(at, first, last, effects_end)
     return 'mail'
   end
   local due_ms = earlier(tonumber(due), deadline)
-  local fields = { 'h', after, 's', 'waiting:' .. reason }
+  local fields = { 'h', after, 's', 'waiting:' .. reason, nil, nil, nil, nil, nil, nil }
   if seen ~= '' then fields[5], fields[6] = 'wn', wants end
   if due_ms then
     fields[#fields + 1] = 'd'
@@ -57,7 +57,8 @@ end
 
 local replies, at = {}, runs
 while ARGV[at] do
-  local last = at + 9 + ARGV[at + 9]
+  local records = ARGV[at + 9]
+  local last = at + 9 + (records == '1' and 1 or records)
   local effects_end = last + 1 + (ARGV[last + 1] == '0' and 0 or ARGV[last + 1])
   local fine, word = pcall(park, at, at + 10, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'
