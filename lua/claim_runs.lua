@@ -14,12 +14,10 @@
 -- @include lib/claim_entry.lua
 -- @include lib/wake_due.lua
 -- @include lib/claim_again.lua
--- @include lib/lanes_by_turn.lua
 -- @include lib/next_due_in.lua
--- @include lib/read_controls.lua
 -- @include lib/read_new.lua
 -- @include lib/read_run.lua
--- @include lib/while_controlled.lua
+-- @include lib/under_orders.lua
 
 local prefix    = KEYS[1]   -- str   of every key in the partition
 local worker    = ARGV[1]   -- str   its consumer name
@@ -31,17 +29,19 @@ local queues    = 6         -- tail  queues, in the order in which they are serv
 
 local now = now_ms()
 local stamp = string.format('%d', now)
-local room, read_within = tonumber(limit), reader(tonumber(run_bytes), tonumber(all_bytes))
-local reply, names, broken = { 'ok', now, -1, 0 }, {}, 0
+local room, reply, names, broken = tonumber(limit), { 'ok', now, -1, 0 }, {}, 0
 local worker_key = prefix .. 'worker:' .. worker
 
-local last = redis.call('HMGET', worker_key, 'op', 'runs')
-if last[1] == operation then
-  for run_id in string.gmatch(last[2], '%S+') do
-    local fine, row = pcall(claim_again, prefix, run_id, operation, read_within)
-    if fine then reply[#reply + 1] = row end
-  end
-  reply[3] = next_due_in(prefix, now)
+-- Most claims are of new runs that are small, and need nothing of this.
+local within
+local function read_within(key)
+  within = within or reader(tonumber(run_bytes), tonumber(all_bytes))
+  return within(key)
+end
+
+if redis.call('HGET', worker_key, 'op') == operation then
+  claim_again(prefix, redis.call('HGET', worker_key, 'runs'), operation, read_within, reply)
+  reply[3] = ms_until(first_due(prefix), now)
   return reply
 end
 
@@ -51,16 +51,24 @@ local function note_broken(name)
   broken = broken + 1
 end
 
-local controls = read_controls(prefix)
-local claim_one, read_slowly = claim_entry, nil
-if controls then claim_one, read_slowly = while_controlled() end
+-- Nothing is due, as a rule: then this look says as well how long the watcher may sleep.
+local first = first_due(prefix)
+if first[2] and tonumber(first[2]) <= now then wake_due(prefix, now, 100) end
+
+local claim_one, orders, controls, used = claim_entry, nil, nil, nil
+if redis.call('EXISTS', prefix .. 'controls', prefix .. 'lanes') > 0 then
+  orders = under_orders()
+  controls = orders.read_controls(prefix)
+  if controls then claim_one = orders.claim_or_hold end
+  used = redis.call('HMGET', prefix .. 'lanes', unpack(ARGV, queues))
+end
 
 local claim_from
 function claim_from(queue, lane)
   local stream, state = prefix .. 'q:' .. queue .. ':' .. lane, controls and controls['q:' .. queue]
   local entries
   if state then
-    entries = read_slowly(prefix, queue, stream, state, worker, room, now)
+    entries = orders.read_slowly(prefix, queue, stream, state, worker, room, now)
   else
     entries = read_new(stream, worker, room)
   end
@@ -81,14 +89,13 @@ function claim_from(queue, lane)
   if outside and outside.is_refilled() then return claim_from(queue, lane) end
 end
 
-wake_due(prefix, now, 100)
-local used = redis.call('HMGET', prefix .. 'lanes', unpack(ARGV, queues))
-for _, lane in ipairs(lanes_by_turn(used, now)) do
+for _, lane in ipairs(used and orders.lanes_by_turn(used, now) or { 'w', '0' }) do
   for place = queues, #ARGV do
     local is_used = lane == 'w' or lane == '0' or string.find(used[place - queues + 1] or '', lane, 1, true)
     if is_used and room > 0 and not pcall(claim_from, ARGV[place], lane) then note_broken('q:' .. ARGV[place] .. ':' .. lane) end
   end
 end
 if #names > 0 then redis.call('HSET', worker_key, 'op', operation, 'runs', table.concat(names, ' ')) end
-reply[3], reply[4] = next_due_in(prefix, now), broken
+-- What few runs need is also all that changes due times.
+reply[3], reply[4] = ms_until(outside and first_due(prefix) or first, now), broken
 return reply

@@ -27,9 +27,10 @@ local function commit(at, first, last, effects_end)
   local word, run = hold(run_key, ARGV[at + 1], entry, before, after)
   if word == 'repeat' then return has_mail(run_key, seen) and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
-  if is_over(prefix, run_id, run[5], now) then return 'ended' end
-  if effects_end > last + 1 then apply_effects(prefix, run_id, last + 2, effects_end, now) end
-  append_records(run_key, { 'h', after }, before, first, last)
+  local is_late = run[5] and tonumber(run[5]) <= now
+  if is_late and when_needed().end_if_late(prefix, run_id, run[5], now) then return 'ended' end
+  if effects_end > last + 1 then when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now) end
+  append_records(run_key, { 'h', after, nil, nil }, before, first, last)
   if forget ~= '' then redis.call('HDEL', run_key, 'x') end
   if renew ~= '' then renew_lease(prefix, redis.call('HGET', run_key, 'q') or nil, entry, renew) end
   return has_mail(run_key, seen) and 'mail' or 'ok'
@@ -37,7 +38,8 @@ end
 
 local replies, at = {}, runs
 while ARGV[at] do
-  local last = at + 8 + ARGV[at + 8]
+  local records = ARGV[at + 8]
+  local last = at + 8 + (records == '1' and 1 or records)
   local effects_end = last + 1 + (ARGV[last + 1] == '0' and 0 or ARGV[last + 1])
   local fine, word = pcall(commit, at, at + 9, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'

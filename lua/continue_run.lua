@@ -30,7 +30,7 @@ if r[4] ~= before then return { 'behind' } end
 local now = now_ms()
 if end_if_late(prefix, run_id, r[5], now) then return { 'ended' } end
 
-apply_effects(prefix, run_id, effects_at, #ARGV, now)
+when_needed().apply_effects(prefix, run_id, effects_at, #ARGV, now)
 -- The mark goes with the records: 10,000 of them take about 3 ms, as many as a history has unless it is allowed more.
 local last = tonumber(string.match(before, '^%d+')) - 1
 for first = 0, last, 1000 do

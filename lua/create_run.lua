@@ -9,8 +9,6 @@
 
 -- @include lib/clock.lua
 -- @include lib/collect.lua
--- @include lib/is_prevented.lua
--- @include lib/known_by_key.lua
 -- @include lib/store_run.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
@@ -21,32 +19,20 @@ local runs   = 1         -- rows  run_id workflow version queue input available 
 
 local now = now_ms()
 local stamp = string.format('%d', now)
-local listed, unlistable, runs_here, keys_here = {}, {}, {}, {}
+local listed, unlistable, runs_here, keys_here, created = {}, {}, {}, {}, { 'created' }
 
 -- The reply, or `new` where the run is to be created, or `later` where that rests on an earlier row of this call.
 local function judge(at)
-  local run_id, idem = ARGV[at], ARGV[at + 7]
-  if redis.call('EXISTS', prefix .. 'run:' .. run_id) == 1 or is_prevented(prefix, at) then return { 'created' } end
-  local known = idem ~= '' and known_by_key(prefix, idem, ARGV[at + 9])
+  local run_id, workflow, idem = ARGV[at], ARGV[at + 1], ARGV[at + 7]
+  if redis.call('EXISTS', prefix .. 'run:' .. run_id) == 1 then return created end
+  if ARGV[at + 10] ~= '0' and on_terms().is_prevented(prefix, at) then return created end
+  local known = idem ~= '' and on_terms().known_by_key(prefix, idem, ARGV[at + 9])
   if known then return known end
   if runs_here[run_id] or keys_here[idem] then return 'later' end
   runs_here[run_id] = true
   if idem ~= '' then keys_here[idem] = true end
-  local listing = prefix .. 'runs:' .. ARGV[at + 1]
-  collect(listed, listing, stamp)
-  collect(listed, listing, run_id)
+  collect(listed, workflow, stamp, run_id)
   return 'new'
-end
-
-local function list(listing, members)
-  redis.call('ZADD', listing, unpack(members))
-  redis.call('SADD', prefix .. 'workflows', string.sub(listing, #prefix + 6))
-end
-
-local function create(at)
-  assert(not unlistable[prefix .. 'runs:' .. ARGV[at + 1]])
-  store_run(prefix, at, now, stamp)
-  return { 'created' }
 end
 
 -- Turning a text into a number takes the server 0.1 us: most rows have no further fields, and say so by a `0`.
@@ -58,13 +44,15 @@ while ARGV[next_at] do
   next_at = next_at + 11 + (more == '0' and 0 or more)
 end
 -- A run is written after its hints: what fails in between leaves no run, and hints without a run are dropped.
-for listing, members in pairs(listed) do
-  if not pcall(list, listing, members) then unlistable[listing] = true end
+for workflow, members in pairs(listed) do
+  local is_listed = type(redis.pcall('ZADD', prefix .. 'runs:' .. workflow, unpack(members))) == 'number'
+    and type(redis.pcall('SADD', prefix .. 'workflows', workflow)) == 'number'
+  if not is_listed then unlistable[workflow] = true end
 end
 for place, reply in ipairs(replies) do
   local at = starts[place]
   if reply == 'new' then
-    local fine, created = pcall(create, at)
+    local fine = not unlistable[ARGV[at + 1]] and pcall(store_run, prefix, at, now, stamp)
     replies[place] = fine and created or { 'broken' }
     if not fine then redis.pcall('ZREM', prefix .. 'runs:' .. ARGV[at + 1], ARGV[at]) end
   elseif reply == 'later' then

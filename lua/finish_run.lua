@@ -26,27 +26,32 @@ local function finish(at, first, last, effects_end)
   local word, run = hold(run_key, ARGV[at + 1], entry, before, after, 'w', 'q', 'd', 'aw', 'p')
   if word == 'repeat' then return is_terminal(run[1]) and 'ok' or 'behind' end
   if word ~= 'ok' then return word end
-  if is_over(prefix, run_id, run[5], now) then return 'ended' end
+  local is_late = run[5] and tonumber(run[5]) <= now
+  if is_late and when_needed().end_if_late(prefix, run_id, run[5], now) then return 'ended' end
 
-  local ending = { status = status, payload = ARGV[at + 6] }
-  if effects_end > last + 1 then apply_effects(prefix, run_id, last + 2, effects_end, now, ending) end
+  local ending
+  if effects_end > last + 1 then
+    ending = { status = status, payload = ARGV[at + 6] }
+    when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now, ending)
+  end
   local workflow, queue, due, is_awaited = run[6], run[7] or 'default', run[8], run[9]
   local listing = workflow .. ':' .. status
-  local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after }
+  -- With room for one record: a table that grows is copied.
+  local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after, nil, nil }
   append_records(run_key, fields, before, first, last)
   if due or run[10] then redis.call('HDEL', run_key, 'd', 'p') end
   if due then redis.call('ZREM', prefix .. 'delayed', run_id) end
   collect(left, queue .. ':' .. string.sub(entry, 1, 1), string.sub(entry, 3))
   collect(unlisted, workflow, run_id)
-  collect(listed, listing, stamp)
-  collect(listed, listing, run_id)
-  if is_awaited then awaited[run_id] = ending.cause and status or told_end(workflow, status, ARGV[at + 6]) end
+  collect(listed, listing, stamp, run_id)
+  if is_awaited then awaited[run_id] = ending and ending.cause and status or told_end(workflow, status, ARGV[at + 6]) end
   return 'ok'
 end
 
 local replies, at = {}, runs
 while ARGV[at] do
-  local last = at + 7 + ARGV[at + 7]
+  local records = ARGV[at + 7]
+  local last = at + 7 + (records == '1' and 1 or records)
   local effects_end = last + 1 + (ARGV[last + 1] == '0' and 0 or ARGV[last + 1])
   local fine, word = pcall(finish, at, at + 8, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'
@@ -63,5 +68,5 @@ if all_listed then
   for workflow, ids in pairs(unlisted) do redis.pcall('ZREM', prefix .. 'runs:' .. workflow, unpack(ids)) end
 end
 for run_id, told in pairs(awaited) do redis.call('SPUBLISH', prefix .. 'done:' .. run_id, told) end
-free_slots_noted(prefix, now)
+if seldom then seldom.free_slots_noted(prefix, now) end
 return replies

@@ -33,15 +33,16 @@ local function park(at, first, last, effects_end)
   if word == 'repeat' then return run[1] == 'running' and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
   local deadline = run[5] and tonumber(run[5])
-  if is_over(prefix, run_id, deadline, now) then return 'ended' end
+  local is_late = deadline and deadline <= now
+  if is_late and when_needed().end_if_late(prefix, run_id, deadline, now) then return 'ended' end
 
-  apply_effects(prefix, run_id, last + 2, effects_end, now)
+  if effects_end > last + 1 then when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now) end
   if has_mail(run_key, seen) then
     append_records(run_key, { 'h', after }, before, first, last)
     return 'mail'
   end
   local due_ms = earlier(tonumber(due), deadline)
-  local fields = { 'h', after, 's', 'waiting:' .. reason }
+  local fields = { 'h', after, 's', 'waiting:' .. reason, nil, nil, nil, nil, nil, nil }
   if seen ~= '' then fields[5], fields[6] = 'wn', wants end
   if due_ms then
     fields[#fields + 1] = 'd'
@@ -56,12 +57,13 @@ end
 
 local replies, at = {}, runs
 while ARGV[at] do
-  local last = at + 9 + ARGV[at + 9]
+  local records = ARGV[at + 9]
+  local last = at + 9 + (records == '1' and 1 or records)
   local effects_end = last + 1 + (ARGV[last + 1] == '0' and 0 or ARGV[last + 1])
   local fine, word = pcall(park, at, at + 10, last, effects_end)
   replies[#replies + 1] = fine and word or 'broken'
   at = effects_end + 1
 end
 leave_streams(prefix, left)
-free_slots_noted(prefix, now)
+if seldom then seldom.free_slots_noted(prefix, now) end
 return replies

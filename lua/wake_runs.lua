@@ -13,4 +13,4 @@ local limit  = ARGV[1]   -- int   runs at most
 
 local now = now_ms()
 local woken = wake_due(prefix, now, limit)
-return { 'ok', woken, next_due_in(prefix, now) }
+return { 'ok', woken, ms_until(first_due(prefix), now) }

@@ -8,7 +8,8 @@
 -- one whose limits have no slot for it waits: then there is nothing to claim.
 local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   local key = prefix .. 'run:' .. run_id
-  local fields, row, size = read(key), { run_id, entry }, 2
+  -- A table that grows is copied: there is room for what a new run has.
+  local fields, row, size = read(key), { run_id, entry, nil, nil, nil, nil, nil, nil, nil, nil }, 2
   local status, current, mark, fence, claimed, deadline, expires, limits, fair
   for at = 1, #fields, 2 do
     local name, value = fields[at], fields[at + 1]
@@ -37,7 +38,7 @@ local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
     end
   end
   if status ~= 'pending' or current ~= entry then return leave_stream(prefix, queue, entry) end
-  local now = tonumber(stamp)
+  local now = (expires or deadline or limits or fair) and tonumber(stamp)
   if claimed then expires = nil end
   if expires then
     local run = when_due().load_run(prefix, run_id)
@@ -52,7 +53,7 @@ local function claim_entry(prefix, queue, entry, run_id, nonce, stamp, read)
   if expires then stop_expiry(prefix, run_id, deadline) end
 
   if not fence and not claimed then
-    redis.call('HSET', key, 's', 'running', 'f', next_fence(nil, nonce), 'a', stamp)
+    redis.call('HSET', key, 's', 'running', 'f', '1:' .. nonce, 'a', stamp)
     return row
   end
   fence = next_fence(fence, nonce)

@@ -2,8 +2,9 @@
 -- can take it before this script ends, so a bell is rung once in it.
 local rung = {}
 local function ring(prefix, queue)
-  local bell = prefix .. 'bell:' .. (queue or 'default')
-  if rung[bell] then return end
-  rung[bell] = true
+  queue = queue or 'default'
+  if rung[queue] then return end
+  rung[queue] = true
+  local bell = prefix .. 'bell:' .. queue
   if redis.call('EXISTS', bell) == 0 then redis.call('LPUSH', bell, '1') end
 end

@@ -1,80 +1,25 @@
--- @include lib/earlier.lua
--- @include lib/instant.lua
--- @include lib/is_large.lua
 -- @include lib/enter_stream.lua
--- @include lib/keep_key.lua
+-- @include lib/is_large.lua
 -- @include lib/list_queue.lua
--- @include lib/list_tags.lua
--- @include lib/set_due.lua
--- @include lib/take_staged.lua
--- @include lib/lines.lua
+-- @include lib/on_terms.lua
 
--- Write a new run, whose row begins at `at` in ARGV: its timer, its entry, and last its hash and its key. It begins when
--- the row says, unless `starts_at_ms` does; where it is to wait for something else than a time, `reason` says for what.
--- Returns when it begins, nil for now.
+-- Write a new run, whose row begins at `at` in ARGV: its entry, and last its hash. It begins when the row says, unless
+-- `starts_at_ms` does; where it is to wait for something else than a time, `reason` says for what. Returns when it
+-- begins, nil for now.
 local function store_run(prefix, at, now, stamp, starts_at_ms, reason)
-  local run_id, workflow, version, queue, input = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local idem = ARGV[at + 7]
-  local fields = { 'w', workflow, 'i', input, 'c', stamp, 'h', '0:' .. #input }
-  local function field(name, value)
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
+  local has_terms = starts_at_ms or reason or ARGV[at + 10] ~= '0'
+    or ARGV[at + 5] ~= '' or ARGV[at + 6] ~= '' or ARGV[at + 7] ~= ''
+  if has_terms then return on_terms().store(prefix, at, now, stamp, starts_at_ms, reason) end
+  local run_id, version, queue, input = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local line = queue ~= '' and queue or nil
+  if line then list_queue(prefix, line) end
+  local entry = enter_stream(prefix, line, '0', run_id, is_large(#input))
+  local mark = string.format('0:%d', #input)
+  local fields = { 'w', ARGV[at + 1], 'i', input, 'c', stamp, 'h', mark, 's', 'pending', 'e', entry }
+  if version ~= '' then fields[13], fields[14] = 'v', version end
+  if line then
+    local size = #fields
+    fields[size + 1], fields[size + 2] = 'q', line
   end
-  local available_at_ms, deadline_at_ms = starts_at_ms or instant(ARGV[at + 5], now), instant(ARGV[at + 6], now)
-  if available_at_ms and available_at_ms <= now then available_at_ms = nil end
-  local due_ms = earlier(available_at_ms, deadline_at_ms)
-  if version ~= '' then field('v', version) end
-  if queue ~= '' then
-    field('q', queue)
-    list_queue(prefix, queue)
-  end
-  if idem ~= '' then field('k', idem) end
-  if deadline_at_ms then field('dl', deadline_at_ms) end
-  local bytes, copied = #input, nil
-  local priority, fair
-  for place = at + 11, ARGV[at + 10] == '0' and 0 or at + 10 + ARGV[at + 10], 2 do
-    local name, value = ARGV[place], ARGV[place + 1]
-    if name == 'xp' then
-      value = instant(value, now)
-      due_ms = earlier(due_ms, value)
-    elseif name == 'pr' then
-      priority = value
-    elseif name == 'fp' then
-      fair = value
-    end
-    if name == 'h' then
-      -- Its records as they were put aside; the input is counted here, as that of any run.
-      copied = value
-      bytes = bytes + tonumber(string.match(value, '%d+$'))
-      value = string.match(value, '^%d+:') .. string.format('%d', bytes)
-    end
-    field(name, value)
-    if name == 'tg' then list_tags(prefix, value, stamp, run_id) end
-  end
-  if copied then assert(has_staged(prefix, run_id, copied)) end
-  if due_ms then
-    field('d', due_ms)
-    set_due(prefix, run_id, due_ms)
-  end
-  if reason then
-    field('s', 'waiting:' .. reason)
-  elseif available_at_ms then
-    field('av', available_at_ms)
-    field('s', 'waiting:start')
-  else
-    local line, large = queue ~= '' and queue or nil, is_large(bytes)
-    local entry
-    if priority or fair then
-      -- What begins with a record of another run has begun: only new runs take turns.
-      entry = lines().enter_lane(prefix, run_id, line, priority, not copied and fair, stamp, large)
-    else
-      entry = enter_stream(prefix, line, '0', run_id, large)
-    end
-    field('s', entry and 'pending' or 'waiting:limited')
-    field(entry and 'e' or 'ls', entry or fair)
-  end
-  if copied then take_staged(prefix, run_id) end
   redis.call('HSET', prefix .. 'run:' .. run_id, unpack(fields))
-  if idem ~= '' then keep_key(prefix, at, run_id) end
-  return available_at_ms
 end

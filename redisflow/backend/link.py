@@ -155,12 +155,13 @@ class Link:
         self._heard_at_s = self._loop.time()
         next_call = self._unanswered.popleft
         again: list[Call] = []
+        told: set[str] = set()
         refused = 0
         for reply in replies:
             call = next_call()
             if type(reply) is Refusal:
                 refused += 1
-                self._take_refusal(call, reply, again)
+                self._take_refusal(call, reply, again, told)
                 continue
             future = call[0]
             if future.done():
@@ -193,14 +194,19 @@ class Link:
         else:
             self._wakes = True
 
-    def _take_refusal(self, call: Call, refusal: Refusal, again: list[Call]) -> None:
+    def _take_refusal(self, call: Call, refusal: Refusal, again: list[Call], told: set[str]) -> None:
         future, parse, _, command = call
         code = refusal.code
         if future.done():
             return
         if code == "NOSCRIPT" and command[1] in self._texts:
-            command = ("EVAL", self._texts[command[1]], *command[2:])
-            again.append((future, parse, pack(command), command))
+            # The text goes along once: the calls behind this one find it there.
+            sha = command[1]
+            if sha not in told:
+                told.add(sha)
+                command = ("EVAL", self._texts[sha], *command[2:])
+                call = (future, parse, pack(command), command)
+            again.append(call)
         elif code in PASSING:
             self._trouble(refusal.words)
             if not self._deferred:

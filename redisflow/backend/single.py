@@ -115,13 +115,13 @@ class SingleServer:
         return self._outage.reason
 
     async def load(self, scripts: Scripts) -> None:
-        """Make the server know the scripts."""
+        """Make the server know the smallest script, which shows whether it can run them; each other comes when called.
+
+        All of them hold 1.3 MB in the server's interpreter, more than fits into a core's cache: that would make each
+        call a tenth slower (docs/decisions/0026-cost-of-features.md).
+        """
         self._texts.update((script.sha, script.text) for script in scripts)
-        # A question first: as a rule the server knows them, and they are large. And one that wants a password cuts the
-        # connection at a large command, instead of saying so. That is why each is asked for by itself, too.
-        known = await asyncio.gather(*(self._small.send(("SCRIPT", "EXISTS", script.sha)) for script in scripts))
-        missing = [script for script, (is_known,) in zip(scripts, known, strict=True) if not is_known]
-        await asyncio.gather(*(self._small.send(("SCRIPT", "LOAD", script.text)) for script in missing))
+        await self._small.send(("SCRIPT", "LOAD", scripts.open_namespace.text))
 
     def send(
         self, prefix: str, command: Command, parse: Parse | None = None, *, bulk: bool = False

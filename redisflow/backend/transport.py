@@ -43,7 +43,7 @@ class Transport(Protocol):
         ...
 
     async def load(self, scripts: Scripts) -> None:
-        """Make every server know the scripts."""
+        """Make every server know the scripts, at the latest when each is called."""
         ...
 
     def send(

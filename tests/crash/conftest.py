@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from redisflow import RedisFlow
+from redisflow.backend.scripts import load_scripts
 from tests.crash.audit import Raw, audit, leftovers, raw_calls
 from tests.crash.harness import Crew
 from tests.crash.processes import Processes
@@ -22,8 +23,10 @@ async def flow(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
 
 @pytest.fixture
 def raw(valkey_url: str) -> Iterator[Raw]:
-    """Return bare commands."""
+    """Return bare commands. The server knows every script: what a fault hits is then the call, not the telling."""
     call, close = raw_calls(valkey_url)
+    for script in load_scripts():
+        call("SCRIPT", "LOAD", script.text)
     yield call
     close()
 

@@ -1,0 +1,11 @@
+-- What few new runs need: those with a time, a deadline, an idempotency key or further fields. As in lines.lua, its
+-- functions are made when the first of them comes along, so that others do not pay for them.
+local terms
+local function on_terms()
+  if terms then return terms end
+-- @include lib/is_prevented.lua
+-- @include lib/known_by_key.lua
+-- @include lib/store_on_terms.lua
+  terms = { is_prevented = is_prevented, known_by_key = known_by_key, store = store_on_terms }
+  return terms
+end
