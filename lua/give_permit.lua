@@ -18,7 +18,7 @@ local key = prefix .. 'run:' .. run_id
 local r = redis.call('HMGET', key, 's', 'lk', 'pm', 'a', 'q', 'ct')
 local permits = read_permits(r[2] or '')
 local round, given = read_round(r[3])
-local this_round, terms = string.match(permit, '/(%d+):(%d+:%d+)$')
+local this_round, bounds = string.match(permit, '/(%d+):(%d+:%d+)$')
 
 local function is_given()
   for place = 1, given do
@@ -44,6 +44,6 @@ if given and tonumber(this_round) == round then
     return { 'taken' }
   end
 end
-local unwanted = { hash = hash, terms = terms, is_rate = is_rate(terms), home = home }
+local unwanted = { hash = hash, bounds = bounds, is_rate = is_rate(bounds), home = home }
 give_back(prefix, run_id, tonumber(this_round), unwanted, r[4] or r[6])
 return { 'returned' }

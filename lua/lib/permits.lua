@@ -10,12 +10,12 @@
 -- known by its number, and what nobody wants goes back where it came from.
 local function is_spread(limits) return string.find(limits, '@', 1, true) ~= nil end
 
-local function is_rate(terms) return string.sub(terms, -2) ~= ':0' end
+local function is_rate(bounds) return string.sub(bounds, -2) ~= ':0' end
 
 local function read_permits(limits)
   local permits = {}
-  for hash, terms, home in string.gmatch(limits, '(%x+):(%d+:%d+)@(%d+)') do
-    permits[#permits + 1] = { hash = hash, terms = terms, is_rate = is_rate(terms), home = home }
+  for hash, bounds, home in string.gmatch(limits, '(%x+):(%d+:%d+)@(%d+)') do
+    permits[#permits + 1] = { hash = hash, bounds = bounds, is_rate = is_rate(bounds), home = home }
   end
   return permits
 end
@@ -34,7 +34,7 @@ end
 
 -- Tell the partition where a limit is decided: `ask_permit`, `hold_permit`, `return_permit`.
 local function tell_home(prefix, what, run_id, round, permit, ...)
-  local name = string.format('%s/%d:%s', run_id, round, permit.terms)
+  local name = string.format('%s/%d:%s', run_id, round, permit.bounds)
   post(prefix, 'do', what, 'run', run_id, 'to', permit.home, 'hash', permit.hash, 'permit', name, ...)
 end
 

@@ -200,7 +200,7 @@ class Link:
         if future.done():
             return
         if code == "NOSCRIPT" and command[1] in self._texts:
-            # The text goes along once: the calls behind this one find it there.
+            # The text goes along once: the calls behind this one, refused with it, find it there.
             sha = command[1]
             if sha not in told:
                 told.add(sha)

@@ -124,12 +124,13 @@ async def test_scripts_may_be_forgotten_at_any_moment(valkey_url, raw, key, open
         assert await asyncio.gather(*wanted) == list(range(1, 301))
 
 
-async def test_a_script_that_the_server_does_not_know_is_told_once_to_many_calls(server, raw, key, open_link):
+async def test_a_script_that_the_server_does_not_know_is_not_told_with_each_call(server, raw, key, open_link):
     raw("SCRIPT", "FLUSH")
     async with open_proxy(server) as proxy, open_link(proxy.url, texts=TEXTS) as link:
         wanted = [link.send(("EVALSHA", SHA, "1", key, number)) for number in range(1, 101)]
         assert await asyncio.gather(*wanted) == list(range(1, 101))
-    assert b"".join(proxy.requests).count(b"$4\r\nEVAL\r\n") == 1
+    # Once for all whose refusals come together, as a rule those of one write.
+    assert 1 <= b"".join(proxy.requests).count(b"$4\r\nEVAL\r\n") <= 10
 
 
 async def test_a_half_open_connection_is_given_up(server, open_link):
