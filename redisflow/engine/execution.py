@@ -22,7 +22,7 @@ from redisflow.authoring.body import detached_arguments
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.authoring.step import Step
 from redisflow.contract import Claim
-from redisflow.engine.calls import Agenda, OpenCall, OpenChild, OpenSignal, OpenStep
+from redisflow.engine.calls import OpenCall, OpenChild, OpenSignal, OpenStep
 from redisflow.engine.commands import (
     GO_ON,
     BodyOutcome,
@@ -39,8 +39,8 @@ from redisflow.engine.commands import (
 )
 from redisflow.engine.drift import never_asked
 from redisflow.engine.history import Deliverable
-from redisflow.engine.ledger import Ledger
 from redisflow.engine.loop import RunawayError, WorkflowLoop
+from redisflow.engine.mailbox import Mailbox
 from redisflow.engine.outcome import (
     IN_RECORD,
     Retry,
@@ -52,7 +52,6 @@ from redisflow.engine.outcome import (
     origin_of,
     summarize_problem,
 )
-from redisflow.engine.outputs import Outputs
 from redisflow.engine.port import Continued, Port
 from redisflow.engine.reading import read_error, read_history, read_input, read_result
 from redisflow.engine.unwinding import Unwinding
@@ -106,15 +105,15 @@ class Execution:
         self._claim = claim
         self._around = around
         self._loop = self._new_loop()
-        self._ledger = Ledger(claim.mark, claim.started_at_ms, Outputs(claim.said))
-        self._agenda = Agenda()
-        self._port = Port(claim, self._loop, self._ledger, self._agenda, slack_ms)
+        self._port = port = Port(definition, claim, around, self._loop, slack_ms)
+        self._ledger = port.ledger
+        self._agenda = port.agenda
         self._is_cautious = claim.crashes > 0
         self._main: asyncio.Task[Any] | None = None
         self._undelivered: deque[tuple[int, Deliverable | UnwindingBegan, Any]] = deque()
         """Records to be given to workflow code, with their numbers, and their values where they are known."""
-        self._deferred: dict[str, tuple[int, Deliverable, Any]] = {}
-        """Of a tolerated drift, by key: records of calls that the code has not begun yet."""
+        self._deferred: dict[str, tuple[int, Deliverable, Any]] | None = None
+        """Once a drift is tolerated, by key: records of calls that the code has not begun yet."""
         self._step_errors: list[tuple[StepError, int]] = []
         self._conclusion: Finish | Park | None = None
         self._unwinding: Unwinding | None = None
@@ -133,11 +132,9 @@ class Execution:
         """Take the run up: replay its record, then say what to do."""
         claim, spec, port = self._claim, self._definition.spec, self._port
         port.at_ms = now_ms
-        port.default_version, port.partitions = spec.version, self._around.partitions
-        port.definition, port.look_at = self._definition, self._definition.look_at
-        port.payload_limit = self._around.payload_limit
         step = Step(port)
-        port.mailbox.put(claim.mail, claim.mail_count)
+        if claim.mail_count:
+            port.open_mailbox().put(claim.mail, claim.mail_count)
         try:
             if claim.records:
                 port.history = history = read_history(claim)
@@ -197,7 +194,7 @@ class Execution:
 
     def mail_came(self, mail: Sequence[Mail], last: int, now_ms: int) -> list[Command]:
         """All mail that has come since the last of `mail_seen`, up to this number."""
-        self._port.mailbox.put(mail, last)
+        self._port.open_mailbox().put(mail, last)
         if self._has_left:
             return []
         self._port.at_ms = now_ms
@@ -207,7 +204,7 @@ class Execution:
     def mail_seen(self) -> int | None:
         """Number of the last mail that is known here; None while the code waits for none."""
         mailbox = self._port.mailbox
-        return mailbox.seen if mailbox.is_used else None
+        return mailbox.seen if mailbox is not None and mailbox.is_used else None
 
     @property
     def next_due_at_ms(self) -> int | None:
@@ -218,7 +215,7 @@ class Execution:
     @property
     def is_speaking(self) -> bool:
         """Whether the code has said something that is on no commit yet."""
-        return bool(self._ledger.outputs.new)
+        return self._ledger.is_speaking
 
     @property
     def in_flight(self) -> bool:
@@ -234,7 +231,7 @@ class Execution:
         self._port.clear()
         self._step_errors.clear()
         self._undelivered.clear()
-        self._deferred.clear()
+        self._deferred = None
 
     # -- workflow code runs ---------------------------------------------------------------------------------------
 
@@ -265,11 +262,11 @@ class Execution:
 
     def _deliver_all(self) -> None:
         undelivered, port = self._undelivered, self._port
-        while port.problem is None and self._main is not None:
-            if self._main.done():
+        while port.problem is None and (main := self._main) is not None:
+            if main.done():
                 if not (port.stack or self._claim.ending) or not self._turns_back():
                     return
-            elif self._deferred and self._deliver_deferred():
+            elif self._deferred and self._deliver_deferred(self._deferred):
                 pass
             elif undelivered:
                 number, record, value = undelivered[0]
@@ -284,14 +281,16 @@ class Execution:
                     self._deliver(number, record, value)
             elif port.is_replaying:
                 self._end_replay()
-            elif not self._take_mail() and not (self._agenda.has_waiting and self._take_due()):
+            elif not (port.mailbox is not None and self._take_mail(port.mailbox)) and not (
+                self._agenda.waiting and self._take_due()
+            ):
                 return
 
-    def _deliver_deferred(self) -> bool:
+    def _deliver_deferred(self, deferred: dict[str, tuple[int, Deliverable, Any]]) -> bool:
         """Give the code the first record that it has come to want; whether there was one."""
-        for key, (number, record, value) in self._deferred.items():
+        for key, (number, record, value) in deferred.items():
             if self._port.has_begun(key):
-                del self._deferred[key]
+                del deferred[key]
                 self._deliver(number, record, value)
                 return True
         return False
@@ -300,6 +299,8 @@ class Execution:
         port = self._port
         call = port.calls.get(record.call.key)
         if call is None or call.state in {"asked", "kept"}:
+            if self._deferred is None:
+                self._deferred = {}
             self._deferred[record.call.key] = number, record, value
             if not port.has_drifted:
                 known = port.history.by_key[record.call.key]
@@ -311,16 +312,15 @@ class Execution:
         future = call.end()
         if future is None:
             return
-        # Kinds match, since the history did.
-        asked = cast("OpenStep", call)
+        # Kinds match, since the history did: whence the casts.
         if isinstance(record, StepFailed) or (isinstance(record, ChildEnded) and record.status != "succeeded"):
-            error = read_error(asked, record)
+            error = read_error(cast("OpenStep", call), record)
             self._step_errors.append((error, number))
             self._loop.run(future.set_exception, error)
             return
         if value is IN_RECORD:
             try:
-                value = None if isinstance(record, TimerFired) else read_result(asked, record)
+                value = None if isinstance(record, TimerFired) else read_result(cast("OpenStep", call), record)
             except CannotDecode as error:
                 port.problem = error
                 return
@@ -335,9 +335,9 @@ class Execution:
             if self._claim.ending is not None and self._unwinding is None:
                 self._unwind(None, is_new=True)
 
-    def _take_mail(self) -> bool:
+    def _take_mail(self, mailbox: Mailbox) -> bool:
         """Let the first mail that is waited for become a record; whether there was one."""
-        found = self._port.mailbox.take()
+        found = mailbox.take()
         if found is None:
             return False
         mail, call = found
@@ -452,10 +452,12 @@ class Execution:
         if isinstance(then, Finish) and not self._is_told:
             self._is_told = True
             self._tell_family()
-        if self._port.waits is not None and self._port.problem is None:
-            self._register(self._port.waits)
+        port = self._port
+        if port.waits is not None and port.problem is None:
+            self._register(port.waits)
         commit = self._ledger.commit(then)
-        commit.seen = self.mail_seen
+        if port.mailbox is not None:
+            commit.seen = self.mail_seen
         self._has_left = not isinstance(commit.then, GoOn)
         return commit
 
@@ -479,11 +481,12 @@ class Execution:
         """Hold on while anything runs or is about to; else park until the first due time."""
         if self._undelivered or self._agenda.is_busy():
             return GO_ON
-        call, wants = self._agenda.next_waiting(), self._port.mailbox.wants()
+        call, mailbox = self._agenda.next_waiting(), self._port.mailbox
+        wants = "" if mailbox is None else mailbox.wants()
         if call is not None:
             return Park(_reason(call), call.due_at_ms, wants)
-        if wants:
-            return Park("child" if self._port.mailbox.waits_for() == "child" else "signal", None, wants)
+        if mailbox is not None and wants:
+            return Park("child" if mailbox.waits_for() == "child" else "signal", None, wants)
         stuck = NotAllowedInWorkflow(
             "workflow code waits for something that is not a step, so nothing can ever wake it "
             f"({self._loop.waiting_at()}). Wait for a step (`step.run`, `step.sleep`, ...) or a task that does"

@@ -215,7 +215,7 @@ class HeldRun:
         if self._dropped:
             return
         clock = self.clock
-        began_ms, now_ms = clock.at_ms(body.started_s), clock.now_ms()
+        began_ms, now_ms = clock.at_ms(body.started_s), clock.at_ms(time.monotonic())
         self._tell(self._execution.body_ended, body.key, body.attempt, outcome, began_ms, now_ms)
 
     def body_gone(self, body: Body) -> None:
@@ -270,7 +270,8 @@ class HeldRun:
                 if self._living:
                     self._deferred = commit
                     return
-                self._let_slots_go(commit)
+                if self.claim.is_limited:
+                    _let_slots_go(commit)
                 answer = backend.park_run(
                     hold,
                     commit.extension,
@@ -282,7 +283,8 @@ class HeldRun:
             case Finish():
                 if self.claim.end_effects:
                     commit.extension.effects = (*commit.extension.effects, *self.claim.end_effects)
-                self._let_slots_go(commit)
+                if self.claim.is_limited:
+                    _let_slots_go(commit)
                 answer = backend.finish_run(hold, commit.extension, status=then.status, payload=then.payload)
             case Continue():
                 answer = backend.continue_run(hold, commit.extension, payload=then.input)
@@ -291,10 +293,6 @@ class HeldRun:
             case _:
                 assert_never(then)
         answer.add_done_callback(self._committed)
-
-    def _let_slots_go(self, commit: Commit) -> None:
-        if self.claim.is_limited:
-            commit.extension.effects = (*commit.extension.effects, "free")
 
     def _committed(self, answer: Answer[Verdict]) -> None:
         commit, self._in_flight = self._in_flight, None
@@ -410,6 +408,10 @@ class HeldRun:
             _log.warning("run.failed %s", self.claim.hold.run_id, extra=self._fields())
         elif _log.isEnabledFor(logging.DEBUG):
             _log.debug("run.%s", _SAID.get(type(then), "succeeded"), extra=self._fields())
+
+
+def _let_slots_go(commit: Commit) -> None:
+    commit.extension.effects = (*commit.extension.effects, "free")
 
 
 _SAID: dict[type, str] = {Park: "parked", Continue: "continued"}
