@@ -123,22 +123,24 @@ def _claim(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: in
     else:
         count, _, size = fields[b"h"].partition(b":")
         mark, started_at_ms = Mark(int(count), int(size)), int(fields[b"a"])
+    hold = Hold(
+        run_id,
+        queue.decode() if queue is not None else "default",
+        first_fence if fence is None else fence.decode(),
+        fields[b"e"].decode(),
+    )
+    # By place: with names, a value of many fields takes twice as long to make.
     claim = Claim(
-        hold=Hold(
-            run_id,
-            queue.decode() if queue is not None else "default",
-            first_fence if fence is None else fence.decode(),
-            fields[b"e"].decode(),
-        ),
-        workflow=fields[b"w"].decode(),
-        version=version.decode() if version is not None else None,
-        input=fields[b"i"],
-        created_at_ms=int(fields[b"c"]),
-        started_at_ms=started_at_ms,
-        deadline_at_ms=int(deadline) if deadline is not None else None,
-        mark=mark,
-        records=[fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
-        crashes=int(fields.get(b"x", 0)),
+        hold,
+        fields[b"w"].decode(),
+        version.decode() if version is not None else None,
+        fields[b"i"],
+        int(fields[b"c"]),
+        started_at_ms,
+        int(deadline) if deadline is not None else None,
+        mark,
+        [fields[b"%d" % number] for number in range(mark.records)] if mark.records else [],
+        int(fields.get(b"x", 0)),
     )
     if not _SELDOM_NAMES.isdisjoint(fields):
         for name in _SELDOM_NAMES.intersection(fields):

@@ -68,7 +68,11 @@ class OpenCall(StepCall[Any]):
 
     def __init__(self, place: Call, recorded: Recorded | None, desk: Desk) -> None:
         """`recorded` is what the record of earlier passes holds of it."""
-        super().__init__(place.key, place.ordinal)
+        # What its bases do, without a call: this is made for every step.
+        self._waits = None
+        self._is_spent = False
+        self.key = place.key
+        self.ordinal = place.ordinal
         self.place = place
         self.recorded = recorded
         self.state: CallState = "asked"

@@ -98,7 +98,7 @@ class Execution:
     )
 
     def __init__(
-        self, definition: WorkflowDefinition[Any, Any], claim: Claim, around: Surroundings, *, slack_ms: int = 0
+        self, definition: WorkflowDefinition[Any, Any], claim: Claim, around: Surroundings, slack_ms: int = 0
     ) -> None:
         """`slack_ms` bounds how far the caller's `now_ms` may lag behind the server: what is asked for is due later."""
         self._definition = definition
@@ -124,7 +124,7 @@ class Execution:
 
     def _new_loop(self) -> WorkflowLoop:
         salt = zlib.crc32(self._claim.hold.run_id.encode())
-        return WorkflowLoop(self._around.cpu_seconds, self._report, salt=salt)
+        return WorkflowLoop(self._around.cpu_seconds, self._report, salt)
 
     # -- what the shell tells -------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Execution:
     @property
     def in_flight(self) -> bool:
         """Whether a commit is in flight."""
-        return self._ledger.in_flight
+        return self._ledger.sent is not None
 
     def evict(self) -> None:
         """Leave memory. Workflow code sees a cancellation; what it does about it is not recorded."""
@@ -419,12 +419,12 @@ class Execution:
             commands.extend(map(CancelBody, agenda.gave_up))
             agenda.gave_up.clear()
         if is_over:
-            if not ledger.in_flight:
+            if ledger.sent is None:
                 commands.append(self._commit(self._conclude()))
             return commands
         while (call := agenda.take_ready(ledger.acknowledged.records)) is not None:
             commands.append(self._run_body(call))
-        if not ledger.in_flight and (ledger.has_new or not agenda.running):
+        if ledger.sent is None and (not agenda.running or ledger.has_new):
             move = self._next_move()
             if self._port.stack and self._unwinding is None and isinstance(move, Finish):
                 self._unwind(Failure.from_wire(codec.decode(move.payload)), is_new=True)

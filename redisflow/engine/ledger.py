@@ -20,7 +20,7 @@ BYTES_PER_COMMIT = 1 << 20
 class Ledger:
     """The record of one run, in the hands of its holder."""
 
-    __slots__ = ("_base_ms", "_besides", "_new", "_new_bytes", "_said", "_sent", "acknowledged", "count")
+    __slots__ = ("_base_ms", "_besides", "_new", "_new_bytes", "_said", "acknowledged", "count", "sent")
 
     def __init__(self, mark: Mark, base_ms: int, said: Place = NOTHING_SAID) -> None:
         """`mark` is where the stored record ends, `base_ms` what its times are counted from.
@@ -36,7 +36,8 @@ class Ledger:
         self._new_bytes = 0
         self._besides: Besides | None = None
         """Made when it is first used: most runs only append records."""
-        self._sent: Mark | None = None
+        self.sent: Mark | None = None
+        """Where the record will end once the commit that is on its way is stored; None while none is."""
 
     def append(self, record: Record, *effects: Effect) -> int:
         """Add a record, and what is to be done in the step that writes it; returns its number."""
@@ -78,11 +79,6 @@ class Ledger:
         return self._besides is not None and bool(self._besides.outputs.new)
 
     @property
-    def in_flight(self) -> bool:
-        """Whether a commit is on its way."""
-        return self._sent is not None
-
-    @property
     def has_new(self) -> bool:
         """Whether there is something to commit."""
         return bool(self._new) or (self._besides is not None and self._besides.has_new())
@@ -91,7 +87,7 @@ class Ledger:
         """The next commit. Where not all fits into it, the run goes on, whatever `then` says."""
         before, records = self.acknowledged, self._new
         if self._besides is None and len(records) <= RECORDS_PER_COMMIT and self._new_bytes <= BYTES_PER_COMMIT:
-            self._sent = after = Mark(before.records + len(records), before.bytes + self._new_bytes)
+            self.sent = after = Mark(before.records + len(records), before.bytes + self._new_bytes)
             self._new, self._new_bytes = [], 0
             return Commit(Extension(before, after, records), then)
         load = self.besides.load()
@@ -102,7 +98,7 @@ class Ledger:
             load.take_with(before.records + count)
             size += len(records[count])
             count += 1
-        self._sent = after = Mark(before.records + count, before.bytes + size)
+        self.sent = after = Mark(before.records + count, before.bytes + size)
         self._new, self._new_bytes = records[count:], self._new_bytes - size
         has_more = bool(self._new) or self.is_speaking
         extension = Extension(before, after, records[:count])
@@ -111,5 +107,5 @@ class Ledger:
 
     def acknowledge(self) -> None:
         """The commit that was on its way is stored."""
-        assert self._sent is not None  # noqa: S101  # the shell answers a commit once
-        self.acknowledged, self._sent = self._sent, None
+        assert self.sent is not None  # noqa: S101  # the shell answers a commit once
+        self.acknowledged, self.sent = self.sent, None

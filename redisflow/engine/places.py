@@ -237,7 +237,9 @@ class Places:
         Lenient, it may still be to come before the code is `at_end`, and then be passed over unless others rest on it.
         """
         history = self.history
-        unknown = sorted(history.patches.difference(self._patches or ())) if history.patches else ()
+        if self.matched == len(history.by_key) and not history.patches:
+            return None
+        unknown = sorted(history.patches.difference(self._patches or ()))
         if self.matched == len(history.by_key) and not unknown:
             return None
         if self.is_lenient and not at_end:

@@ -262,7 +262,7 @@ class Worker:
         if earlier is not None:
             # Taken from us (a lease that ran out) and claimed again by us before we knew.
             earlier.drop()
-        execution = Execution(definition, claim, self._around, slack_ms=clock.slack_ms)
+        execution = Execution(definition, claim, self._around, clock.slack_ms)
         held = HeldRun(self, claim, clock, execution)
         self._held[claim.hold.run_id] = held
         held.since_s = time.monotonic()
