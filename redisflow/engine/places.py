@@ -52,6 +52,7 @@ class Places:
     __slots__ = (
         "_around",
         "_claim",
+        "_identity",
         "_info",
         "_loop",
         "_names",
@@ -120,6 +121,9 @@ class Places:
         self.stack: list[OpenCompensation] | None = None
         """Compensations, in the order in which they were asked for, if any were."""
         self._claim = claim
+        run_id = claim.hold.run_id
+        self._identity = f"{run_id}~{claim.continued}" if claim.continued else run_id
+        """Of what this run does: another one each time that it is continued as new."""
         self._around = around
         self._loop = loop
         self._names: dict[str, int] = {}
@@ -186,15 +190,9 @@ class Places:
         # As many calls must come at least before either is reached.
         self.look_at = len(self.calls) + max(1, (many if count < many else most) - count)
 
-    def _identity(self) -> str:
-        """Of what this run does: another one each time that it is continued as new."""
-        claim = self._claim
-        return f"{claim.hold.run_id}~{claim.continued}" if claim.continued else claim.hold.run_id
-
     def idempotency_key(self, call: OpenCall) -> str:
         """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""
-        claim = self._claim
-        key = f"{self._identity() if claim.continued else claim.hold.run_id}:{call.key}"
+        key = f"{self._identity}:{call.key}"
         if restarts := self.history.restarts:
             epoch = sum(call.key == one.key or call.place.mark >= one.first for one in restarts)
             # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.

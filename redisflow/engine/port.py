@@ -83,7 +83,7 @@ class Port(CallDesk):
     def random(self) -> random.Random:
         """Seeded by the run."""
         if self._random is None:
-            self._random = random.Random(self._identity())  # noqa: S311  # to be the same on every pass
+            self._random = random.Random(self._identity)  # noqa: S311  # to be the same on every pass
         return self._random
 
     @property
