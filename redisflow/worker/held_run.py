@@ -22,6 +22,7 @@ from redisflow.engine.execution import Execution
 from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
 from redisflow.worker.bodies import Body
+from redisflow.worker.ends import forget, log_end
 from redisflow.worker.host import Host
 from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
@@ -312,7 +313,7 @@ class HeldRun:
         if verdict is Verdict.MAIL:
             self._go_on_to_mail(commit)
             return
-        self._log_end(commit, verdict)
+        log_end(self.claim, commit.then, verdict)
         self._let_go()
         self._evict()
         if verdict is Verdict.BEHIND:
@@ -398,26 +399,6 @@ class HeldRun:
     def _fields(self) -> dict[str, Any]:
         return {"run_id": self.claim.hold.run_id, "workflow": self.claim.workflow}
 
-    def _log_end(self, commit: Commit, verdict: Verdict) -> None:
-        then = commit.then
-        if verdict is not Verdict.OK:
-            _log.info("run.dropped (%s)", verdict.value, extra=self._fields())
-        elif isinstance(then, Suspend):
-            _log.error("run.suspended %s: %s", self.claim.hold.run_id, then.message, extra=self._fields())
-        elif isinstance(then, Finish) and then.status == "failed":
-            _log.warning("run.failed %s", self.claim.hold.run_id, extra=self._fields())
-        elif _log.isEnabledFor(logging.DEBUG):
-            _log.debug("run.%s", _SAID.get(type(then), "succeeded"), extra=self._fields())
-
 
 def _let_slots_go(commit: Commit) -> None:
     commit.extension.effects = (*commit.extension.effects, "free")
-
-
-_SAID: dict[type, str] = {Park: "parked", Continue: "continued"}
-
-
-def forget(answer: Answer[Verdict]) -> None:
-    """What came of a call that gives a run back changes nothing here; where it failed, the lease ends by itself."""
-    if not answer.cancelled():
-        answer.exception()

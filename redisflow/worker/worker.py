@@ -30,7 +30,8 @@ from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
-from redisflow.worker.held_run import HeldRun, forget
+from redisflow.worker.ends import forget
+from redisflow.worker.held_run import HeldRun
 from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.payload_sweep import sweep_forever
