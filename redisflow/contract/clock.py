@@ -67,7 +67,7 @@ class ClaimClock:
 
     def now_ms(self) -> int:
         """The server's time, or a little before it."""
-        return self.at_ms(time.monotonic())
+        return self.server_ms + int((time.monotonic() - self.seen_s) * 1000)
 
     def at_ms(self, now_s: float) -> int:
         """The same, of a monotonic instant."""

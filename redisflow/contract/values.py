@@ -124,7 +124,7 @@ class Hold:
     entry: str
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Claim:
     """A run that a worker has just been given, with all that is needed to go on with it."""
 

@@ -68,7 +68,11 @@ class OpenCall(StepCall[Any]):
 
     def __init__(self, place: Call, recorded: Recorded | None, desk: Desk) -> None:
         """`recorded` is what the record of earlier passes holds of it."""
-        super().__init__(place.key, place.ordinal)
+        # What its bases do, without a call: this is made for every step.
+        self._waits = None
+        self._is_spent = False
+        self.key = place.key
+        self.ordinal = place.ordinal
         self.place = place
         self.recorded = recorded
         self.state: CallState = "asked"
@@ -244,12 +248,13 @@ class CallFuture(asyncio.Future[Any]):
 class Agenda:
     """What is to be done for the open calls: bodies that are ready, bodies that run, due times that are waited for."""
 
-    __slots__ = ("_ready", "_waiting", "gave_up", "running")
+    __slots__ = ("_ready", "gave_up", "running", "waiting")
 
     def __init__(self) -> None:
         """Nothing is to be done."""
         self._ready: deque[OpenStep] = deque()
-        self._waiting: list[tuple[int, int, OpenCall]] = []
+        self.waiting: list[tuple[int, int, OpenCall]] = []
+        """A heap of those that may be due, now or later: due time and place in the code, and the call."""
         self.running: dict[str, OpenStep] = {}
         self.gave_up: list[str] = []
         """Keys of bodies that run and that nobody wants any more."""
@@ -264,7 +269,7 @@ class Agenda:
         """Nothing happens to it until it is due."""
         call.state = "waiting"
         call.due_at_ms = due_at_ms
-        heapq.heappush(self._waiting, (due_at_ms, call.ordinal, call))
+        heapq.heappush(self.waiting, (due_at_ms, call.ordinal, call))
 
     def give_up(self, call: OpenCall) -> None:
         """Nobody waits for it any more. In the queues it is skipped when its turn comes."""
@@ -275,7 +280,7 @@ class Agenda:
     def clear(self) -> None:
         """Let go of all calls."""
         self._ready.clear()
-        self._waiting.clear()
+        self.waiting.clear()
         self.running.clear()
 
     def give_up_all(self) -> None:
@@ -298,22 +303,17 @@ class Agenda:
             ready.popleft()
         return None
 
-    @property
-    def has_waiting(self) -> bool:
-        """Whether any call may be due, now or later."""
-        return bool(self._waiting)
-
     def take_due(self, now_ms: int) -> OpenCall | None:
         """The next call that is due: by its time, then by its place in the code."""
         call = self.next_waiting()
         if call is None or call.due_at_ms > now_ms:
             return None
-        heapq.heappop(self._waiting)
+        heapq.heappop(self.waiting)
         return call
 
     def next_waiting(self) -> OpenCall | None:
         """The call that is due first, not before now or later."""
-        waiting = self._waiting
+        waiting = self.waiting
         while waiting and waiting[0][2].state != "waiting":
             heapq.heappop(waiting)
         return waiting[0][2] if waiting else None

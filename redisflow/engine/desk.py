@@ -11,6 +11,7 @@ from redisflow.engine.calls import (
     OpenCall,
     OpenChild,
     OpenCompensation,
+    OpenMailCall,
     OpenRedis,
     OpenSignal,
     OpenSleep,
@@ -40,10 +41,10 @@ class CallDesk(Places):
         if self.is_evicted or self.problem is not None:
             pass
         elif recorded is None:
-            self._agenda.make_ready(call, self._ledger.count)
+            self.agenda.make_ready(call, self.ledger.count)
         elif recorded.due_at_ms is not None:
             call.attempt = recorded.attempts + 1
-            self._agenda.wait(call, recorded.due_at_ms)
+            self.agenda.wait(call, recorded.due_at_ms)
         else:
             call.state = "recorded"
         return future
@@ -59,10 +60,10 @@ class CallDesk(Places):
             if call.is_relative:
                 # The clock here may lag behind the server's, never lead: with the slack, no sleep is short.
                 due_at_ms += self.at_ms + self.slack_ms
-            self._ledger.append(TimerAsked(call.place, self.monotonic_ms(), due_at_ms))
-            self._agenda.wait(call, due_at_ms)
+            self.ledger.append(TimerAsked(call.place, self.monotonic_ms(), due_at_ms))
+            self.agenda.wait(call, due_at_ms)
         elif recorded.due_at_ms is not None:
-            self._agenda.wait(call, recorded.due_at_ms)
+            self.agenda.wait(call, recorded.due_at_ms)
         else:
             call.state = "recorded"
         return future
@@ -71,21 +72,17 @@ class CallDesk(Places):
         """It takes the first signal that no earlier wait has taken, and keeps its time over every later claim."""
         future = self._begin(call)
         recorded = call.recorded
-        if self.is_evicted or self.problem is not None:
-            return future
-        if recorded is not None and recorded.has_ended:
-            self.mailbox.is_used = True
-            call.state = "recorded"
+        if self.is_evicted or self.problem is not None or self._has_ended(call):
             return future
         if recorded is None:
             due_at_ms = None if call.timeout_ms is None else self.at_ms + self.slack_ms + call.timeout_ms
-            self._ledger.append(SignalAsked(call.place, self.monotonic_ms(), due_at_ms))
+            self.ledger.append(SignalAsked(call.place, self.monotonic_ms(), due_at_ms))
         else:
             due_at_ms = recorded.due_at_ms
         call.state = "waiting"
         if due_at_ms is not None:
-            self._agenda.wait(call, due_at_ms)
-        self.mailbox.listen(call)
+            self.agenda.wait(call, due_at_ms)
+        self.open_mailbox().listen(call)
         if self.waits is None:
             self.waits = Waits(())
         self.waits.begin(call.name_hash)
@@ -95,17 +92,13 @@ class CallDesk(Places):
         """Its script runs in the step that records this, and never again: the reply is in the mailbox by then."""
         future = self._begin(call)
         recorded = call.recorded
-        if self.is_evicted or self.problem is not None:
-            return future
-        if recorded is not None and recorded.has_ended:
-            self.mailbox.is_used = True
-            call.state = "recorded"
+        if self.is_evicted or self.problem is not None or self._has_ended(call):
             return future
         if recorded is None:
-            self._ledger.append(RedisAsked(call.place, self.monotonic_ms()), "redis", call.once, *call.words)
+            self.ledger.append(RedisAsked(call.place, self.monotonic_ms()), "redis", call.once, *call.words)
         call.words = ()
         call.state = "waiting"
-        self.mailbox.listen(call)
+        self.open_mailbox().listen(call)
         return future
 
     def begin_child(self, call: OpenChild) -> CallFuture:
@@ -116,27 +109,34 @@ class CallDesk(Places):
         if self.is_evicted or self.problem is not None:
             return future
         if recorded is None:
-            self._ledger.append(
+            self.ledger.append(
                 ChildAsked(call.place, self.monotonic_ms(), call.child_id), "kid", call.child_id, call.policy
             )
-            self._agenda.make_ready(call, self._ledger.count)
+            self.agenda.make_ready(call, self.ledger.count)
             return future
         call.attempt = recorded.attempts + 1
-        if recorded.has_ended:
-            self.mailbox.is_used = True
-            call.state = "recorded"
-        elif recorded.has_started or self.mailbox.has(call.address):
+        if self._has_ended(call):
+            return future
+        if recorded.has_started or (self.mailbox is not None and self.mailbox.has(call.address)):
             self.await_child(call)
         elif recorded.due_at_ms is not None:
-            self._agenda.wait(call, recorded.due_at_ms)
+            self.agenda.wait(call, recorded.due_at_ms)
         else:
-            self._agenda.make_ready(call, self._ledger.count)
+            self.agenda.make_ready(call, self.ledger.count)
         return future
 
     def await_child(self, call: OpenChild) -> None:
         """It exists: its end is to come."""
         call.state = "waiting"
-        self.mailbox.listen(call)
+        self.open_mailbox().listen(call)
+
+    def _has_ended(self, call: OpenMailCall) -> bool:
+        """Whether the record says how it ended: this pass has waited for mail then, like the one that took it."""
+        if call.recorded is None or not call.recorded.has_ended:
+            return False
+        self.open_mailbox().is_used = True
+        call.state = "recorded"
+        return True
 
     def _begin(self, call: OpenCall) -> CallFuture:
         if self.is_evicted or self.problem is not None:
@@ -154,10 +154,10 @@ class CallDesk(Places):
     def give_up(self, call: OpenCall) -> None:
         """Nobody waits for it any more. A run that only leaves memory gives up nothing."""
         if isinstance(call, OpenChild) and not self.is_evicted and self.problem is None:
-            self._ledger.do("drop", call.child_id)
+            self.ledger.do("drop", call.child_id)
         if isinstance(call, OpenSignal) and call.state == "waiting" and self.waits is not None:
             self.waits.end(call.name_hash)
-        self._agenda.give_up(call)
+        self.agenda.give_up(call)
 
     # -- compensations --------------------------------------------------------------------------------------------
 
@@ -174,40 +174,42 @@ class CallDesk(Places):
         elif recorded is not None and recorded.has_ended:
             call.state = "recorded"
         elif due_at_ms:
-            self._agenda.wait(call, due_at_ms)
+            self.agenda.wait(call, due_at_ms)
         else:
-            self._agenda.make_ready(call, self._ledger.count)
+            self.agenda.make_ready(call, self.ledger.count)
         return future
 
     def _keep(self, call: OpenCompensation, *, is_first: bool) -> None:
         # With the first, whoever ends this run from outside learns that there is something to be undone.
         record = CompensationAsked(call.place, self.monotonic_ms())
-        self._ledger.append(record, *(("compensable",) if is_first else ()))
+        self.ledger.append(record, *(("compensable",) if is_first else ()))
 
     def next_compensation(self) -> OpenCompensation | None:
         """The last one on the stack that has not begun."""
-        return next((call for call in reversed(self.stack) if call.state == "kept"), None)
+        return next((call for call in reversed(self.stack or ()) if call.state == "kept"), None)
 
     def unwind(self, *, withdraw: bool) -> list[OpenCompensation]:
         """The code of this run is not to go on: what is left of the stack, the last one first.
 
         `withdraw`: what the code has asked for, and is not in the record, was not to be asked for any more.
         """
+        stack = self.stack or []
         if withdraw:
-            self._ledger.withdraw()
-            for _, marker in self._patches.values():
+            self.ledger.withdraw()
+            for _, marker in (self._patches or {}).values():
                 if marker is not None:
-                    self._ledger.append(marker)
-            for call in self.stack:
+                    self.ledger.append(marker)
+            for call in stack:
                 if call.recorded is None:
-                    self._keep(call, is_first=call is self.stack[0])
-        self._agenda.give_up_all()
-        self._agenda.clear()
-        self.mailbox.clear()
-        self.mailbox.is_used = False
+                    self._keep(call, is_first=call is stack[0])
+        self.agenda.give_up_all()
+        self.agenda.clear()
+        if self.mailbox is not None:
+            self.mailbox.clear()
+            self.mailbox.is_used = False
         if self.waits is not None:
             self.waits.end_all()
-        left = [call.again() for call in reversed(self.stack) if not call.has_ended]
+        left = [call.again() for call in reversed(stack) if not call.has_ended]
         self.calls.update((call.key, call) for call in left)
         return left
 
@@ -217,13 +219,16 @@ class CallDesk(Places):
         """The run begins anew: nobody waits for its children any more, nor takes what they have sent."""
         for call in self.calls.values():
             if isinstance(call, OpenChild) and call.state not in {"asked", "recorded"}:
-                self._ledger.do("drop", call.child_id)
-        for number in self.mailbox.from_children():
-            self._ledger.do("take", number)
+                self.ledger.do("drop", call.child_id)
+        if self.mailbox is not None:
+            for number in self.mailbox.from_children():
+                self.ledger.do("take", number)
 
     def clear(self) -> None:
         """Let go of the calls, which know their desk: rings would wait for the garbage collector."""
         self.calls.clear()
-        self.stack.clear()
-        self._agenda.clear()
-        self.mailbox.clear()
+        if self.stack is not None:
+            self.stack.clear()
+        self.agenda.clear()
+        if self.mailbox is not None:
+            self.mailbox.clear()

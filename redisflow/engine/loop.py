@@ -66,10 +66,17 @@ class WorkflowTask(asyncio.Task[T]):
 
     __slots__ = ("_number",)
 
-    def __init__(self, number: int, coro: Coroutine[Any, Any, T], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        number: int,
+        coro: Coroutine[Any, Any, T],
+        loop: asyncio.AbstractEventLoop,
+        name: str | None,
+        context: Context | None,
+    ) -> None:
         """Tasks are made by the loop alone."""
         self._number = number
-        super().__init__(coro, **kwargs)
+        super().__init__(coro, loop=loop, name=name, context=context)
 
     def __hash__(self) -> int:
         """Its number."""
@@ -95,7 +102,7 @@ class WorkflowLoop(RefusingLoop):
     """The loop of one run."""
 
     def __init__(
-        self, cpu_seconds: Callable[[], float], report: Callable[[dict[str, Any]], None], *, salt: int = 0
+        self, cpu_seconds: Callable[[], float], report: Callable[[dict[str, Any]], None], salt: int = 0
     ) -> None:
         """`cpu_seconds` is the thread's CPU clock, for the bound; `report` gets what asyncio would print.
 
@@ -134,17 +141,17 @@ class WorkflowLoop(RefusingLoop):
         self._numbers += 1
         return WorkflowFuture(self._salt + self._numbers, loop=self)
 
-    def create_task(self, coro: Any, **kwargs: Any) -> Any:
-        """A task of this loop, named alike on every pass."""
+    def create_task(
+        self, coro: Any, *, name: str | None = None, context: Context | None = None, eager_start: bool | None = None
+    ) -> Any:
+        """A task of this loop, named alike on every pass; never an eager one."""
+        del eager_start
         refuse_as_completed(coro)
-        if kwargs.get("name") is None:
-            kwargs["name"] = f"task-{self._numbers + 1}"
-        kwargs.pop("eager_start", None)
-        return self._make_task(coro, **kwargs)
+        return self._make_task(coro, f"task-{self._numbers + 1}" if name is None else name, context)
 
-    def _make_task(self, coro: Any, **kwargs: Any) -> WorkflowTask[Any]:
+    def _make_task(self, coro: Any, name: str | None = None, context: Context | None = None) -> WorkflowTask[Any]:
         self._numbers += 1
-        task: WorkflowTask[Any] = WorkflowTask(self._salt + self._numbers, coro, loop=self, **kwargs)
+        task: WorkflowTask[Any] = WorkflowTask(self._salt + self._numbers, coro, self, name, context)
         tasks = self._tasks
         tasks.append(task)
         if len(tasks) > self._prune_tasks_at:
@@ -176,7 +183,7 @@ class WorkflowLoop(RefusingLoop):
 
     def begin(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """The main task, in a context of its own: what the worker's code has set in its own is no business of it."""
-        return self._make_task(coro, name="workflow", context=Context())
+        return self._make_task(coro, "workflow", Context())
 
     def run(self, first: Callable[..., object], *args: Any, share: float = 1.0) -> None:
         """Do this first, then run what is ready until nothing is. RunawayError past a `share` of the bounds."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import sys
 from typing import TYPE_CHECKING, Any
 
-from redisflow.authoring.inputs import INPUT_LIMIT
 from redisflow.authoring.step_port import RunInfo
 from redisflow.contract import Claim
 from redisflow.engine.calls import (
@@ -36,6 +34,7 @@ from redisflow.records import (
 
 if TYPE_CHECKING:
     from redisflow.authoring.definition import WorkflowDefinition
+    from redisflow.engine.outcome import Surroundings
 
 PATIENCE = 1_000
 """How often code that must not go on is told so before it is left waiting: it may catch what it is told, in a loop."""
@@ -51,19 +50,19 @@ class Places:
     """What one pass knows, and how it finds the place of a call."""
 
     __slots__ = (
-        "_agenda",
+        "_around",
         "_claim",
+        "_identity",
         "_info",
-        "_ledger",
         "_loop",
         "_names",
         "_patches",
         "_random",
         "_refusals",
+        "agenda",
         "at_ms",
         "begun",
         "calls",
-        "default_version",
         "definition",
         "delivered",
         "has_children",
@@ -71,11 +70,10 @@ class Places:
         "history",
         "is_evicted",
         "is_replaying",
+        "ledger",
         "look_at",
         "mailbox",
         "matched",
-        "partitions",
-        "payload_limit",
         "problem",
         "slack_ms",
         "stack",
@@ -83,19 +81,26 @@ class Places:
         "waits",
     )
 
-    def __init__(self, claim: Claim, loop: WorkflowLoop, ledger: Ledger, agenda: Agenda, slack_ms: int) -> None:
-        """Nothing was asked yet."""
+    def __init__(
+        self,
+        definition: WorkflowDefinition[Any, Any],
+        claim: Claim,
+        around: Surroundings,
+        loop: WorkflowLoop,
+        slack_ms: int,
+    ) -> None:
+        """Nothing was asked yet. What few runs need is made when it is first used."""
+        self.definition = definition
+        self.ledger = Ledger(claim.mark, claim.started_at_ms, claim.said)
+        self.agenda = Agenda()
         self.calls: dict[str, OpenCall] = {}
         self.history: History = NO_HISTORY
-        self.mailbox = Mailbox()
+        self.mailbox: Mailbox | None = None
+        """Once mail has come, or the code waits for some."""
         self.waits = Waits(claim.waits) if claim.waits else None
         """For which signals the run waits, if it ever did."""
         self.has_children = False
         """Whether the code has ever asked for a child run on this pass."""
-        self.partitions = 1
-        """Of the namespace: where children may be spread."""
-        self.payload_limit = INPUT_LIMIT
-        """Bytes of a child's input."""
         self.matched = 0
         """How many of the calls that the record holds have been made."""
         self.begun: int = 0
@@ -111,20 +116,19 @@ class Places:
         self.at_ms = claim.started_at_ms
         """Now, by the server's clock or a little before it: up to `slack_ms`."""
         self.slack_ms = slack_ms
-        self.default_version: str | None = None
-        self.definition: WorkflowDefinition[Any, Any] | None = None
-        """Of the workflow, once it begins."""
-        self.look_at = sys.maxsize
+        self.look_at = definition.look_at
         """At so many calls they are counted next."""
-        self.stack: list[OpenCompensation] = []
-        """Compensations, in the order in which they were asked for."""
+        self.stack: list[OpenCompensation] | None = None
+        """Compensations, in the order in which they were asked for, if any were."""
         self._claim = claim
+        run_id = claim.hold.run_id
+        self._identity = f"{run_id}~{claim.continued}" if claim.continued else run_id
+        """Of what this run does: another one each time that it is continued as new."""
+        self._around = around
         self._loop = loop
-        self._ledger = ledger
-        self._agenda = agenda
         self._names: dict[str, int] = {}
-        self._patches: dict[str, tuple[bool, Patched | None]] = {}
-        """Patches that were asked for: the answer, and the record where it is not stored yet."""
+        self._patches: dict[str, tuple[bool, Patched | None]] | None = None
+        """Patches that were asked for, if any were: the answer, and the record where it is not stored yet."""
         self.has_drifted = False
         self._refusals = 0
         self._random: random.Random | None = None
@@ -137,8 +141,9 @@ class Places:
             return self._refuse(name), None
         used = self._names.get(name, 0)
         self._names[name] = used + 1
-        place = Call(name if used == 0 else f"{name}#{used}", len(self.calls), self.delivered)
-        if len(self.calls) >= self.look_at and place.key not in self.history.by_key:
+        ordinal = len(self.calls)
+        place = Call(name if used == 0 else f"{name}#{used}", ordinal, self.delivered)
+        if ordinal >= self.look_at and place.key not in self.history.by_key:
             self._look_at_length(kind)
         if not self.history.by_key:
             return place, None
@@ -164,7 +169,6 @@ class Places:
         return Call(name, -1, self.delivered)
 
     def _look_at_length(self, kind: CallKind) -> None:
-        assert self.definition is not None  # noqa: S101  # its code runs
         most, many = self.definition.max_steps, self.definition.warn_steps
         count = sum(call.kind != "child" for call in self.calls.values())
         run_id = self._claim.hold.run_id
@@ -186,15 +190,9 @@ class Places:
         # As many calls must come at least before either is reached.
         self.look_at = len(self.calls) + max(1, (many if count < many else most) - count)
 
-    def _identity(self) -> str:
-        """Of what this run does: another one each time that it is continued as new."""
-        claim = self._claim
-        return f"{claim.hold.run_id}~{claim.continued}" if claim.continued else claim.hold.run_id
-
     def idempotency_key(self, call: OpenCall) -> str:
         """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""
-        claim = self._claim
-        key = f"{self._identity() if claim.continued else claim.hold.run_id}:{call.key}"
+        key = f"{self._identity}:{call.key}"
         if restarts := self.history.restarts:
             epoch = sum(call.key == one.key or call.place.mark >= one.first for one in restarts)
             # No key ends like this: names may not end in # and digits, and repeated ones are numbered from 1.
@@ -217,7 +215,7 @@ class Places:
     @property
     def is_lenient(self) -> bool:
         """Whether code that does not match its record goes on where it can: see `tolerate`."""
-        return self.definition is not None and self.definition.on_drift == "warn"
+        return self.definition.on_drift == "warn"
 
     def tolerate(self, drift: NonDeterminismError, *, is_fatal: bool = False) -> None:
         """Go on with code that does not match, and say so, once on each pass; or not, where that is not sound.
@@ -237,7 +235,10 @@ class Places:
         Lenient, it may still be to come before the code is `at_end`, and then be passed over unless others rest on it.
         """
         history = self.history
-        if self.matched == len(history.by_key) and not (history.patches and history.patches - self._patches.keys()):
+        if self.matched == len(history.by_key) and not history.patches:
+            return None
+        unknown = sorted(history.patches.difference(self._patches or ()))
+        if self.matched == len(history.by_key) and not unknown:
             return None
         if self.is_lenient and not at_end:
             return None
@@ -247,10 +248,15 @@ class Places:
             return never_asked(grave[0], history, self.calls.values())
         if forgotten and not self.has_drifted:
             self.tolerate(never_asked(forgotten[0], history, self.calls.values()))
-        unknown = sorted(history.patches - self._patches.keys())
         return without_marker(unknown[0]) if unknown else None
 
     # -- what the other side needs --------------------------------------------------------------------------------
+
+    def open_mailbox(self) -> Mailbox:
+        """The mailbox of the run: mail comes, or the code waits for some."""
+        if self.mailbox is None:
+            self.mailbox = Mailbox()
+        return self.mailbox
 
     def move_to(self, loop: WorkflowLoop) -> None:
         """Who waits from now on waits there."""
@@ -268,7 +274,9 @@ class Places:
 
     def monotonic_ms(self) -> int:
         """Now, but never before anything that was recorded."""
-        return max(self.at_ms, self.time_ms)
+        at_ms, time_ms = self.at_ms, self.time_ms
+        # Not by max(): see `Execution._deliver`.
+        return at_ms if at_ms > time_ms else time_ms  # noqa: FURB136
 
     def has_begun(self, key: str) -> bool:
         """Whether the code has made this call, and waits for it or did."""

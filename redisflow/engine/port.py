@@ -69,7 +69,7 @@ class Port(CallDesk):
             self._info = RunInfo(
                 id=claim.hold.run_id,
                 workflow=claim.workflow,
-                version=claim.version or self.default_version,
+                version=claim.version or self.definition.spec.version,
                 attempt=1 + self.history.workflow_attempts,
                 created_at=from_ms(claim.created_at_ms),
                 deadline_at=None if claim.deadline_at_ms is None else from_ms(claim.deadline_at_ms),
@@ -84,7 +84,7 @@ class Port(CallDesk):
     def random(self) -> random.Random:
         """Seeded by the run."""
         if self._random is None:
-            self._random = random.Random(self._identity())  # noqa: S311  # to be the same on every pass
+            self._random = random.Random(self._identity)  # noqa: S311  # to be the same on every pass
         return self._random
 
     @property
@@ -95,7 +95,7 @@ class Port(CallDesk):
     @property
     def outputs(self) -> Voice:
         """Events and state."""
-        return Voice(self, self._ledger)
+        return Voice(self, self.ledger)
 
     @property
     def resources(self) -> Any:
@@ -139,6 +139,8 @@ class Port(CallDesk):
         call.plan, call.fn, call.payload = plan, fn, payload
         if recorded is None:
             self._keep(call, is_first=not self.stack)
+        if self.stack is None:
+            self.stack = []
         self.stack.append(call)
 
     def ask_sleep(self, name: str, ms: int, *, relative: bool) -> OpenSleep:
@@ -172,7 +174,7 @@ class Port(CallDesk):
     def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
         """Claim the key of a child run. Its input is validated and encoded as it is now."""
         spec = terms.spec
-        data, _ = encode_input(spec, value, self.payload_limit)
+        data, _ = encode_input(spec, value, self._around.payload_limit)
         place, recorded = self._claim_place("child", terms.name)
         call = OpenChild(place, recorded, self)
         self.calls[place.key] = call
@@ -186,7 +188,7 @@ class Port(CallDesk):
 
     def ask_detached(self, terms: ChildTerms, value: Any) -> OpenStep:
         """Claim the key of a step that starts a child and is done."""
-        data, _ = encode_input(terms.spec, value, self.payload_limit)
+        data, _ = encode_input(terms.spec, value, self._around.payload_limit)
         call = self.ask_step(terms.name, start_detached, (), {})
         call.args = (self._order_child(terms, data, call),)
         call.plan = StepPlan(terms.name, _UNTIL_STARTED, None)
@@ -198,12 +200,14 @@ class Port(CallDesk):
         )
         # The same on every attempt, so that a child is created once.
         seed, parent = self.idempotency_key(call), self._claim.hold.run_id
-        where = partition_for_key(seed, self.partitions) if terms.spread else partition_of(parent)
+        where = partition_for_key(seed, self._around.partitions) if terms.spread else partition_of(parent)
         order.run_id = derived_run_id(seed, parent, where)
         return order
 
     def is_patched(self, name: str) -> bool:
         """Whether this run came here for the first time with the code that asks for this patch."""
+        if self._patches is None:
+            self._patches = {}
         known = self._patches.get(name)
         if known is not None:
             return known[0]
@@ -218,14 +222,13 @@ class Port(CallDesk):
             known = False, None
         else:
             known = True, Patched(self.monotonic_ms(), name)
-            self._ledger.append(known[1])
+            self.ledger.append(known[1])
         self._patches[name] = known
         return known[0]
 
     def continue_as_new(self, value: Any) -> NoReturn:
         """Nothing of this pass goes on."""
         self._check_place("continue_as_new", "")
-        assert self.definition is not None  # noqa: S101  # its code runs
         data, _ = encode_input(self.definition.spec, value)
         # A verdict from outside comes first: the run is to be undone, and ends.
         if not self.is_evicted and self.problem is None and self._claim.ending is None:

@@ -67,8 +67,9 @@ class Body(BodyContext):
 
     def __init__(self, command: RunBody, run_id: str, owner: Owner, around: Bodies) -> None:
         """It is started by `Bodies`."""
-        super().__init__(
-            run_id, command.key, command.attempt, command.idempotency_key, around.resources, around.outside
+        # Not by super(), which takes as long as all the rest: there is one for each step.
+        BodyContext.__init__(
+            self, run_id, command.key, command.attempt, command.idempotency_key, around.resources, around.outside
         )
         self.command = command
         self.loop: asyncio.AbstractEventLoop

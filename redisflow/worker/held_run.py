@@ -22,6 +22,7 @@ from redisflow.engine.execution import Execution
 from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
 from redisflow.worker.bodies import Body
+from redisflow.worker.ends import forget, log_end
 from redisflow.worker.host import Host
 from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
@@ -215,7 +216,7 @@ class HeldRun:
         if self._dropped:
             return
         clock = self.clock
-        began_ms, now_ms = clock.at_ms(body.started_s), clock.now_ms()
+        began_ms, now_ms = clock.at_ms(body.started_s), clock.at_ms(time.monotonic())
         self._tell(self._execution.body_ended, body.key, body.attempt, outcome, began_ms, now_ms)
 
     def body_gone(self, body: Body) -> None:
@@ -270,7 +271,8 @@ class HeldRun:
                 if self._living:
                     self._deferred = commit
                     return
-                self._let_slots_go(commit)
+                if self.claim.is_limited:
+                    _let_slots_go(commit)
                 answer = backend.park_run(
                     hold,
                     commit.extension,
@@ -282,7 +284,8 @@ class HeldRun:
             case Finish():
                 if self.claim.end_effects:
                     commit.extension.effects = (*commit.extension.effects, *self.claim.end_effects)
-                self._let_slots_go(commit)
+                if self.claim.is_limited:
+                    _let_slots_go(commit)
                 answer = backend.finish_run(hold, commit.extension, status=then.status, payload=then.payload)
             case Continue():
                 answer = backend.continue_run(hold, commit.extension, payload=then.input)
@@ -291,10 +294,6 @@ class HeldRun:
             case _:
                 assert_never(then)
         answer.add_done_callback(self._committed)
-
-    def _let_slots_go(self, commit: Commit) -> None:
-        if self.claim.is_limited:
-            commit.extension.effects = (*commit.extension.effects, "free")
 
     def _committed(self, answer: Answer[Verdict]) -> None:
         commit, self._in_flight = self._in_flight, None
@@ -314,7 +313,7 @@ class HeldRun:
         if verdict is Verdict.MAIL:
             self._go_on_to_mail(commit)
             return
-        self._log_end(commit, verdict)
+        log_end(self.claim, commit.then, verdict)
         self._let_go()
         self._evict()
         if verdict is Verdict.BEHIND:
@@ -400,22 +399,6 @@ class HeldRun:
     def _fields(self) -> dict[str, Any]:
         return {"run_id": self.claim.hold.run_id, "workflow": self.claim.workflow}
 
-    def _log_end(self, commit: Commit, verdict: Verdict) -> None:
-        then = commit.then
-        if verdict is not Verdict.OK:
-            _log.info("run.dropped (%s)", verdict.value, extra=self._fields())
-        elif isinstance(then, Suspend):
-            _log.error("run.suspended %s: %s", self.claim.hold.run_id, then.message, extra=self._fields())
-        elif isinstance(then, Finish) and then.status == "failed":
-            _log.warning("run.failed %s", self.claim.hold.run_id, extra=self._fields())
-        elif _log.isEnabledFor(logging.DEBUG):
-            _log.debug("run.%s", _SAID.get(type(then), "succeeded"), extra=self._fields())
 
-
-_SAID: dict[type, str] = {Park: "parked", Continue: "continued"}
-
-
-def forget(answer: Answer[Verdict]) -> None:
-    """What came of a call that gives a run back changes nothing here; where it failed, the lease ends by itself."""
-    if not answer.cancelled():
-        answer.exception()
+def _let_slots_go(commit: Commit) -> None:
+    commit.extension.effects = (*commit.extension.effects, "free")

@@ -30,7 +30,8 @@ from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
-from redisflow.worker.held_run import HeldRun, forget
+from redisflow.worker.ends import forget
+from redisflow.worker.held_run import HeldRun
 from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.payload_sweep import sweep_forever
@@ -262,7 +263,7 @@ class Worker:
         if earlier is not None:
             # Taken from us (a lease that ran out) and claimed again by us before we knew.
             earlier.drop()
-        execution = Execution(definition, claim, self._around, slack_ms=clock.slack_ms)
+        execution = Execution(definition, claim, self._around, clock.slack_ms)
         held = HeldRun(self, claim, clock, execution)
         self._held[claim.hold.run_id] = held
         held.since_s = time.monotonic()

@@ -27,9 +27,9 @@ def test_records_are_numbered_on_from_what_is_stored():
 def test_what_comes_while_a_commit_is_on_its_way_is_in_the_next():
     ledger = Ledger(Mark(0, 0), 0)
     ledger.append(fired(0))
-    assert not ledger.in_flight
+    assert ledger.sent is None
     first = ledger.commit(GO_ON)
-    assert ledger.in_flight
+    assert ledger.sent == first.extension.after
     assert not ledger.has_new
     ledger.append(fired(1))
     ledger.acknowledge()

@@ -11,8 +11,8 @@ from redisflow import RetryPolicy
 from redisflow.authoring.step import Step
 from redisflow.client.copying import take_prefix
 from redisflow.contract import Mark
+from redisflow.engine.besides import EFFECT_BYTES_PER_COMMIT
 from redisflow.engine.commands import Park
-from redisflow.engine.ledger import EFFECT_BYTES_PER_COMMIT
 from redisflow.errors import InvalidScript, StepError
 from tests.engine.director import Chance
 from tests.engine.stage import T0, Stage, define, replay, saw
