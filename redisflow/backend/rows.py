@@ -36,15 +36,16 @@ def row_of(new: NewRun) -> tuple[Any, ...]:
         new.version or "",
         "" if new.queue == "default" else new.queue,
         new.input,
-        _when(new.available),
-        _when(new.deadline),
-        *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else ("", "", "")),
-        2 * len(fields),
-        *chain.from_iterable(fields.items()),
+        "" if new.available is None else _when(new.available),
+        "" if new.deadline is None else _when(new.deadline),
+        *((idem.key_hash, idem.keep_ms, idem.fingerprint) if idem else _NO_KEY),
+        *((2 * len(fields), *chain.from_iterable(fields.items())) if fields else _NO_FIELDS),
     )
 
 
-def _when(when: When | None) -> str:
-    if when is None:
-        return ""
+_NO_KEY = ("", "", "")
+_NO_FIELDS = (0,)
+
+
+def _when(when: When) -> str:
     return f"+{when.ms}" if when.relative else str(when.ms)

@@ -90,14 +90,19 @@ class StartOptions:
         if self.tags is not None:
             encode_tags(self.tags)
 
-    def fields(self) -> dict[str, bytes | str | int]:
-        """Further fields of the run."""
-        return {"tg": encode_tags(self.tags)} if self.tags else {}
-
     @property
     def has_rules(self) -> bool:
         """Whether it says more than what, where and when."""
-        return any(rule is not None for rule in (self.unique_key, self.on_conflict, self.debounce, self.throttle))
+        return (
+            self.unique_key is not None
+            or self.on_conflict is not None
+            or self.debounce is not None
+            or self.throttle is not None
+        )
+
+
+AS_DECLARED = StartOptions()
+"""Nothing is said that the workflow does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,11 @@ async def start_prepared(
     elif expires_at is None and spec.start is not None:
         expires_at = spec.start.expires_at
     run_id = begin.run_id if begin else new_id(backend, spec, prepared)
-    limits = prepared.limits.fields_in(partition_of(run_id), backend.partitions)
+    fields: dict[str, bytes | str | int] = {**begin.fields} if begin else {}
+    if options.tags:
+        fields["tg"] = encode_tags(options.tags)
+    if prepared.limits is not UNLIMITED:
+        fields |= prepared.limits.fields_in(partition_of(run_id), backend.partitions)
     new = NewRun(
         run_id=run_id,
         workflow=spec.name,
@@ -179,23 +188,21 @@ async def start_prepared(
         expires=_when(expires_at, "expires_at"),
         idempotency=None if key is None else _idempotency(spec, version, key, data, options.idempotency_ttl),
         parent=begin.parent if begin else None,
-        fields={**(begin.fields if begin else {}), **options.fields(), **limits},
+        fields=fields,
     )
-    return _started(new, key, await _store(backend, new, plan))
+    made = await (backend.starts.start_run(new, plan.rules) if plan.rules else backend.create_run(new))
+    return _started(new, key, made)
 
 
 def new_id(backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared) -> str:
     """The id of a run that is to be started so."""
-    return new_run_id(_partition_of(spec.name, prepared.plan, prepared.limits, backend.partitions))
-
-
-async def _store(backend: Backend, new: NewRun, plan: Plan) -> Created | Started | Conflict | Active | Throttled:
-    return await (backend.starts.start_run(new, plan.rules) if plan.rules else backend.create_run(new))
+    partitions = backend.partitions
+    return new_run_id(0 if partitions == 1 else _partition_of(spec.name, prepared.plan, prepared.limits, partitions))
 
 
 def _partition_of(workflow: str, plan: Plan, limits: RunLimits, partitions: int) -> int:
     """A run lives where its keys say, so that all who use a key meet in one place; or else where its limits do."""
-    if partitions == 1 or plan.keys or limits.home is None:
+    if plan.keys or limits.home is None:
         return plan.partition(workflow, partitions)
     return partition_for_key(limits.home, partitions)
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 from redisflow.authoring.definition import WorkflowDefinition, WorkflowSpec
 from redisflow.authoring.limits import NO_QUEUE_LIMITS, QueueLimits
 from redisflow.client.handle import WorkflowHandle
-from redisflow.client.start import RunOptions, StartOptions, prepare_start, start_prepared
+from redisflow.client.start import AS_DECLARED, RunOptions, StartOptions, prepare_start, start_prepared
 from redisflow.contract import Backend
 from redisflow.durations import Instant
 from redisflow.tags import Tags
@@ -90,7 +90,7 @@ class Workflow(Generic[In, Out]):
         the run may or may not exist: use an idempotency key to try again).
         """
         backend = await self._connect()
-        chosen = StartOptions(**options)
+        chosen = StartOptions(**options) if options else AS_DECLARED
         prepared = prepare_start(self.spec, value, chosen, backend.payload_limit, self._queue_limits)
         started = await start_prepared(backend, self.spec, prepared, chosen)
         return WorkflowHandle(backend, self.spec, started)

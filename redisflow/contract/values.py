@@ -61,7 +61,7 @@ class Idempotency:
     keep_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: each start makes one, and setting is half as dear
 class NewRun:
     """What a client asks to be run."""
 
