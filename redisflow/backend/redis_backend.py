@@ -114,7 +114,7 @@ class RedisBackend:
         self._transport: Transport | None = None
         scripts = self._scripts = load_scripts(clock, shebang=self._target.kind != "memory")
         self._create = scripts.create_run.head(*COLUMNS)
-        self._commit = scripts.commit_run.head("run_id", "fence", "entry", "before", "after", "renew", "forget", "seen")
+        self._commit = scripts.commit_run.head("run_id", "fence", "entry", "before", "after")
         self._park = scripts.park_run.head(
             "run_id", "fence", "entry", "before", "after", "reason", "due", "seen", "wants"
         )
@@ -364,8 +364,14 @@ class RedisBackend:
         seen: int | None = None,
     ) -> Answer[Verdict]:
         """Append records and go on holding the run."""
-        forget = "crashes" if forget_crashes else ""
-        return self._add_row(self._commit, hold, extension, (renew_for or "", forget, "" if seen is None else seen), 0)
+        terms: tuple[str | int, ...] = ()
+        if seen is not None:
+            terms = ("seen", seen)
+        if renew_for is not None:
+            terms = (*terms, "renew", renew_for)
+        if forget_crashes:
+            terms = (*terms, "forget")
+        return self._add_row(self._commit, hold, extension, (), 0, terms)
 
     def park_run(
         self,
@@ -386,19 +392,36 @@ class RedisBackend:
         return self._add_row(self._finish, hold, extension, (status, payload), len(payload))
 
     def _add_row(
-        self, head: tuple[Any, ...], hold: Hold, extension: Extension, rest: tuple[Any, ...], size: int
+        self,
+        head: tuple[Any, ...],
+        hold: Hold,
+        extension: Extension,
+        rest: tuple[Any, ...],
+        size: int,
+        terms: tuple[str | int, ...] = (),
     ) -> Answer[Verdict]:
         before, after = extension.before, extension.after
         records, effects, saying = extension.records, extension.effects, extension.saying
-        marks = (f"{before.records}:{before.bytes}", f"{after.records}:{after.bytes}")
-        shown = (hold.run_id, hold.fence, hold.entry, *marks, *rest)
         size += after.bytes - before.bytes
         if effects:
             size += sum(len(word) for word in effects if not isinstance(word, int))
         if saying is not None:
             effects = [*effects, *effect_of(saying)]
             size += size_of(saying)
-        row = (*shown, len(records), *records, len(effects), *effects)
+        if terms:
+            effects = [*terms, *effects]
+        row = (
+            hold.run_id,
+            hold.fence,
+            hold.entry,
+            f"{before.records}:{before.bytes}",
+            f"{after.records}:{after.bytes}",
+            *rest,
+            len(records),
+            *records,
+            len(effects),
+            *effects,
+        )
         self._server()
         return self._batches.add(head, self._prefix_of(hold.run_id), row, size, replies.verdict_of_row)
 

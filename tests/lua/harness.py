@@ -95,6 +95,8 @@ class Lua:
 
     def call(self, script: str, /, *tails: Iterable[Any], **arguments: Any) -> list[Any]:
         """Send a script; its first word as text, the rest of its reply as it came."""
+        if script == "commit_run":
+            tails, arguments = _with_terms(tails, arguments)
         text = getattr(self.scripts, script)
         reply = self.redis.execute_command(*text.call(PREFIX, *map(list, tails), **arguments))
         if text.rows:
@@ -334,6 +336,19 @@ class Lua:
     def dump_without_leases(self) -> dict[bytes, Any]:
         """Every key but the streams, whose pending lists know how long ago each entry was renewed."""
         return {key: value for key, value in self.dump().items() if b":q:" not in key}
+
+
+def _with_terms(tails: Sequence[Iterable[Any]], arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A commit, its terms put before its effects; of those that are empty there are none."""
+    records, effects = ([*map(list, tails), [], []])[:2]
+    rest = dict(arguments)
+    seen, renew, forget = (rest.pop(name, "") for name in ("seen", "renew", "forget"))
+    terms = [
+        *(["seen", seen] if seen != "" else []),
+        *(["renew", renew] if renew else []),
+        *(["forget"] if forget else []),
+    ]
+    return (records, [*terms, *effects]), rest
 
 
 def new_run(run_id: str = "run-1", **changes: Any) -> dict[str, Any]:
