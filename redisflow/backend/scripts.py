@@ -98,6 +98,7 @@ def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, 
     return lambda arguments: tuple(arguments[name] for name in names)
 
 
+@cache
 def _folder() -> Path:
     """Beside the package in a checkout, inside it in a wheel."""
     inside = Path(str(files("redisflow"))) / "lua"
@@ -110,8 +111,12 @@ def _inline(name: str, clock: Clock, seen: set[str]) -> str:
     seen.add(name)
     if name == "lib/clock.lua" and clock == "test":
         return _TEST_CLOCK
-    text = (_folder() / name).read_text(encoding="utf-8")
-    return _INCLUDE.sub(lambda found: _inline(found[1], clock, seen), text)
+    return _INCLUDE.sub(lambda found: _inline(found[1], clock, seen), _file(name))
+
+
+@cache
+def _file(name: str) -> str:
+    return (_folder() / name).read_text(encoding="utf-8")
 
 
 def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
@@ -121,7 +126,7 @@ def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
     names: list[str] = []
     tails: tuple[str, ...] = ()
     rows = False
-    for line in text.splitlines():
+    for line in _file(f"{name}.lua").splitlines():
         declared = _DECLARATION.match(line)
         if declared and declared[2] == "ARGV":
             names.append(declared[1])
