@@ -19,8 +19,8 @@ if is_given then
   lines().give_permit(prefix, hash, permit)
 elseif lines().line_up(prefix, hash, permit, priority, created) == 1 then
   lines().wake_blocked(prefix, hash, now)
-else
-  -- It has waited for a while: whether those that are before it are still there.
+elseif redis.call('SET', prefix .. 'turn:line:' .. hash, '1', 'NX', 'PX', 20000) then
+  -- It has waited for a while: whether those that are before it are still there. One of a line asks that for all.
   lines().tidy_line(prefix, hash, string.sub(permit, -2) == ':0' and 'concurrency' or 'rate', now)
 end
 return { (is_given or redis.call('ZSCORE', prefix .. 'limit:' .. hash, permit)) and 'given' or 'waits' }

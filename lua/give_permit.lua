@@ -44,6 +44,9 @@ if given and tonumber(this_round) == round then
     return { 'taken' }
   end
 end
-local unwanted = { hash = hash, bounds = bounds, is_rate = is_rate(bounds), home = home }
-give_back(prefix, run_id, tonumber(this_round), unwanted, r[4] or r[6])
+-- A permit of a rate is used once its run has begun, and this stays so: the word of it may be on its way still. Of a run
+-- that is gone nobody knows whether it had begun.
+local may_be_used = is_rate(bounds) and (r[4] or r[6] or not r[1])
+local what = may_be_used and 'hold_permit' or 'return_permit'
+tell_home(prefix, what, run_id, tonumber(this_round), { hash = hash, bounds = bounds, home = home })
 return { 'returned' }

@@ -5,16 +5,14 @@
 -- Replies  ok
 
 -- @include lib/clock.lua
--- @include lib/take_slots.lua
+-- @include lib/lines.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local hash   = ARGV[1]   -- str   the limit
 local permit = ARGV[2]   -- str   <run id>/<round>:<count>:<period ms>
 
-local holders, now = prefix .. 'limit:' .. hash, now_ms()
-local period = tonumber(string.match(permit, '%d+$'))
-redis.call('ZREM', prefix .. 'blocked:' .. hash, permit)
--- A slot that was used before counts from then; one that was only given counts from now.
-if tonumber(redis.call('ZSCORE', holders, permit) or GIVEN) == GIVEN then redis.call('ZADD', holders, now, permit) end
-keep_rate(holders, period)
+local now = now_ms()
+local has_moved = redis.call('ZREM', prefix .. 'blocked:' .. hash, permit) == 1
+lines().hold_slot(prefix, hash, string.match(permit, '%d+$'), permit, now)
+if has_moved then lines().wake_blocked(prefix, hash, now) end
 return { 'ok' }

@@ -1,7 +1,9 @@
-"""The limits of a run, as its hash has them: the text of each, and where each is decided.
+"""The limits of a run as its hash has them, and the partition in which each of them is decided: its home.
 
-A limit is decided in one partition, its home. Where that is the run's own for all of its limits, nothing more is to be
-said. Otherwise the partition of each follows it, and the run is lent a slot from there: see `lua/lib/permits.lua`.
+A run with one limit lives at its home, as a rule, and nothing more is to be said. Otherwise the home of each stands
+behind it, and the run is lent a slot from there: `lua/lib/permits.lua`. In a namespace of several partitions runs with
+several limits always are, also where they live at the home of one: those that want all slots at once would wait for
+ever behind those that take one after the other.
 """
 
 from __future__ import annotations
@@ -16,20 +18,19 @@ def limit_text(hash_: str, count: int, period_ms: int) -> str:
     return f"{hash_}:{count}:{period_ms}"
 
 
-def write_limits(limits: Iterable[tuple[str, str]], partition: int, partitions: int) -> str:
-    """The limits of a run that lives in `partition`: the text and the home of each."""
-    return _write(((text, partition_for_key(home, partitions)) for text, home in limits), partition)
+def join_limits(texts: Iterable[str]) -> str:
+    """Several, sorted by their hashes: every run asks for them in this order, so that no two wait for each other."""
+    return " ".join(sorted(texts))
 
 
-def move_limits(written: str, old: int, new: int) -> str:
-    """What was written for a run in the partition `old`, for one in `new`."""
-    pairs = (part.partition("@") for part in written.split())
-    return _write(((text, int(home) if home else old) for text, _, home in pairs), new)
+def home_of(limits: str, partitions: int) -> int:
+    """Where a run with these limits lives, where nothing else says that: at the home of the first."""
+    return partition_for_key(limits.partition(":")[0], partitions)
 
 
-def _write(limits: Iterable[tuple[str, int]], partition: int) -> str:
-    # Every run asks for them in this order, so that no two wait for each other.
-    found = sorted(limits)
-    if all(home == partition for _, home in found):
-        return " ".join(text for text, _ in found)
-    return " ".join(f"{text}@{home}" for text, home in found)
+def place_limits(limits: str, partition: int, partitions: int) -> str:
+    """The limits of a run that lives in `partition`; those of a run that lived elsewhere will do."""
+    texts = [part.partition("@")[0] for part in limits.split()]
+    if partitions == 1 or (len(texts) == 1 and home_of(texts[0], partitions) == partition):
+        return " ".join(texts)
+    return " ".join(f"{text}@{home_of(text, partitions)}" for text in texts)

@@ -78,14 +78,12 @@ class ScheduleDefinition:
     catch_up: CatchUp
     limits: Mapping[str, str] = field(default_factory=dict[str, str])
     """Fields of its runs that say how much of them may run: limits, priority, fair key."""
-    homes: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
-    """Of each limit, as a run's hash has it, what says where it is decided. As it was read, it has none."""
 
     def fingerprint(self) -> str:
         """Tells one definition from another."""
         ticks = self.ticks
         about = (self.workflow, self.version, self.queue, ticks.cron, ticks.timezone, ticks.every_ms)
-        policies = (self.overlap, self.catch_up, *sorted(self.limits.items()), *sorted(self.homes))
+        policies = (self.overlap, self.catch_up, *sorted(self.limits.items()))
         return hashlib.sha256(repr((about, policies)).encode() + self.input).hexdigest()[:32]
 
 

@@ -5,7 +5,9 @@
 local function free_slot(prefix, hash, period, holder)
   local holders = prefix .. 'limit:' .. hash
   if period ~= '0' and tonumber(redis.call('ZSCORE', holders, holder) or 0) ~= GIVEN then return false end
-  return redis.call('ZREM', holders, holder) == 1
+  local is_freed = redis.call('ZREM', holders, holder) == 1
+  keep_rate(holders, tonumber(period))
+  return is_freed
 end
 
 -- A run no longer runs: its slots go to those that wait for them.

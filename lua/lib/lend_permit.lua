@@ -11,6 +11,14 @@ local function give_permit(prefix, hash, permit)
   post(prefix, 'do', 'give_permit', 'run', run_id, 'home', home, 'hash', hash, 'permit', permit)
 end
 
+-- Its run has the slot, whatever is known of it here. One that was used before counts from then; one that was only given,
+-- or is not known, counts from now.
+local function hold_slot(prefix, hash, period, permit, now)
+  local holders = prefix .. 'limit:' .. hash
+  if tonumber(redis.call('ZSCORE', holders, permit) or GIVEN) == GIVEN then redis.call('ZADD', holders, now, permit) end
+  keep_rate(holders, tonumber(period))
+end
+
 -- A line has moved up to a permit: it is given to its run, wherever that lives, where there is room for it. Returns
 -- whether there is; if not, and that comes with time, the time.
 local function lend_permit(prefix, hash, permit, now)

@@ -15,7 +15,7 @@ local function lines()
     line_up = line_up, wake_blocked = wake_blocked, enter_lane = enter_lane, free_slots = free_slots,
     free_noted = free_noted, leave_limits = leave_limits, take_limits = take_limits,
     tidy_line = tidy_line, hold_slots = hold_slots, is_spread = is_spread, say_again = say_again,
-    give_permit = give_permit, free_slot = free_slot
+    give_permit = give_permit, free_slot = free_slot, hold_slot = hold_slot
   }
   return made
 end

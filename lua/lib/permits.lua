@@ -43,22 +43,17 @@ local function ask_permit(prefix, run_id, round, permit)
   tell_home(prefix, 'ask_permit', run_id, round, permit, 'priority', r[1] or '0', 'created', r[2])
 end
 
--- A permit of a rate is used once its run has begun, and this stays so: that it was used may be on its way still.
-local function give_back(prefix, run_id, round, permit, has_begun)
-  tell_home(prefix, has_begun and permit.is_rate and 'hold_permit' or 'return_permit', run_id, round, permit)
-end
-
 -- The run no longer runs, or no longer waits: what it was given, and what it has asked for, goes back. It asks for no
 -- permit of a rate once it has begun.
 local function return_permits(prefix, run_id, limits)
   local key = prefix .. 'run:' .. run_id
-  local r = redis.call('HMGET', key, 'pm', 'a', 'ct')
+  local r = redis.call('HMGET', key, 'pm', 'a')
   local round, given = read_round(r[1])
   if not given then return end
   local permits = read_permits(limits)
   for place = 1, next_permit(permits, given, r[2]) or given do
     if not (r[2] and permits[place].is_rate) then
-      give_back(prefix, run_id, round, permits[place], r[2] or r[3])
+      tell_home(prefix, 'return_permit', run_id, round, permits[place])
     end
   end
   redis.call('HSET', key, 'pm', string.format('%d', round))

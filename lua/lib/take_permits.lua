@@ -23,6 +23,8 @@ end
 
 -- Of a run that waits for a permit, or holds some: say again what it has said. Returns whether that was lost.
 local function say_again(prefix, run_id, run)
+  -- Not while there is much else to be done, such as for a partition that is away.
+  if redis.call('XLEN', prefix .. 'outbox') >= 1000 then return false end
   local permits = read_permits(run.limits)
   local round, given = read_round(redis.call('HGET', prefix .. 'run:' .. run_id, 'pm'))
   if not given then return run.status == 'waiting:limited' end

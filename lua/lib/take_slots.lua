@@ -13,9 +13,16 @@ local function has_room(holders, count, period, now)
   return false, taken_at < GIVEN and taken_at + period or now + period
 end
 
--- A rate whose key is not seen again is forgotten; long after its period, so that no clock matters.
+-- A rate whose key is not seen again is forgotten; long after its period, so that no clock matters. Not while somebody
+-- has been given a slot and has not used it yet: that may be whenever a worker comes.
 local function keep_rate(holders, period)
-  if period > 0 then redis.call('PEXPIRE', holders, period + 3600000) end
+  if period == 0 then return end
+  local last = redis.call('ZRANGE', holders, -1, -1, 'WITHSCORES')[2]
+  if last and tonumber(last) == GIVEN then
+    redis.call('PERSIST', holders)
+  else
+    redis.call('PEXPIRE', holders, period + 3600000)
+  end
 end
 
 -- Give a run all the slots that it needs, or none: then it returns the hash of a limit that has none for it. A rate

@@ -13,10 +13,16 @@ local function has_right(prefix, hash, run_id, score, kind)
   return status == 'pending' or (kind == 'concurrency' and status == 'running')
 end
 
--- Places that are held by nobody are freed, up to a hundred, and whoever waits goes on. Returns how many there were.
+-- Places that are held by nobody are freed, among a hundred of them, and whoever waits goes on. Returns how many there
+-- were.
 local function tidy_line(prefix, hash, kind, now)
   local holders, dropped = prefix .. (kind == 'fair' and 'fair:' or 'limit:') .. hash, 0
-  local found = redis.call('ZRANGE', holders, 0, 99, 'WITHSCORES')
+  local found
+  if redis.call('ZCARD', holders) <= 100 then
+    found = redis.call('ZRANGE', holders, 0, -1, 'WITHSCORES')
+  else
+    found = redis.call('ZRANDMEMBER', holders, 100, 'WITHSCORES')
+  end
   for place = 1, #found, 2 do
     if not has_right(prefix, hash, found[place], tonumber(found[place + 1]), kind) then
       redis.call('ZREM', holders, found[place])

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidLimit
-from redisflow.limited import limit_text, write_limits
+from redisflow.limited import join_limits, limit_text
 from redisflow.names import check_name
 
 Key: TypeAlias = Callable[[Any], object]
@@ -123,10 +123,8 @@ NO_QUEUE_LIMITS: QueueLimits = {}
 class Slot:
     """One limit, as it concerns one run."""
 
-    home: str
-    """Says in which partition it is decided."""
     hash: str
-    """Sorted by these, the limits of one key alone come first: `limited.write_limits`."""
+    """Says in which partition it is decided. Sorted by these, limits with a key come first."""
     count: int
     period_ms: int
 
@@ -139,7 +137,7 @@ class RunLimits:
     fair: str | None = None
     priority: int = 0
     fields: Mapping[str, str] = field(init=False)
-    """Fair key and priority, as the run's hash has them."""
+    """As the run's hash has it, but for where its limits are decided: `limited.place_limits`."""
 
     def __post_init__(self) -> None:
         """Only what is used is stored."""
@@ -148,23 +146,9 @@ class RunLimits:
             fields["pr"] = str(self.priority)
         if self.fair is not None:
             fields["fp"] = self.fair
+        if self.slots:
+            fields["lk"] = join_limits(limit_text(slot.hash, slot.count, slot.period_ms) for slot in self.slots)
         object.__setattr__(self, "fields", fields)
-
-    @property
-    def limits(self) -> tuple[tuple[str, str], ...]:
-        """The text and the home of each limit."""
-        return tuple((limit_text(slot.hash, slot.count, slot.period_ms), slot.home) for slot in self.slots)
-
-    @property
-    def home(self) -> str | None:
-        """What says in which partition the run lives, where nothing else does; None where it may live in any."""
-        return min(self.slots, key=lambda slot: slot.hash).home if self.slots else None
-
-    def fields_in(self, partition: int, partitions: int) -> Mapping[str, str]:
-        """As the hash of a run in this partition has it."""
-        if not self.slots:
-            return self.fields
-        return {**self.fields, "lk": write_limits(self.limits, partition, partitions)}
 
 
 UNLIMITED = RunLimits()
@@ -204,22 +188,15 @@ def limits_for(
 
 def _slots(scope: str, owner: str, limits: tuple[AnyLimit, ...], value: object, workflow: str) -> list[Slot]:
     slots: list[Slot] = []
-    # Where a run has several limits, all are decided in one partition of the namespace, which costs nothing more than
-    # one; but where nothing else of its workflow or queue counts them, the runs of each key have one of their own.
-    is_alone = len(limits) == 1 and limits[0].key is not None and limits[0].name is None
     for place, limit in enumerate(limits):
         kind = type(limit).__name__
         key = "" if limit.key is None else _key_of(limit.key, f"{kind}(key=...)", workflow, value)
         if key is None:
             continue
-        if limit.name is not None:
-            identity = ["named", limit.name, key]
-        else:
-            identity = [scope, owner, "alone" if is_alone else str(place), key]
-        home = "\0".join(identity) if is_alone else "limits"
+        identity = [scope, owner, str(place), key] if limit.name is None else ["named", limit.name, key]
         # A run asks for one after the other. What all have a use for is not held while it waits for its key's.
         rank = "f" if key == "" else "0"
-        slots.append(Slot(home, rank + _hash(kind, *identity)[1:], limit.count, limit.period_ms))
+        slots.append(Slot(rank + _hash(kind, *identity)[1:], limit.count, limit.period_ms))
     return slots
 
 

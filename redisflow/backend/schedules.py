@@ -16,7 +16,7 @@ from redisflow.backend.rows import row_of
 from redisflow.contract import DueSchedules, NewRun
 from redisflow.durations import from_ms
 from redisflow.errors import BackendError, CannotUnseal, InvalidSchedule
-from redisflow.limited import write_limits
+from redisflow.limited import place_limits
 from redisflow.run_id import partition_for_key, run_id_at
 from redisflow.schedule import ScheduleDefinition, ScheduleInfo, check_policies
 from redisflow.ticks import Ticks
@@ -79,8 +79,8 @@ class RedisSchedules:
         # Never in the store, where what is no run's is swept: an input is small enough without it.
         sealed = self._seals.seal_now(definition.input, _owner(definition.id), "input")
         # Its runs live where it does, wherever their limits are decided.
-        limits = write_limits(definition.homes.items(), self._partition_of(definition.id), len(self._prefixes))
-        fields = _fields_of(definition, sealed, limits)
+        own, limits = self._partition_of(definition.id), definition.limits.get("lk", "")
+        fields = _fields_of(definition, sealed, place_limits(limits, own, len(self._prefixes)))
         fingerprint, *earlier = self._seals.fingerprints(definition.fingerprint())
         told: int | str = ""
         while True:

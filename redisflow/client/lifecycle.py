@@ -23,7 +23,7 @@ from redisflow.client.start import (
 )
 from redisflow.durations import Instant, to_when
 from redisflow.errors import CannotRecord, RunAlreadyActive, RunNotFound, RunStateConflict
-from redisflow.limited import move_limits
+from redisflow.limited import place_limits
 from redisflow.payload import PayloadType, check_size
 from redisflow.payload.lowering import lower
 from redisflow.run_id import new_run_id, partition_of
@@ -112,7 +112,7 @@ async def rerun(
     data = fields[b"i"]
     prepared = Prepared(data, plan_start(own, own.input.decode(data), options))
     another_id = _id_of_another(backend, own, prepared, run_id, fields)
-    begin = Beginning(another_id, fields=_origin(run_id, another_id, fields, options))
+    begin = Beginning(another_id, fields=_origin(backend, run_id, another_id, fields, options))
     return await start_prepared(backend, own, prepared, options, begin)
 
 
@@ -142,7 +142,7 @@ async def fork_run(
     edits = {key: _encode_result(key, result) for key, result in steps.items()}
     prefix = take_prefix(run_id, fields, from_step, edits)
     another_id = _id_of_another(backend, own, prepared, run_id, fields)
-    begun = _origin(run_id, another_id, fields, options)
+    begun = _origin(backend, run_id, another_id, fields, options)
     if prefix.records:
         # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
         mark = await backend.lifecycle.stage_records(another_id, prefix.records)
@@ -164,12 +164,14 @@ async def _read(backend: Backend, run_id: str) -> Fields:
     return fields
 
 
-def _origin(run_id: str, another_id: str, fields: Fields, options: StartOptions) -> dict[str, bytes | str | int]:
+def _origin(
+    backend: Backend, run_id: str, another_id: str, fields: Fields, options: StartOptions
+) -> dict[str, bytes | str | int]:
     """What a run that comes from another one has of it: its limits; tags and a priority of its own come first."""
     begun: dict[str, bytes | str | int] = {"ff": run_id}
     begun |= {name: fields[name.encode()] for name in _INHERITED if name.encode() in fields}
     if b"lk" in fields:
-        begun["lk"] = move_limits(fields[b"lk"].decode(), partition_of(run_id), partition_of(another_id))
+        begun["lk"] = place_limits(fields[b"lk"].decode(), partition_of(another_id), backend.partitions)
     if options.priority is not None:
         begun["pr"] = options.priority
     return begun

@@ -190,7 +190,6 @@ def definition_of(
         overlap=schedule.overlap,
         catch_up=schedule.catch_up,
         limits=limits.fields,
-        homes=dict(limits.limits),
     )
 
 

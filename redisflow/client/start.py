@@ -22,8 +22,9 @@ from redisflow.client.rules import Plan, check_key, hash_of, plan_start
 from redisflow.contract import Active, Backend, Conflict, Created, Idempotency, NewRun, Started, Throttled
 from redisflow.durations import Duration, Instant, When, from_ms, to_ms, to_when
 from redisflow.errors import IdempotencyConflict, RunAlreadyActive, StartThrottled
+from redisflow.limited import home_of, place_limits
 from redisflow.names import check_name
-from redisflow.run_id import new_run_id, partition_for_key, partition_of
+from redisflow.run_id import new_run_id, partition_of
 from redisflow.tags import Tags, encode_tags
 
 In = TypeVar("In")
@@ -176,7 +177,10 @@ async def start_prepared(
     if options.tags:
         fields["tg"] = encode_tags(options.tags)
     if prepared.limits is not UNLIMITED:
-        fields |= prepared.limits.fields_in(partition_of(run_id), backend.partitions)
+        fields |= prepared.limits.fields
+        if prepared.limits.slots:
+            limits = prepared.limits.fields["lk"]
+            fields["lk"] = place_limits(limits, partition_of(run_id), backend.partitions)
     new = NewRun(
         run_id=run_id,
         workflow=spec.name,
@@ -202,9 +206,9 @@ def new_id(backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared) -
 
 def _partition_of(workflow: str, plan: Plan, limits: RunLimits, partitions: int) -> int:
     """A run lives where its keys say, so that all who use a key meet in one place; or else where its limits do."""
-    if plan.keys or limits.home is None:
+    if plan.keys or not limits.slots:
         return plan.partition(workflow, partitions)
-    return partition_for_key(limits.home, partitions)
+    return home_of(limits.fields["lk"], partitions)
 
 
 def _started(new: NewRun, key: str | None, made: Created | Started | Conflict | Active | Throttled) -> StartedRun:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.lua.harness import Lua
+from tests.lua.harness import PREFIX, Held, Lua
 
 ONE = {"lk": "aa:1:0@7"}
 BOTH = {"lk": "aa:1:0@7 bb:2:1000@8"}
@@ -177,6 +177,59 @@ def test_upkeep_says_again_what_may_have_been_lost(lua: Lua) -> None:
     assert said == {asked, holds, ("hold_permit", "runs/1:1:0")}
 
 
+def go_on_as_new(lua: Lua, held: Held) -> None:
+    about_run = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry, "before": held.mark}
+    assert lua.call("continue_run", **about_run, input=b"again") == ["ok"]
+
+
+def test_a_run_that_is_continued_as_new_asks_anew_for_a_rate(lua: Lua) -> None:
+    lua.create("r", BOTH)
+    lua.claim()
+    give(lua, "r/1:1:0")
+    give(lua, "r/1:2:1000", "bb", 8)
+    held = lua.claim_only()
+    take(lua)
+    go_on_as_new(lua, held)
+    assert take(lua) == [about("return_permit", "r/1:1:0")]
+    assert lua.claim() == []
+    assert [post["permit"] for post in take(lua)] == ["r/2:1:0"]
+    give(lua, "r/2:1:0")
+    assert [post["permit"] for post in take(lua)] == ["r/2:2:1000"]
+    # Not used in this round, so it goes back; that of the round before was used.
+    lua.cancel("r")
+    assert ("return_permit", "r/2:2:1000") in {(post["do"], post["permit"]) for post in take(lua)}
+    assert give(lua, "r/1:2:1000", "bb", 8) == "returned"
+    assert take(lua) == [about("hold_permit", "r/1:2:1000", "bb", "8")]
+
+
+def test_a_run_that_is_continued_as_new_keeps_what_it_holds_of_limits_alone(lua: Lua) -> None:
+    lua.create("r", ONE)
+    lua.claim()
+    give(lua, "r/1:1:0")
+    held = lua.claim_only()
+    take(lua)
+    go_on_as_new(lua, held)
+    assert lua.claim_only().run_id == "r"
+    assert take(lua) == []
+
+
+def test_what_a_run_had_of_a_rate_counts_as_used_where_nobody_knows_it_any_more(lua: Lua) -> None:
+    assert give(lua, "gone/1:2:1000", "bb", 8) == "returned"
+    assert take(lua) == [about("hold_permit", "gone/1:2:1000", "bb", "8")]
+
+
+def test_upkeep_says_nothing_again_while_much_is_to_be_done(lua: Lua) -> None:
+    lua.create("r", ONE)
+    lua.claim()
+    take(lua)
+    for _ in range(1000):
+        lua.redis.xadd(f"{PREFIX}outbox", {"do": "cancel", "run": "x"})
+    assert lua.reconcile() == (1, 0)
+    assert len(take(lua)) == 1000
+    lua.reconcile()
+    assert [post["do"] for post in take(lua)] == ["ask_permit"]
+
+
 # -- where the limit is decided --------------------------------------------------------------------------------------
 
 
@@ -204,8 +257,8 @@ def test_a_question_that_comes_twice_is_answered_twice_and_counted_once(lua: Lua
     assert (given(lua), lua.listed("limit:aa")) == (["a/1:2:0"] * 2, ["a/1:2:0"])
     assert [ask(lua, "b/1:2:0"), ask(lua, "c/1:2:0")] == ["given", "waits"]
     assert given(lua) == ["b/1:2:0"]
-    # Who asks again has waited for a while: those that hold a slot are asked whether they still do.
-    assert ask(lua, "c/1:2:0") == "waits"
+    # Who asks again has waited for a while: those that hold a slot are asked whether they still do, once for the line.
+    assert [ask(lua, "c/1:2:0"), ask(lua, "c/1:2:0")] == ["waits", "waits"]
     assert sorted(given(lua)) == ["a/1:2:0", "b/1:2:0"]
 
 
@@ -220,6 +273,31 @@ def test_a_permit_goes_back_once(lua: Lua) -> None:
     send_back(lua, "c/1:1:0")
     send_back(lua, "b/1:1:0")
     assert (given(lua), lua.dump().keys() - {b"rf:{shop:0}:clock"}) == ([], {b"rf:{shop:0}:alarm"})
+
+
+def test_a_rate_is_remembered_until_what_was_given_is_used(lua: Lua) -> None:
+    ask(lua, "a/1:2:1000", "bb")
+    assert lua.redis.pttl(f"{PREFIX}limit:bb") == -1, "its run may begin in a month"
+    lua.call("hold_permit", hash="bb", permit="a/1:2:1000")
+    assert 1000 < lua.redis.pttl(f"{PREFIX}limit:bb") <= 3_601_000
+    ask(lua, "b/1:2:1000", "bb")
+    assert lua.redis.pttl(f"{PREFIX}limit:bb") == -1
+    send_back(lua, "b/1:2:1000", "bb")
+    assert lua.redis.pttl(f"{PREFIX}limit:bb") > 1000
+    given(lua)
+
+
+def test_a_slot_that_nobody_has_is_found_among_many(lua: Lua) -> None:
+    holders = [f"h{number}/1:200:0" for number in range(200)]
+    for permit in (*holders, "waits/1:200:0"):
+        ask(lua, permit)
+    given(lua)
+    asked: set[str] = set()
+    for _ in range(40):  # half of them each time: one of a million times a holder is not among them
+        lua.delete("turn:line:aa")
+        ask(lua, "waits/1:200:0")
+        asked.update(given(lua))
+    assert asked == set(holders)
 
 
 def test_a_rate_lends_permits_as_time_goes_on(lua: Lua) -> None:

@@ -29,7 +29,27 @@ class SpreadStorm(Storm):
 
     def calls(self) -> dict[Any, float]:
         # What was said of a rate must not be lost: nobody could tell any more what was used.
-        return super().calls() | {self.lose: 0.5 if self.loses else 0, self.deliver: 12}
+        more: dict[Any, float] = {self.lose: 0.5 if self.loses else 0, self.deliver: 12}
+        return super().calls() | more | {self.pause: 1, self.resume: 2, self.go_on_as_new: 2, self.forget: 0.5}
+
+    def some(self) -> str:
+        """The id of a run, or of one that is gone."""
+        return f"r{self.chance.randint(1, max(1, self.created)):03}"
+
+    def pause(self) -> None:
+        self.send("pause_run", run_id=self.some())
+
+    def resume(self) -> None:
+        self.send("resume_run", run_id=self.some())
+
+    def go_on_as_new(self) -> None:
+        held = self.take()
+        if held:
+            about = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry, "before": held.mark}
+            self.send("continue_run", **about, input=b"again")
+
+    def forget(self) -> None:
+        self.send("delete_run", run_id=self.some())
 
     def lose(self) -> None:
         self.lua.delete(self.chance.choice(["outbox", "blocked:aa", "delayed"]))
@@ -51,12 +71,16 @@ class SpreadStorm(Storm):
 
     def settle(self) -> None:
         self.loses = False
+        for number in range(1, self.created + 1):
+            self.send("resume_run", run_id=f"r{number:03}")
         super().settle()
 
     def take_up(self) -> None:
         for _ in range(60):
             self.deliver()
         if self.chance.random() < 0.2:
+            # Keys that expire do so by real time, of which little passes here.
+            self.lua.delete(*(f"turn:line:{name}" for name in ("aa", "bb", "cc", "dd")))
             self.lua.reconcile(step=1000)
         super().take_up()
 

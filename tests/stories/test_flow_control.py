@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -22,6 +23,7 @@ from redisflow import (
     StepError,
     StepOptions,
     WorkflowFailed,
+    WorkflowRun,
 )
 from redisflow.run_id import partition_of
 from tests.stories.world import PUNCTUAL, at_best, eventually, until
@@ -377,6 +379,33 @@ async def test_children_are_limited_wherever_their_parents_live(valkey_url, name
         assert max(gauge.most[f"c{number}"] for number in range(3)) == 2
 
 
+async def test_nobody_waits_behind_those_that_came_later_from_other_partitions(valkey_url, namespace):
+    order: list[int] = []
+    gate = asyncio.Event()
+
+    async def work(number: int) -> None:
+        order.append(number)
+        await gate.wait()
+
+    async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
+
+        @flow.define_workflow("order", concurrency=[Limit(1), Limit(1, key=lambda order: order.customer)])
+        async def process(placed: Order, step: Step) -> None:
+            await step.run("work", work, placed.number)
+
+        async with flow.new_worker():
+            handles = []
+            for number in range(30):
+                key = None if number == 2 else f"order-{number}"
+                handles.append(await process.run(Order("c", number), idempotency_key=key))
+                wanted = "running" if number == 0 else "waiting"
+                await until(flow, handles[-1].id, partial(_is, wanted))
+            gate.set()
+            await asyncio.gather(*(handle.result(timeout="1m") for handle in handles))
+        # By the time of their creation, but for one in eight, whose turn it is then.
+        assert order.index(2) < 15
+
+
 async def test_a_rate_holds_over_partitions(valkey_url, namespace):
     began: list[float] = []
     async with RedisFlow(valkey_url, namespace=namespace, partitions=4) as flow:
@@ -461,6 +490,10 @@ async def test_a_limit_holds_over_partitions(valkey_url, namespace, partitions):
 
 async def _true(value: object) -> bool:
     return bool(value)
+
+
+def _is(status: str, run: WorkflowRun) -> bool:
+    return run.status == status
 
 
 async def test_a_child_whose_limits_cannot_be_met_fails_in_its_parent_instead_of_being_tried_for_ever(flow):

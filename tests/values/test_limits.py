@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from redisflow import InvalidLimit, Limit, Rate, RedisflowError, define_workflow_spec
 from redisflow.authoring.limits import FlowControl, limits_of
-from redisflow.limited import limit_text, move_limits, write_limits
-from redisflow.run_id import partition_for_key
+from redisflow.limited import home_of, join_limits, limit_text, place_limits
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ def test_a_key_that_fails_names_the_workflow_and_not_the_input() -> None:
 
 
 def test_what_is_stored_is_short_and_only_what_is_used() -> None:
-    assert controls().fields_in(0, 1) == {}
-    fields = controls(Limit(2), Rate(100, per="1m", key=of_customer)).fields_in(0, 1)
+    assert controls().fields == {}
+    fields = controls(Limit(2), Rate(100, per="1m", key=of_customer)).fields
     assert list(fields) == ["lk"]
     # Those of a key come first: see `redisflow.limited`.
     assert [part.split(":")[1:] for part in fields["lk"].split()] == [["100", "60000"], ["2", "0"]]
@@ -124,42 +123,37 @@ def test_limits_with_one_name_are_one_limit_wherever_they_are_written() -> None:
     assert len(controls(named, queue_limits=(named,)).slots) == 1
 
 
-def test_the_runs_of_each_key_live_apart_where_nothing_else_counts_them() -> None:
-    alone = [controls(Limit(2, key=of_customer), customer=name) for name in ("c1", "c2")]
-    assert alone[0].home != alone[1].home
-    together = [controls(Limit(10), Limit(2, key=of_customer), customer=name) for name in ("c1", "c2")]
-    assert together[0].home == together[1].home == controls(Rate(1, per="1s")).home
-    # The same words, counted elsewhere, are another limit.
-    hashes = {slot.hash for made in (alone[0], controls(Limit(2, key=of_customer), Limit(10))) for slot in made.slots}
-    assert len(hashes) == 3
+def test_a_run_lives_with_its_limit_and_names_its_home_where_it_does_not() -> None:
+    alone = controls(Limit(2, key=of_customer)).fields["lk"]
+    home = home_of(alone, 16)
+    assert place_limits(alone, home, 16) == alone
+    elsewhere = place_limits(alone, home + 1, 16)
+    assert elsewhere == f"{alone}@{home}"
+    assert place_limits(elsewhere, home, 16) == alone
+    homes = {home_of(controls(Limit(2, key=of_customer), customer=f"c{n}").fields["lk"], 16) for n in range(20)}
+    assert len(homes) > 5, "those of different keys live apart"
 
 
-def test_a_run_lives_with_its_limits_and_names_their_partitions_where_it_does_not() -> None:
-    made = controls(Limit(2, key=of_customer), queue_limits=(Limit(5),))
-    assert made.home is not None
-    home = partition_for_key(made.home, 16)
-    of_queue = partition_for_key("limits", 16)
-    assert home != of_queue
-    of_key, of_all = made.fields_in(home, 16)["lk"].split()
-    assert (of_key.endswith(f":2:0@{home}"), of_all.endswith(f":5:0@{of_queue}")) == (True, True)
-    alone = controls(Limit(2, key=of_customer))
-    assert alone.home == made.home
-    here, elsewhere = (alone.fields_in(partition, 16)["lk"] for partition in (home, home + 1))
-    assert elsewhere == f"{here}@{home}"
-    assert move_limits(here, home, home + 1) == elsewhere
-    assert (move_limits(elsewhere, home + 1, home), move_limits(elsewhere, home + 1, home + 2)) == (here, elsewhere)
+def test_a_run_with_several_limits_lives_at_the_home_of_its_keys_and_names_all() -> None:
+    both = controls(Limit(2, key=of_customer), queue_limits=(Limit(5),)).fields["lk"]
+    of_key, of_all = both.split()
+    assert home_of(both, 16) == home_of(of_key, 16)
+    placed = place_limits(both, home_of(both, 16), 16).split()
+    assert placed == [f"{text}@{home_of(text, 16)}" for text in (of_key, of_all)]
+    assert place_limits(both, 0, 1) == both
 
 
 @given(
-    limits=st.dictionaries(st.text("0123456789abcdef", min_size=4, max_size=4), st.text(max_size=5), max_size=5),
+    limits=st.dictionaries(st.text("0123456789abcdef", min_size=4, max_size=4), st.integers(1, 99), max_size=5),
     partitions=st.integers(1, 50),
     places=st.lists(st.integers(0, 1000), min_size=2, max_size=2),
 )
 def test_limits_that_move_are_as_if_they_had_been_written_there(limits, partitions, places) -> None:
     old, new = (place % partitions for place in places)
-    texts = [(limit_text(name, 3, 0), home) for name, home in limits.items()]
-    written = write_limits(texts, old, partitions)
-    assert move_limits(written, old, new) == write_limits(texts, new, partitions)
-    assert ("@" in written) == any(partition_for_key(home, partitions) != old for home in limits.values())
-    hashes = [part.partition(":")[0] for part in written.split()]
-    assert hashes == sorted(limits), "every run asks in the same order"
+    joined = join_limits(limit_text(name, count, 0) for name, count in limits.items())
+    there = place_limits(joined, new, partitions)
+    assert place_limits(place_limits(joined, old, partitions), new, partitions) == there
+    assert [part.partition(":")[0] for part in there.split()] == sorted(limits), "every run asks in the same order"
+    if partitions > 1 and limits:
+        lives_with_all = {home_of(name, partitions) for name in limits} == {new}
+        assert ("@" in there) == (not lives_with_all or len(limits) > 1)
