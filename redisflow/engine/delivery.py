@@ -71,10 +71,9 @@ class Delivery(Pass):
                 drift = never_asked(known, port.history, port.calls.values())
                 port.tolerate(drift, is_fatal=not port.is_lenient)
             return
-        # Not by max(), which is a call: this is done for every step.
-        if number > port.delivered:  # noqa: PLR1730
+        if number > port.delivered:  # noqa: PLR1730  # max() is a call: one more for every step
             port.delivered = number
-        if record.at_ms > port.time_ms:  # noqa: PLR1730
+        if record.at_ms > port.time_ms:  # noqa: PLR1730  # the same
             port.time_ms = record.at_ms
         future = call.end()
         if future is None:

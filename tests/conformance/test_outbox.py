@@ -107,6 +107,15 @@ async def test_a_run_is_lent_the_slot_of_a_limit_that_is_decided_elsewhere(two: 
     assert not [key for key in left_behind if any(part in key for part in ("limit:", "blocked:", "outbox"))]
 
 
+async def test_a_word_to_a_partition_that_does_not_exist_keeps_no_other_waiting(two: World):
+    run_id = await two.create(run_id=new_run_id(1))
+    damaged = {"do": "return_permit", "run": run_id, "to": "9", "hash": "aa", "permit": f"{run_id}/1:1:0"}
+    two.raw("XADD", f"{two.prefix}outbox", "*", *(part for item in damaged.items() for part in item))
+    post(two, "cancel", run_id)
+    await two.backend.outbox.deliver(0)
+    assert (await two.status(run_id), left(two)) == ("canceled", 1)
+
+
 async def deliver_everywhere(world: World) -> None:
     """Until nothing is on its way any more."""
     while any(world.raw("XLEN", f"{world.prefix_of(partition)}outbox") for partition in range(2)):

@@ -48,6 +48,17 @@ def given(lua: Lua) -> list[str]:
     return [post["permit"] for post in posted]
 
 
+def running_under_both(lua: Lua) -> Held:
+    """A run with two limits that has been given both."""
+    lua.create("r", BOTH)
+    lua.claim()
+    give(lua, "r/1:1:0")
+    give(lua, "r/1:2:1000", "bb", 8)
+    held = lua.claim_only()
+    take(lua)
+    return held
+
+
 # -- where the run lives ---------------------------------------------------------------------------------------------
 
 
@@ -82,12 +93,7 @@ def test_a_run_asks_for_one_permit_after_the_other(lua: Lua) -> None:
 
 
 def test_a_parked_run_gives_its_permit_back_and_asks_anew_when_it_goes_on(lua: Lua) -> None:
-    lua.create("r", BOTH)
-    lua.claim()
-    give(lua, "r/1:1:0")
-    give(lua, "r/1:2:1000", "bb", 8)
-    held = lua.claim_only()
-    take(lua)
+    held = running_under_both(lua)
     assert lua.park(held, due=lua.now + 10, effects=["free"]) == "ok"
     assert take(lua) == [about("return_permit", "r/1:1:0")]
     lua.later(10)
@@ -183,12 +189,7 @@ def go_on_as_new(lua: Lua, held: Held) -> None:
 
 
 def test_a_run_that_is_continued_as_new_asks_anew_for_a_rate(lua: Lua) -> None:
-    lua.create("r", BOTH)
-    lua.claim()
-    give(lua, "r/1:1:0")
-    give(lua, "r/1:2:1000", "bb", 8)
-    held = lua.claim_only()
-    take(lua)
+    held = running_under_both(lua)
     go_on_as_new(lua, held)
     assert take(lua) == [about("return_permit", "r/1:1:0")]
     assert lua.claim() == []

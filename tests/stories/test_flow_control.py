@@ -51,7 +51,7 @@ class Gauge:
         self.now.update(labels)
         self.most |= self.now
         try:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.002)  # the work itself: long enough to be seen beside another
             await self.gate.wait()
         finally:
             self.now.subtract(labels)

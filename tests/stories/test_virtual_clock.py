@@ -59,7 +59,7 @@ async def test_what_falls_due_on_the_way_happens_at_its_own_time(flow, clock):
 
 async def test_a_step_may_run_as_long_as_it_likes_and_takes_no_time(flow, clock):
     async def work() -> str:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the work itself: by real time, of which the clock knows nothing
         return "done"
 
     @flow.define_workflow("work")
