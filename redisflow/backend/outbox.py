@@ -1,4 +1,4 @@
-"""Carries out what was posted to an outbox: what children and parents do to each other, and unfinished broadcasts.
+"""Carries out what was posted to an outbox: words between children and parents, runs and limits, and broadcasts.
 
 Every entry is done before it is removed, and may be done twice: by two workers, or again after a crash between the two.
 One that cannot be done holds up no other.
@@ -154,21 +154,18 @@ class Outbox:
             await self._transport.send(prefix, give, bulk=len(item) > _LARGE_BYTES)
 
     async def _send_permit(self, run_id: str, entry: dict[bytes, bytes]) -> None:
-        """What a run and a limit of another partition say to each other."""
-        to = self._prefixes[int(entry[b"to"])] if b"to" in entry else self._prefix_of(run_id)
-        about = {"hash": entry[b"hash"], "permit": entry[b"permit"]}
-        match entry[b"do"]:
-            case b"ask_permit":
-                command = self._scripts.ask_permit.call(
-                    to, **about, priority=entry[b"priority"], created=entry[b"created"]
-                )
-            case b"give_permit":
-                command = self._scripts.give_permit.call(to, run_id=run_id, home=entry[b"home"], **about)
-            case b"hold_permit":
-                command = self._scripts.hold_permit.call(to, **about)
-            case _:
-                command = self._scripts.return_permit.call(to, **about)
-        await self._transport.send(to, command)
+        """What a run and a limit of another partition say to each other: the script is named after it."""
+        to = self._prefix_at(entry[b"to"]) if b"to" in entry else self._prefix_of(run_id)
+        script = self._scripts.by_name[entry[b"do"].decode()]
+        about = {name: run_id if name == "run_id" else entry[name.encode()] for name in script.names}
+        await self._transport.send(to, script.call(to, **about))
+
+    def _prefix_at(self, partition: bytes) -> str:
+        try:
+            return self._prefixes[int(partition)]
+        except IndexError:
+            msg = f"there is no partition {int(partition)} in this namespace"
+            raise BackendError(msg) from None
 
     async def _cancel(self, run_id: str) -> None:
         to = self._prefix_of(run_id)
