@@ -22,7 +22,7 @@ from redisflow.engine.execution import Execution
 from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
 from redisflow.worker.bodies import Body
-from redisflow.worker.ends import forget, log_end
+from redisflow.worker.ends import fields_of, forget, let_slots_go, log_end
 from redisflow.worker.host import Host
 from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
@@ -128,7 +128,7 @@ class HeldRun:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  # code of users
-            _log.error("workflow code did not go quietly: %s", outline(error), extra=self._fields())
+            _log.error("workflow code did not go quietly: %s", outline(error), extra=fields_of(self.claim))
 
     def _tell(self, event: Callable[..., list[Command]], *what: Any) -> None:
         """Tell the execution what has happened, and do what it says."""
@@ -140,7 +140,10 @@ class HeldRun:
             # Nobody above would drop the run: it would be held, and its lease renewed, for ever. And others stand
             # behind it, who are told in the same turn. What it says is the run's error: it may be what users store.
             _log.error(
-                "run.suspended %s: the engine failed, %s", self.claim.hold.run_id, outline(error), extra=self._fields()
+                "run.suspended %s: the engine failed, %s",
+                self.claim.hold.run_id,
+                outline(error),
+                extra=fields_of(self.claim),
             )
             self.drop()
             problem = codec.encode(Failure.of(error).to_wire())
@@ -184,7 +187,9 @@ class HeldRun:
         # This process was stopped for a while, say, and the first thing that it sees is an old reply: the step that
         # follows may have been run, and recorded, by another worker.
         if not self._dropped and self._host.is_lease_over(self, now_s):
-            _log.warning("run.lease_lost %s: noticed before a step", self.claim.hold.run_id, extra=self._fields())
+            _log.warning(
+                "run.lease_lost %s: noticed before a step", self.claim.hold.run_id, extra=fields_of(self.claim)
+            )
             self.drop()
         return not self._dropped
 
@@ -272,7 +277,7 @@ class HeldRun:
                     self._deferred = commit
                     return
                 if self.claim.is_limited:
-                    _let_slots_go(commit)
+                    let_slots_go(commit)
                 answer = backend.park_run(
                     hold,
                     commit.extension,
@@ -285,7 +290,7 @@ class HeldRun:
                 if self.claim.end_effects:
                     commit.extension.effects = (*commit.extension.effects, *self.claim.end_effects)
                 if self.claim.is_limited:
-                    _let_slots_go(commit)
+                    let_slots_go(commit)
                 answer = backend.finish_run(hold, commit.extension, status=then.status, payload=then.payload)
             case Continue():
                 answer = backend.continue_run(hold, commit.extension, payload=then.input)
@@ -301,7 +306,7 @@ class HeldRun:
             verdict = answer.result()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, what is recorded is not known
             if not self._dropped:
-                _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=self._fields())
+                _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=fields_of(self.claim))
                 self.drop()
             return
         if self._dropped or commit is None:
@@ -358,7 +363,9 @@ class HeldRun:
         try:
             batch = answer.result()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, its mail is not known
-            _log.error("mail could not be read; the run is left to its lease", exc_info=error, extra=self._fields())
+            _log.error(
+                "mail could not be read; the run is left to its lease", exc_info=error, extra=fields_of(self.claim)
+            )
             self.drop()
             return
         self._tell(self._execution.mail_came, batch.mail, batch.last, self.clock.now_ms())
@@ -395,10 +402,3 @@ class HeldRun:
     def _noted_or_lost(self, answer: Answer[Verdict]) -> None:
         if not answer.cancelled() and answer.exception() is None and answer.result() is not Verdict.OK:
             self.drop()
-
-    def _fields(self) -> dict[str, Any]:
-        return {"run_id": self.claim.hold.run_id, "workflow": self.claim.workflow}
-
-
-def _let_slots_go(commit: Commit) -> None:
-    commit.extension.effects = (*commit.extension.effects, "free")
