@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypedDict, TypeVar
 
 from redisflow.authoring.definition import WorkflowSpec
+from redisflow.authoring.keywords import refuse_unknown
 from redisflow.durations import Duration, to_ms
 from redisflow.names import check_name, check_step_name
 from redisflow.tags import Tags, encode_tags
@@ -61,7 +62,9 @@ class ChildTerms:
 
 
 def terms_of(child: WorkflowSpec[Any, Any] | Specified[Any, Any], options: ChildOptions) -> ChildTerms:
-    """What was said, resolved against how the child is declared. InvalidName, InvalidTags, ValueError."""
+    """What was said, resolved against how the child is declared. InvalidName, InvalidTags, TypeError, ValueError."""
+    if options:
+        refuse_unknown("a child run", options, ChildOptions.__optional_keys__)
     spec = child if isinstance(child, WorkflowSpec) else child.spec
     version, queue, timeout = options.get("version"), options.get("queue"), options.get("timeout")
     if version is not None:

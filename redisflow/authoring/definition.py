@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
+from redisflow.authoring.keywords import refuse_unknown
 from redisflow.authoring.limits import NO_CONTROL, FlowControl, FlowControlOptions
 from redisflow.authoring.starting import StartRules
 from redisflow.errors import InvalidWorkflow
@@ -112,6 +113,7 @@ def define_workflow_spec(
 
     `start` are the rules under which it is started, unless a start says otherwise.
     """
+    refuse_unknown("define_workflow_spec", control, FlowControlOptions.__optional_keys__)
     return WorkflowSpec(
         name=name,
         version=version,
@@ -143,8 +145,12 @@ class DefinitionOptions(WorkflowOptions, FlowControlOptions, total=False):
     """All that `define_workflow` takes besides."""
 
 
+_DEFINITION_KEYWORDS = frozenset({"version", "queue", "start", "schedule", *DefinitionOptions.__optional_keys__})
+
+
 def split_options(given: DefinitionOptions) -> tuple[WorkflowOptions, FlowControlOptions]:
-    """How its code is run, and how much of it."""
+    """How its code is run, and how much of it. TypeError where a keyword is neither."""
+    refuse_unknown("define_workflow", given, _DEFINITION_KEYWORDS)
     known = WorkflowOptions.__optional_keys__
     options = {name: value for name, value in given.items() if name in known}
     control = {name: value for name, value in given.items() if name not in known}
