@@ -52,6 +52,15 @@ demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, 
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
+MINUTES ?= 10
+.PHONY: chaos
+chaos: $(ALL_STAMP) ## Kill, stop and cut off real workers and a real server for MINUTES=10, and see what is lost
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
+
+.PHONY: mutants
+mutants: $(ALL_STAMP) ## Take out one safeguard at a time: each time the checkers must notice (about half an hour)
+	@$(BIN)/python -m tests.mutants --untouched $(ARGS)
+
 .PHONY: check
 check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, documentation
 	$(BIN)/ruff check

@@ -1,8 +1,8 @@
-"""The workflows of the chaos test, as its worker processes load them.
+"""The workflows of the chaos test, as its worker processes load them: in the code of yesterday, or in that of today.
 
 Each body writes a line when it starts and one when it ends, to one file that all processes append to: the kernel
 orders the lines, so no clock is needed to tell what came first. A body returns a token of its own, so that the record
-says which of its starts was the one that counted.
+says which of its starts was the one that counted. A workflow gives back what its steps gave it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import random
 import secrets
 import time
 
-from redisflow import RedisFlow, RetryPolicy, Step, StepError, StepOptions
+from redisflow import Limit, RedisFlow, RetryPolicy, Step, StepError, StepOptions
 from redisflow.authoring.body import current_body
 
-flow = RedisFlow(os.environ["REDISFLOW_URL"], namespace=os.environ["CHAOS_NAMESPACE"])
+flow = RedisFlow(os.environ["REDISFLOW_URL"], namespace=os.environ["CHAOS_NAMESPACE"], partitions=2)
+IS_NEW = os.environ["CHAOS_CODE"] == "new"
 
 SOON = RetryPolicy(initial_interval="30ms", backoff_coefficient=1, maximum_attempts=3, jitter=0.1)
 _log = os.open(os.environ["CHAOS_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -111,3 +112,43 @@ async def nap(step: Step) -> list[str]:
 async def loop(step: Step) -> list[str]:
     """Many short steps."""
     return [await step.run("turn", work) for _ in range(12)]
+
+
+@flow.define_workflow("family")
+async def family(step: Step) -> list[str]:
+    """Children beside it, and in another partition."""
+    before = await step.run("before", work)
+    await step.gather(*(step.run_workflow(nap, name=f"child-{n}", spread=n > 0) for n in range(3)))
+    return [before, await step.run("after", work)]
+
+
+@flow.define_workflow("asking")
+async def asking(step: Step) -> list[str]:
+    """A word from outside, twice."""
+    before = await step.run("before", work)
+    for number in range(2):
+        assert await step.wait_for_signal("go") == number
+    return [before, await step.run("after", work)]
+
+
+@flow.define_workflow("limited", concurrency=Limit(3, name="three"))
+async def limited(step: Step) -> list[str]:
+    """No more than three at a time."""
+    return [await step.run("first", work), await step.run("second", work)]
+
+
+@flow.define_workflow("patched")
+async def patched(step: Step) -> list[str]:
+    """What the code of yesterday does not know yet."""
+    before = await step.run("before", work)
+    await step.sleep("nap", "50ms")
+    more = [await step.run("between", work)] if IS_NEW and step.patched("between") else []
+    return [before, *more, await step.run("after", work)]
+
+
+if IS_NEW:
+
+    @flow.define_workflow("chain", version="v2")
+    async def chain_v2(step: Step) -> list[str]:
+        """A version that only the code of today has."""
+        return [await step.run("only", work), await step.run("last", work_in_thread)]
