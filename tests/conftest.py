@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from redisflow import S3Store
 from redisflow.testing import ServerOptions, start_server
@@ -30,6 +30,8 @@ SERVER_KINDS = ("memory", "valkey", "redis")
 
 # A time limit for one example says more about the machine than about the code; pytest-timeout ends what hangs.
 settings.register_profile("redisflow", deadline=None, print_blob=True)
+# For mutants: that something is found is enough.
+settings.register_profile("unshrunk", parent=settings.get_profile("redisflow"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("redisflow")
 
 

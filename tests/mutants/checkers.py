@@ -1,0 +1,64 @@
+"""The checkers that mutants are shown to, the quick ones first.
+
+Tests that were written for one script or one class are not among them: what is checked here is that the checkers which
+look for what nobody has thought of do find things.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+_PYTEST = (
+    "-m",
+    "pytest",
+    "-x",
+    "-q",
+    "--no-header",
+    "-p",
+    "no:cacheprovider",
+    "--hypothesis-profile=unshrunk",
+    "--tb=line",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """A command that ends with 1 where it finds something."""
+
+    name: str
+    arguments: tuple[str, ...]
+    minutes: float
+    """It has found something, too, where it has not ended by then: something hangs."""
+
+    @property
+    def command(self) -> list[str]:
+        """As a process of its own."""
+        return [sys.executable, *self.arguments]
+
+
+MODELS = Checker(
+    "models of the scripts",
+    (
+        *_PYTEST,
+        "tests/lua/test_model.py",
+        "tests/lua/test_lines_model.py",
+        "tests/lua/test_meeting_model.py",
+        "tests/lua/test_permits_model.py",
+    ),
+    5,
+)
+PROGRAMS = Checker(
+    "random workflows", (*_PYTEST, "tests/engine/test_random_workflows.py", "tests/engine/test_crashes.py"), 3
+)
+CRASHES = Checker(
+    "crash points",
+    (
+        *_PYTEST,
+        "tests/crash/test_crash_points.py",
+        "tests/crash/test_lifecycle_points.py",
+        "tests/crash/test_crash_points_of_limits.py",
+    ),
+    12,
+)
+CHECKERS = (MODELS, PROGRAMS, CRASHES)
