@@ -195,8 +195,9 @@ class Acknowledgements:
         seal.packed.append(pack(command))
 
     def connection_lost(self) -> None:
-        """What was sent last may not have arrived: that the counters are to live on is said again."""
+        """The next server may be another one: it is looked at at once, and told again that the counters are to live."""
         for count in self._counts.values():
+            count.looked_s = float("-inf")
             count.renewed_s = min(count.renewed_s, time.monotonic() - RENEW_S)
 
     # -- its replies ----------------------------------------------------------------------------------------------
