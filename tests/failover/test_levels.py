@@ -294,7 +294,9 @@ async def test_what_promises_nothing_waits_for_nobody(valkey, namespace):
         heartbeat.close()
         assert await backend.wait_bell(0, ["default"], 0.1) in {True, False}
         assert not waiting.done()
-        assert (await waiting).is_confirmed is False
+        made = await waiting
+        assert isinstance(made, Created)
+        assert not made.is_confirmed
         await backend.close()
 
 
