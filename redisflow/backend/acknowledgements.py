@@ -204,7 +204,7 @@ class Acknowledgements:
 
     def open(self, seal: Seal, replies: list[Any]) -> bool:
         """Take the replies; whether enough replicas confirmed the batch (True where nobody asked)."""
-        was_counted = True
+        was_counted = self._is_counting  # without a write of its own, WAIT may ask for an old one
         for (count, era, floor, is_counted), at in zip(seal.counts, seal.replies_at, strict=True):
             reply = replies[at]
             if isinstance(reply, Refusal):

@@ -300,7 +300,7 @@ class RedisBackend:
 
     async def check_server(self) -> list[str]:
         """What a worker should warn of; UnsuitableServer where runs would be lost (too old, evicts keys)."""
-        return check_server(await self.inspect_server())
+        return check_server(await self.inspect_server(), self._durability)
 
     # -- what clients call ----------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend.wire import Refusal
+from redisflow.durability import AS_CONFIGURED, Durability
 from redisflow.errors import BackendError, UnsuitableServer
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class ServerReport:
     product: str
     eviction_policy: str
     persistent: bool
+    replicas: int = 0
+    """Connected at this moment."""
 
 
 def read_info(reply: bytes) -> dict[str, str]:
@@ -50,6 +53,7 @@ def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
         product=product,
         eviction_policy=info.get("maxmemory_policy", ""),
         persistent=aof or snapshots,
+        replicas=int(info.get("connected_slaves", "0")),
     )
 
 
@@ -64,7 +68,7 @@ def refuse_if_too_old(report: ServerReport) -> None:
         raise UnsuitableServer(msg)
 
 
-def check_server(report: ServerReport) -> list[str]:
+def check_server(report: ServerReport, durability: Durability = AS_CONFIGURED) -> list[str]:
     """What a worker should warn of. UnsuitableServer where it must not run at all."""
     if report.product == MEMORY_PRODUCT:
         return []
@@ -80,6 +84,11 @@ def check_server(report: ServerReport) -> list[str]:
     if not report.persistent:
         warnings.append(
             f"{report.product} {shown} keeps nothing on disk: a restart loses every run. Set `appendonly yes`"
+        )
+    if durability.level == "replicated" and report.replicas < durability.replicas:
+        warnings.append(
+            f"durability is to be confirmed by {durability.replicas} replicas, and the server has {report.replicas}:"
+            " what is written is on the primary alone, and its durability unknown"
         )
     if not report.eviction_policy:
         warnings.append("the server does not tell its eviction policy: see to it that it is noeviction")

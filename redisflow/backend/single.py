@@ -154,7 +154,8 @@ class SingleServer:
         while True:
             await asyncio.sleep(SENTINEL_LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
             try:
-                found = await self._endpoint.locate()
+                async with asyncio.timeout(CONNECT_S):
+                    found = await self._endpoint.locate()
             except OSError:  # nobody knows, or nobody answers: what is used may still be right
                 continue
             if found != used:

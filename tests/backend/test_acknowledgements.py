@@ -9,6 +9,7 @@ import pytest
 
 from redisflow.backend.acknowledgements import PROMISE_NOTHING, Acknowledgements
 from redisflow.backend.scripts import load_scripts
+from redisflow.backend.wire import Refusal
 from redisflow.durability import Durability
 from tests.backend.scripted import open_scripted
 from tests.backend.waiting import until
@@ -133,6 +134,15 @@ def test_a_shortfall_is_told_once_and_so_is_its_end(caplog):
     assert acks.unconfirmed == 2
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "durability unknown" in caplog.text
+
+
+def test_nothing_is_confirmed_where_it_could_not_be_counted():
+    """At its memory limit a server refuses INCR: then WAIT may have asked for an old write."""
+    acks, found = acknowledgements(REPLICATED)
+    assert not acks.open(sealed(acks, CREATE), [Refusal("OOM command not allowed"), 1, 1])
+    assert not acks.open(sealed(acks, CREATE), [Refusal("NOPERM no permissions to run 'incr'"), 1])
+    assert not acks.open(sealed(acks, CREATE), [1])
+    assert (acks.unconfirmed, found) == (3, [])
 
 
 async def test_a_call_is_answered_when_its_batch_is_counted(open_link):
