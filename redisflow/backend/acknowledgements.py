@@ -17,7 +17,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend.outage import logger
@@ -70,20 +70,24 @@ PROMISE_NOTHING = frozenset(
 )
 
 
-@dataclass(slots=True)
 class _Count:
     """The counter of one partition, as far as it is known here."""
 
-    prefix: str
-    key: str
-    acked: int = 0
-    """The largest number that was acknowledged."""
-    era: int = 0
-    """Goes up with each loss: what was sent before it was found out says nothing more."""
-    acked_s: float = 0.0
-    renewed_s: float = float("-inf")
-    looked_s: float = float("-inf")
-    samples: deque[tuple[int, float]] = field(default_factory=lambda: deque[tuple[int, float]](maxlen=SAMPLES))
+    __slots__ = ("acked", "acked_s", "era", "increment", "key", "look", "looked_s", "prefix", "renewed_s", "samples")
+
+    def __init__(self, prefix: str, client: str) -> None:
+        """Nothing is acknowledged yet."""
+        self.prefix = prefix
+        self.key = f"{prefix}acked:{client}"
+        self.increment = pack(("INCR", self.key))
+        self.look = pack(("GET", self.key))
+        self.acked = 0
+        """The largest number that was acknowledged."""
+        self.era = 0
+        """Goes up with each loss: what was sent before it was found out says nothing more."""
+        self.acked_s = 0.0
+        self.renewed_s = self.looked_s = float("-inf")
+        self.samples: deque[tuple[int, float]] = deque(maxlen=SAMPLES)
 
     def forget(self) -> None:
         """The server may have forgotten it, too."""
@@ -103,21 +107,17 @@ class FoundLoss:
     until_s: float
 
 
-@dataclass(slots=True)
 class Seal:
-    """What a batch ends with, and what is to be made of its replies."""
+    """What a batch ends with, and what is to be made of its replies. Each write makes one: it is kept small."""
 
-    counts: list[tuple[_Count, int, int, bool]] = field(default_factory=list[tuple[_Count, int, int, bool]])
-    """Of each partition: its counter, the era and the number when it was sent, whether it is counted up."""
-    replies_at: list[int] = field(default_factory=list[int])
-    """Which of the replies are numbers, in the order of `counts`."""
-    packed: list[bytes] = field(default_factory=list[bytes])
-    waits: bool = False
+    __slots__ = ("asked", "packed", "waits")
 
-    @property
-    def size(self) -> int:
-        """How many replies it gets."""
-        return len(self.packed)
+    def __init__(self) -> None:
+        """Nothing is asked yet."""
+        self.asked: list[tuple[int, _Count, int, int, bool]] = []
+        """The place of a reply that is a number: of which counter, its era and number when it was asked, counted up?"""
+        self.packed: list[bytes] = []
+        self.waits = False
 
 
 class Acknowledgements:
@@ -151,48 +151,46 @@ class Acknowledgements:
 
     # -- sealing a batch ------------------------------------------------------------------------------------------
 
-    def seal(self, commands: Iterable[Command]) -> Seal | None:
-        """What a batch of these commands ends with; None where nothing is to be asked."""
+    def seal(self, calls: Iterable[Any]) -> Seal | None:
+        """What a batch of these calls (their commands come fourth) ends with; None where nothing is to be asked."""
         changed: dict[str, bool] = {}
         lasting = self._lasting
-        for command in commands:
+        for call in calls:
+            command = call[3]
             if command[0] == "EVALSHA":
                 prefix = command[3]
                 changed[prefix] = command[1] in lasting or changed.get(prefix, False)
+        if not changed:
+            return None
         seal = Seal()
         if self._is_counting:
             now_s = time.monotonic()
             for prefix, is_changed in changed.items():
-                self._ask_count(seal, prefix, now_s, is_changed=is_changed)
+                self._ask(seal, prefix, now_s, is_changed=is_changed)
         if self.waits and any(changed.values()):
             seal.packed.append(self._wait)
             seal.waits = True
         return seal if seal.packed else None
 
-    def _ask_count(self, seal: Seal, prefix: str, now_s: float, *, is_changed: bool) -> None:
+    def _ask(self, seal: Seal, prefix: str, now_s: float, *, is_changed: bool) -> None:
         count = self._counts.get(prefix)
         if count is None:
             if not is_changed:
                 return
-            count = self._counts[prefix] = _Count(prefix, f"{prefix}acked:{self._client}")
+            count = self._counts[prefix] = _Count(prefix, self._client)
         elif count.acked and now_s - count.renewed_s > FORGET_S:
             count.forget()
+        packed = seal.packed
         if is_changed:
-            self._count_up(seal, count, now_s)
+            seal.asked.append((len(packed), count, count.era, count.acked, True))
+            packed.append(count.increment)
+            if now_s - count.renewed_s > RENEW_S:
+                count.renewed_s = now_s
+                packed.append(pack(("PEXPIRE", count.key, int(KEEP_S * 1000))))
         elif count.acked and now_s - count.looked_s > LOOK_S:
             count.looked_s = now_s
-            self._ask(seal, count, ("GET", count.key), is_counted=False)
-
-    def _count_up(self, seal: Seal, count: _Count, now_s: float) -> None:
-        self._ask(seal, count, ("INCR", count.key), is_counted=True)
-        if now_s - count.renewed_s > RENEW_S:
-            count.renewed_s = now_s
-            seal.packed.append(pack(("PEXPIRE", count.key, int(KEEP_S * 1000))))
-
-    def _ask(self, seal: Seal, count: _Count, command: Command, *, is_counted: bool) -> None:
-        seal.counts.append((count, count.era, count.acked, is_counted))
-        seal.replies_at.append(len(seal.packed))
-        seal.packed.append(pack(command))
+            seal.asked.append((len(packed), count, count.era, count.acked, False))
+            packed.append(count.look)
 
     def connection_lost(self) -> None:
         """The next server may be another one: it is looked at at once, and told again that the counters are to live."""
@@ -205,13 +203,23 @@ class Acknowledgements:
     def open(self, seal: Seal, replies: list[Any]) -> bool:
         """Take the replies; whether enough replicas confirmed the batch (True where nobody asked)."""
         was_counted = self._is_counting  # without a write of its own, WAIT may ask for an old one
-        for (count, era, floor, is_counted), at in zip(seal.counts, seal.replies_at, strict=True):
+        now_s = time.monotonic()
+        for at, count, era, floor, is_counted in seal.asked:
             reply = replies[at]
-            if isinstance(reply, Refusal):
+            if type(reply) is Refusal:
                 was_counted = False
                 self._refused(reply)
-            else:
-                self._compare(count, era, floor, int(reply or 0), is_counted=is_counted)
+                continue
+            number = int(reply or 0)
+            if era == count.era and number < floor + is_counted:
+                self._found(count, number - is_counted, now_s)
+                count.acked, count.era = number, count.era + 1
+            elif number > count.acked:
+                count.acked = number
+            count.acked_s = now_s
+            samples = count.samples
+            if not samples or now_s - samples[-1][1] >= 1:
+                samples.append((number, now_s))
         if not seal.waits:
             return True
         confirmed = replies[-1]
@@ -228,17 +236,6 @@ class Acknowledgements:
                 self._masked_url,
                 refusal.words,
             )
-
-    def _compare(self, count: _Count, era: int, floor: int, number: int, *, is_counted: bool) -> None:
-        now_s = time.monotonic()
-        if era == count.era and number < floor + is_counted:
-            self._found(count, number - is_counted, now_s)
-            count.acked, count.era = number, count.era + 1
-        elif number > count.acked:
-            count.acked = number
-        count.acked_s = now_s
-        if not count.samples or now_s - count.samples[-1][1] >= 1:
-            count.samples.append((number, now_s))
 
     def _found(self, count: _Count, kept: int, now_s: float) -> None:
         self.losses += 1

@@ -46,7 +46,7 @@ class _Batch:
         self.calls = calls
         """None in the place of one that is another's now."""
         self.seal = seal
-        self.owed = len(calls) + (seal.size if seal is not None else 0)
+        self.owed = len(calls) if seal is None else len(calls) + len(seal.packed)
         self.answered = 0
         self.replies: list[Any] = []
         """Those to the calls, then those to the seal; without one a call is answered at once."""
@@ -189,7 +189,7 @@ class Link:
             if not chunks:
                 self._wakes = True
                 return
-            seal = None if acks is None else acks.seal([call[3] for call in calls if call is not None])
+            seal = None if acks is None else acks.seal(calls)
             if seal is not None:
                 chunks += seal.packed
             if not self._batches:

@@ -30,8 +30,13 @@ def acknowledgements(durability: Durability | None = None) -> tuple[Acknowledgem
     return acks, found
 
 
+def _calls(*commands: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """As a link keeps them."""
+    return [(None, None, b"", command) for command in commands]
+
+
 def sealed(acks: Acknowledgements, *commands: tuple[Any, ...]) -> Seal:
-    seal = acks.seal(commands)
+    seal = acks.seal(_calls(*commands))
     assert seal is not None
     return seal
 
@@ -39,7 +44,7 @@ def sealed(acks: Acknowledgements, *commands: tuple[Any, ...]) -> Seal:
 def count(acks: Acknowledgements, number: int) -> None:
     """A batch that changes something, counted by the server as `number`."""
     seal = sealed(acks, CREATE)
-    acks.open(seal, [number, *[1] * (seal.size - 1)])
+    acks.open(seal, [number, *[1] * (len(seal.packed) - 1)])
 
 
 def test_every_script_is_a_promise_unless_it_is_listed():
@@ -90,13 +95,13 @@ def test_replies_of_two_connections_may_come_in_any_order():
 
 def test_who_changes_nothing_looks_and_finds_out_too():
     acks, found = acknowledgements()
-    assert acks.seal([CLAIM]) is None  # nothing was acknowledged that could be lost
+    assert acks.seal(_calls(CLAIM)) is None  # nothing was acknowledged that could be lost
     count(acks, 5)
     look = sealed(acks, CLAIM)
     assert [packed.split(b"\r\n")[2] for packed in look.packed] == [b"GET"]
     acks.open(look, [b"5"])
     assert found == []
-    assert acks.seal([CLAIM]) is None  # not again within a second
+    assert acks.seal(_calls(CLAIM)) is None  # not again within a second
 
 
 def test_a_look_at_a_server_that_has_forgotten():
