@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Created, Idempotency, NewRun
 from redisflow.run_id import new_run_id
 from redisflow.testing import ServerOptions, start_server
+from tests.backend.test_cluster import cluster
 from tests.failover.pair import open_pair
 from tests.stories.world import eventually
 
@@ -63,7 +64,7 @@ def define(flow: RedisFlow) -> Any:
     return flow.define_workflow("stepwise")(stepwise)
 
 
-@contextmanager
+@contextlib.contextmanager
 def fsyncing(options: ServerOptions) -> Iterator[Server]:
     with start_server(ServerOptions(provider=options.provider, config={"appendfsync": "always"})) as server:
         yield server
@@ -185,6 +186,21 @@ async def test_fsync_is_looked_at_again_after_each_reconnect(valkey, namespace, 
                 return True
 
             await eventually(starts)
+
+
+async def test_fsync_is_looked_at_in_each_node_of_a_cluster(valkey_url, namespace):
+    del valkey_url  # it says whether there is a server
+    with cluster(2) as nodes, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redis.Redis(port=node.port)) for node in nodes]
+        for client in clients:
+            client.config_set("appendonly", "yes")
+            client.config_set("appendfsync", "always")
+        url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        async with RedisFlow(url, namespace=namespace, partitions=4, durability="fsync") as flow:
+            assert (await define(flow).run(1)).durability == "fsync"
+        clients[1].config_set("appendfsync", "everysec")
+        with pytest.raises(UnsuitableServer, match="appendfsync is everysec"):
+            await RedisFlow(url, namespace=namespace, partitions=4, durability="fsync").open()
 
 
 def test_what_is_no_level_is_refused_where_it_is_written():
