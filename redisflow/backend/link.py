@@ -31,8 +31,8 @@ BATCH_BYTES = 256 * 1024
 BATCHES_IN_FLIGHT = 2
 
 _REDIRECTS = frozenset({"MOVED", "ASK"})
-# What a server answers to INCR or WAIT when it has become a replica: what it executed before may be lost.
-_DEMOTED = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
+# What a server answers to a seal when it has become a replica.
+_DEMOTED = frozenset({"MASTERDOWN", "UNBLOCKED"})
 _NO_PRIMARY = "WAIT cannot be used with replica"
 
 
@@ -57,6 +57,16 @@ class _Batch:
             return None
         call, self.calls[self.answered] = self.calls[self.answered], None
         return call
+
+    def is_demotion(self, refusal: Refusal) -> bool:
+        """Whether it says that the server is a replica by now: what it executed before may be lost, so it is no answer.
+
+        To a call, being unblocked is no more than not executed; to the seal, those before it were.
+        """
+        if refusal.code == "READONLY":
+            return True
+        is_of_seal = self.answered >= len(self.calls)
+        return is_of_seal and (refusal.code in _DEMOTED or _NO_PRIMARY in refusal.words)
 
     def take(self, reply: Any) -> bool:
         """The next reply; whether it was the last one."""
@@ -216,12 +226,17 @@ class Link:
             batch = batches[0]
             if type(reply) is not Refusal:
                 is_served = True
+            elif batch.is_demotion(reply):
+                # It was the primary and is no longer: its address may now lead to another server.
+                self._lose(reply.words, self._wire)
+                is_served = has_ended = False
+                break
             elif (call := batch.give_away()) is not None:
                 self._take_refusal(call, reply, again, told)
             if batch.take(reply):
                 has_ended = True
                 batches.popleft()
-                self._open_seal(batch, again)
+                self._open_seal(batch)
         if self._troubled and is_served:
             self._recovered()
         if has_ended:
@@ -233,17 +248,12 @@ class Link:
         if again:
             self._again(again)
 
-    def _open_seal(self, batch: _Batch, again: list[Call]) -> None:
-        """Its calls are answered now; or sent again, where the server is no primary any more."""
+    def _open_seal(self, batch: _Batch) -> None:
+        """Its calls are answered now."""
         acks, seal, count = self._acks, batch.seal, len(batch.calls)
         if acks is None or seal is None:
             return
-        of_seal = batch.replies[count:]
-        if (why := _demoted(of_seal)) is not None:
-            again.extend(call for call in batch.calls if call is not None)
-            self._loop.call_soon(self._lose, why, self._wire)
-            return
-        is_confirmed = acks.open(seal, of_seal)
+        is_confirmed = acks.open(seal, batch.replies[count:])
         for place, call in enumerate(batch.calls):
             if call is None:
                 continue
@@ -268,10 +278,6 @@ class Link:
             if not self._deferred:
                 self._loop.call_later(self._backoff.next_s(), self._resume)
             self._deferred.append(call)
-        elif code == "READONLY":
-            # It was the primary and is no longer: its address may now lead to another server.
-            again.append(call)
-            self._loop.call_soon(self._lose, refusal.words, self._wire)
         elif code in _REDIRECTS and self.on_redirect is not None:
             self.on_redirect(call, str(refusal))
         elif code == "OOM":
@@ -378,14 +384,6 @@ def _answer(call: Call, reply: Any) -> None:
         future.set_exception(error)
     else:
         future.set_result(value)
-
-
-def _demoted(replies: list[Any]) -> str | None:
-    """Why the replies to a seal say that the server is no primary any more; None where they do not."""
-    for reply in replies:
-        if isinstance(reply, Refusal) and (reply.code in _DEMOTED or _NO_PRIMARY in reply.words):
-            return reply.words
-    return None
 
 
 def _fail(calls: Iterable[Call], error: BackendError) -> None:
