@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from benchmarks.durability import durability_table, measure_levels
 from benchmarks.floor import measure_floor
-from benchmarks.machine import describe, go, process_us, server_us, worker_process
+from benchmarks.machine import describe, go, percentiles, process_us, server_us, worker_process
 from benchmarks.workflows import BY_STEPS, INPUT_60, LARGE, large, sleep, steps_0, steps_1
 from redisflow import RedisFlow, Workflow
 from redisflow.testing import ServerOptions, start_server
@@ -39,6 +38,7 @@ def main() -> None:
         client = redis.Redis.from_url(server.url)
         results = asyncio.run(Bench(server.url, client, divisor).run())
         results.update(describe(client))
+    results["durability"] = measure_levels(divisor)
     options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(report(results))
 
@@ -170,12 +170,6 @@ class Bench:
         return int((after - before) / runs)
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50 and p99."""
-    cuts = statistics.quantiles(values, n=100)
-    return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}
-
-
 def report(results: dict[str, Any]) -> str:
     """The table for people; ratios first, because machines differ."""
     lines = [
@@ -200,7 +194,7 @@ def report(results: dict[str, Any]) -> str:
         f"5 steps / 1 step: redis {redis_us[5] / redis_us[1]:.2f}, worker {worker_us[5] / worker_us[1]:.2f}",
         f"50 steps / 1 step: redis {redis_us[50] / redis_us[1]:.2f}, worker {worker_us[50] / worker_us[1]:.2f}",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", durability_table(results["durability"])])
 
 
 if __name__ == "__main__":

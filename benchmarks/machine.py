@@ -6,9 +6,10 @@ import contextlib
 import os
 import platform
 import signal
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ def process_us(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def worker_process(url: str) -> Iterator[subprocess.Popen[str]]:
+def worker_process(url: str, *, durability: str = "redis") -> Iterator[subprocess.Popen[str]]:
     """A worker that has imported and connected, and waits for `go`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.worker"],
-        env={**os.environ, "REDISFLOW_URL": url},
+        env={**os.environ, "REDISFLOW_URL": url, "BENCH_DURABILITY": durability},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -61,6 +62,12 @@ def go(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("go\n")
     process.stdin.flush()
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """p50 and p99."""
+    cuts = statistics.quantiles(values, n=100)
+    return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}
 
 
 def describe(client: Any) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 import os
 
 from redisflow import RedisFlow, Step
+from redisflow.durability import Level
 
-flow = RedisFlow(os.environ.get("REDISFLOW_URL"), namespace="bench")
+level: Level = os.environ.get("BENCH_DURABILITY", "redis")  # type: ignore[assignment]  # refused where it is none
+flow = RedisFlow(os.environ.get("REDISFLOW_URL"), namespace="bench", durability=level)
 
 INPUT_60 = "i" * 58
 """With its msgpack header 60 bytes."""

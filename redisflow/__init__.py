@@ -13,6 +13,7 @@ from redisflow.client.controls import Control, Controls
 from redisflow.client.events import Event
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.workflow import Workflow
+from redisflow.durability import Durability, Loss
 from redisflow.errors import (
     BackendError,
     BackendUnavailable,
@@ -105,6 +106,7 @@ __all__ = [
     "Controls",
     "DeadlineExceeded",
     "Debounce",
+    "Durability",
     "Event",
     "Failure",
     "FileStore",
@@ -122,6 +124,7 @@ __all__ = [
     "InvalidTags",
     "InvalidWorkflow",
     "Limit",
+    "Loss",
     "MailboxFull",
     "MissingExtra",
     "NonDeterminismError",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
@@ -43,14 +43,16 @@ from redisflow.client.controls import Controls
 from redisflow.client.export import export_fields
 from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
 from redisflow.client.handle import WorkflowHandle, cancel_run, delete_run
+from redisflow.client.lifecycle import not_found
 from redisflow.client.outside import ClientOutside
 from redisflow.client.schedules import Schedules, definition_of
 from redisflow.client.signals import send_signal, signal_run
 from redisflow.client.start import RunOptions, StartedRun
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
+from redisflow.durability import AS_CONFIGURED, Durability, Level, Loss, as_durability
 from redisflow.durations import Duration, to_ms
-from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
+from redisflow.errors import InvalidWorkflow, UnknownWorkflow
 from redisflow.names import check_name, user_key
 from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
@@ -86,6 +88,7 @@ class RedisFlow:
     a client waits for a server that does not answer before it raises BackendUnavailable. `resources` is an async
     context around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
     `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store.
+    `durability` is when a write counts as acknowledged: "redis", "fsync" or "replicated", see `Durability`.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class RedisFlow:
         call_timeout: Duration = 10,
         resources: Resources | None = None,
         payloads: Payloads | None = None,
+        durability: Durability | Level = AS_CONFIGURED,
     ) -> None:
         """Connect later."""
         self._location = Location(
@@ -105,6 +109,7 @@ class RedisFlow:
             partitions=partitions,
             call_timeout_s=to_ms(call_timeout, what="call_timeout") / 1000,
             payloads=payloads,
+            durability=as_durability(durability),
         )
         self._resources = resources
         self._registry = Registry()
@@ -355,10 +360,10 @@ class RedisFlow:
 
     async def get_run(self, run_id: str) -> WorkflowRun:
         """The run as it is now, with its steps. RunNotFound where it is not stored."""
-        run = await (await self.open()).get_workflow_run(check_run_id(run_id))
+        backend = await self.open()
+        run = await backend.get_workflow_run(check_run_id(run_id))
         if run is None:
-            msg = f"run {run_id} is not stored in namespace {self.namespace!r}"
-            raise RunNotFound(msg)
+            raise not_found(run_id, backend)
         return run
 
     async def export_run(self, run_id: str) -> dict[str, Any]:
@@ -366,10 +371,10 @@ class RedisFlow:
 
         `redisflow.testing.assert_replays` plays it to the code that is here.
         """
-        fields = await (await self.open()).read_run(check_run_id(run_id))
+        backend = await self.open()
+        fields = await backend.read_run(check_run_id(run_id))
         if fields is None:
-            msg = f"run {run_id} is not stored in namespace {self.namespace!r}"
-            raise RunNotFound(msg)
+            raise not_found(run_id, backend)
         return export_fields(check_run_id(run_id), self.namespace, fields)
 
     async def cancel_workflow_run(self, run_id: str) -> bool:
@@ -425,6 +430,13 @@ class RedisFlow:
         are pending, running or waiting there.
         """
         return await (await self.open()).listings.count_runs(detailed=detailed)
+
+    async def list_losses(self) -> Sequence[Loss]:
+        """Acknowledged writes that the server lost, as the processes that had made them found out; the latest first.
+
+        Up to 100 are kept of each partition. What was lost before the first write of a process, it cannot find out.
+        """
+        return await (await self.open()).durability.list_losses()
 
     async def send_signal(
         self,

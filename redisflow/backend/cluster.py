@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.crc import key_slot
 
+from redisflow.backend.acknowledgements import Written
 from redisflow.backend.caller import Caller
 from redisflow.backend.link import STALL_S, Call, Parse
 from redisflow.backend.outage import Backoff, OutageLog
@@ -23,6 +24,7 @@ from redisflow.errors import BackendError, BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from redisflow.backend.acknowledgements import Acknowledgements
     from redisflow.backend.channels import Listener
     from redisflow.backend.connect import Address, Target
     from redisflow.backend.scripts import Scripts
@@ -34,9 +36,16 @@ _MIGRATION_S = 0.1
 class Cluster:
     """A transport to a cluster: a single server's connections for each node that owns a partition."""
 
-    def __init__(self, target: Target, *, stall_s: float = STALL_S) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        stall_s: float = STALL_S,
+        acks: Acknowledgements | None = None,
+    ) -> None:
         """Make it inside the event loop that it serves."""
         self._target = target
+        self._acks = acks
         self._stall_s = stall_s
         self._loop = asyncio.get_running_loop()
         self._outage = OutageLog(target.masked)
@@ -80,7 +89,7 @@ class Cluster:
         try:
             address = self.address_of(prefix)
         except BackendUnavailable:
-            future = self._loop.create_future()
+            future = Written(loop=self._loop)
             self._refresh_soon()
             self._loop.call_later(_MIGRATION_S, self._dispatch, [(future, parse, pack(command), command)])
             return future
@@ -136,6 +145,7 @@ class Cluster:
                 texts=self._texts,
                 on_redirect=self._redirect,
                 on_outage=self._refresh_soon,
+                acks=self._acks,
             )
         return node
 

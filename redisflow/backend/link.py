@@ -1,20 +1,22 @@
 """One connection with group commit: what many coroutines send at the same time leaves as one write.
 
 `Link.send` never blocks and never loses a call: on a lost connection everything unanswered is sent again, in order,
-for as long as it takes; every call of the backend may be sent again. The hard thing is cost. A commit is one
-call here, so there is no task and no lock on its way, and a reply is turned into its value before the future that
-carries it is resolved.
+for as long as it takes; every call of the backend may be sent again. A batch that changes something ends with a seal
+(acknowledgements.py), and its calls are answered when that is. The hard thing is cost. A commit is one call here, so
+there is no task and no lock on its way, and a reply is turned into its value before the future that carries it is
+resolved.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from redisflow.backend.acknowledgements import Acknowledgements, Seal, Written
 from redisflow.backend.outage import Backoff, OutageLog
-from redisflow.backend.wire import PASSING, Command, Endpoint, Refusal, Wire, open_wire, pack
+from redisflow.backend.wire import CONNECT_S, PASSING, Command, Endpoint, Refusal, Wire, open_wire, pack
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 
 if TYPE_CHECKING:
@@ -29,6 +31,51 @@ BATCH_BYTES = 256 * 1024
 BATCHES_IN_FLIGHT = 2
 
 _REDIRECTS = frozenset({"MOVED", "ASK"})
+# What a server answers to a seal when it has become a replica.
+_DEMOTED = frozenset({"MASTERDOWN", "UNBLOCKED"})
+_NO_PRIMARY = "WAIT cannot be used with replica"
+
+
+class _Batch:
+    """What left in one write, and what has come of it."""
+
+    __slots__ = ("answered", "calls", "owed", "replies", "seal")
+
+    def __init__(self, calls: list[Call | None], seal: Seal | None) -> None:
+        """`seal` is what it ends with."""
+        self.calls = calls
+        """None in the place of one that is another's now."""
+        self.seal = seal
+        self.owed = len(calls) if seal is None else len(calls) + len(seal.packed)
+        self.answered = 0
+        self.replies: list[Any] = []
+        """Those to the calls, then those to the seal; without one a call is answered at once."""
+
+    def give_away(self) -> Call | None:
+        """The call whose reply is there, for somebody else to care for; None where it is the seal's."""
+        if self.answered >= len(self.calls):
+            return None
+        call, self.calls[self.answered] = self.calls[self.answered], None
+        return call
+
+    def is_demotion(self, refusal: Refusal) -> bool:
+        """Whether it says that the server is a replica by now: what it executed before may be lost, so it is no answer.
+
+        To a call, being unblocked is no more than not executed; to the seal, those before it were.
+        """
+        if refusal.code == "READONLY":
+            return True
+        is_of_seal = self.answered >= len(self.calls)
+        return is_of_seal and (refusal.code in _DEMOTED or _NO_PRIMARY in refusal.words)
+
+    def take(self, reply: Any) -> bool:
+        """The next reply; whether it was the last one."""
+        if self.seal is not None:
+            self.replies.append(reply)
+        elif (call := self.calls[self.answered]) is not None:
+            _answer(call, reply)
+        self.answered += 1
+        return self.answered == self.owed
 
 
 class Link:
@@ -42,11 +89,14 @@ class Link:
         texts: Mapping[str, str] | None = None,
         stall_s: float = STALL_S,
         batches: int = BATCHES_IN_FLIGHT,
+        acks: Acknowledgements | None = None,
+        prove: Callable[[Wire], Awaitable[None]] | None = None,
     ) -> None:
         """Make it inside a running event loop.
 
         `texts` are the scripts by their SHA-1, for a server that has forgotten one. A connection that owes a reply
-        and says nothing for `stall_s` is given up.
+        and says nothing for `stall_s` is given up. `acks` seals what leaves; `prove` raises OSError where a new
+        connection leads to a server that must not be used now.
         """
         self.on_redirect: Callable[[Call, str], None] | None = None
         """Called with each call that the server says belongs elsewhere; it may be handed to `adopt` there."""
@@ -57,15 +107,18 @@ class Link:
         self._texts: Mapping[str, str] = texts if texts is not None else {}
         self._stall_s = stall_s
         self._batches_at_most = batches
-        self._loop = asyncio.get_running_loop()
-        self._new_future = self._loop.create_future
+        self._acks = acks
+        self._prove = prove
+        self._loop = loop = asyncio.get_running_loop()
+        self._new_future: Callable[[], asyncio.Future[Any]] = loop.create_future
+        if acks is not None and acks.waits:
+            self._new_future = lambda: Written(loop=loop)
         self._wire: Wire | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self._waiting: deque[Call] = deque()
-        self._unanswered: deque[Call] = deque()
-        self._batches: deque[int] = deque()
-        """How many replies each batch in flight still owes."""
+        self._batches: deque[_Batch] = deque()
+        """Those in flight."""
         self._deferred: list[Call] = []
         self._heard_at_s = 0.0
         self._watchdog: asyncio.TimerHandle | None = None
@@ -89,16 +142,24 @@ class Link:
         self._wakes = False
         self._loop.call_soon(self._flush)
 
+    def leave(self, why: str) -> None:
+        """Connect anew: another server may be the right one now."""
+        self._lose(why, self._wire)
+
     def give_up(self) -> list[Call]:
         """Hand over every call that is unanswered, in order, for another link to adopt."""
-        calls = [*self._unanswered, *self._deferred, *self._waiting]
-        if self._unanswered and self._wire is not None:
+        calls = [*self._unanswered(), *self._deferred, *self._waiting]
+        if self._batches and self._wire is not None:
             self._wire.drop()  # or its replies would be taken for those of later calls
             self._wire = None
-        for queue in (self._unanswered, self._deferred, self._waiting, self._batches):
+        for queue in (self._deferred, self._waiting, self._batches):
             queue.clear()
         self._wakes = True
         return calls
+
+    def _unanswered(self) -> list[Call]:
+        """What is in flight; also what the server has answered, where the seal of its batch is not."""
+        return [call for batch in self._batches for call in batch.calls if call is not None and not call[0].done()]
 
     async def close(self) -> None:
         """Close the connection; what is unanswered fails with BackendUnavailable."""
@@ -120,9 +181,10 @@ class Link:
         if self._wire is None or self._closed:
             self._flush_nowhere()
             return
-        waiting, unanswered = self._waiting, self._unanswered
+        waiting, acks = self._waiting, self._acks
         while len(self._batches) < self._batches_at_most:
             chunks: list[bytes] = []
+            calls: list[Call | None] = []
             size = 0
             while waiting:
                 call = waiting[0]
@@ -132,16 +194,19 @@ class Link:
                 waiting.popleft()
                 if not call[0].done():
                     chunks.append(packed)
-                    unanswered.append(call)
+                    calls.append(call)
                     size += len(packed)
             if not chunks:
                 self._wakes = True
                 return
+            seal = None if acks is None else acks.seal(calls)
+            if seal is not None:
+                chunks += seal.packed
             if not self._batches:
                 self._heard_at_s = self._loop.time()
                 if self._watchdog is None:
                     self._watchdog = self._loop.call_later(self._stall_s, self._watch)
-            self._batches.append(len(chunks))
+            self._batches.append(_Batch(calls, seal))
             self._wire.write(b"".join(chunks))
 
     def _flush_nowhere(self) -> None:
@@ -153,46 +218,48 @@ class Link:
 
     def _receive(self, replies: list[Any]) -> None:
         self._heard_at_s = self._loop.time()
-        next_call = self._unanswered.popleft
+        batches = self._batches
         again: list[Call] = []
         told: set[str] = set()
-        refused = 0
+        is_served = has_ended = False
         for reply in replies:
-            call = next_call()
-            if type(reply) is Refusal:
-                refused += 1
+            batch = batches[0]
+            if type(reply) is not Refusal:
+                is_served = True
+            elif batch.is_demotion(reply):
+                # It was the primary and is no longer: its address may now lead to another server.
+                self._lose(reply.words, self._wire)
+                is_served = has_ended = False
+                break
+            elif (call := batch.give_away()) is not None:
                 self._take_refusal(call, reply, again, told)
-                continue
-            future = call[0]
-            if future.done():
-                continue
-            if call[1] is None:
-                future.set_result(reply)
-                continue
-            try:
-                value = call[1](reply)
-            except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the caller of this one call
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-        if self._troubled and refused < len(replies):
+            if batch.take(reply):
+                has_ended = True
+                batches.popleft()
+                self._open_seal(batch)
+        if self._troubled and is_served:
             self._recovered()
-        self._count_down(len(replies))
+        if has_ended:
+            # Behind the callbacks of the futures above: what they send next joins this batch.
+            if self._waiting and not self._wakes:
+                self._loop.call_soon(self._flush)
+            else:
+                self._wakes = True
         if again:
             self._again(again)
 
-    def _count_down(self, answered: int) -> None:
-        batches = self._batches
-        while answered:
-            if batches[0] > answered:
-                batches[0] -= answered
-                return
-            answered -= batches.popleft()
-        # Behind the callbacks of the futures above: what they send next joins this batch.
-        if self._waiting and not self._wakes:
-            self._loop.call_soon(self._flush)
-        else:
-            self._wakes = True
+    def _open_seal(self, batch: _Batch) -> None:
+        """Its calls are answered now."""
+        acks, seal, count = self._acks, batch.seal, len(batch.calls)
+        if acks is None or seal is None:
+            return
+        is_confirmed = acks.open(seal, batch.replies[count:])
+        for place, call in enumerate(batch.calls):
+            if call is None:
+                continue
+            if not is_confirmed and isinstance(call[0], Written):
+                call[0].is_confirmed = False
+            _answer(call, batch.replies[place])
 
     def _take_refusal(self, call: Call, refusal: Refusal, again: list[Call], told: set[str]) -> None:
         future, parse, _, command = call
@@ -204,18 +271,13 @@ class Link:
             sha = command[1]
             if sha not in told:
                 told.add(sha)
-                command = ("EVAL", self._texts[sha], *command[2:])
-                call = (future, parse, pack(command), command)
+                call = (future, parse, pack(("EVAL", self._texts[sha], *command[2:])), command)
             again.append(call)
         elif code in PASSING:
             self._trouble(refusal.words)
             if not self._deferred:
                 self._loop.call_later(self._backoff.next_s(), self._resume)
             self._deferred.append(call)
-        elif code == "READONLY":
-            # It was the primary and is no longer: its address may now lead to another server.
-            again.append(call)
-            self._loop.call_soon(self._lose, refusal.words, self._wire)
         elif code in _REDIRECTS and self.on_redirect is not None:
             self.on_redirect(call, str(refusal))
         elif code == "OOM":
@@ -234,7 +296,7 @@ class Link:
 
     def _watch(self) -> None:
         self._watchdog = None
-        if not self._unanswered:
+        if not self._batches:
             return
         quiet_s = self._loop.time() - self._heard_at_s
         if quiet_s >= self._stall_s:
@@ -248,8 +310,9 @@ class Link:
             return
         wire.drop()
         self._wire = None
-        self._waiting.extendleft(reversed(self._unanswered))
-        self._unanswered.clear()
+        if self._acks is not None:
+            self._acks.connection_lost()
+        self._waiting.extendleft(reversed(self._unanswered()))
         self._batches.clear()
         if not self._waiting and not self._deferred:
             # Some servers close what is idle for long: no outage, and the next call connects anew.
@@ -266,7 +329,7 @@ class Link:
                     await asyncio.sleep(self._backoff.next_s())
                 delayed = True
                 try:
-                    wire = await open_wire(self._endpoint)
+                    wire = await self._open_wire()
                 except OSError as error:
                     self._trouble(str(error) or type(error).__name__)
                 except BackendError as error:
@@ -282,8 +345,19 @@ class Link:
         wire.own(self._receive, lambda why: self._lose(why, wire))
         if self._wire is wire:
             self._flush()
-            if self._troubled and not self._unanswered:
+            if self._troubled and not self._batches:
                 self._recovered()
+
+    async def _open_wire(self) -> Wire:
+        wire = await open_wire(self._endpoint)
+        if self._prove is not None:
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    await self._prove(wire)
+            except BaseException:
+                wire.drop()
+                raise
+        return wire
 
     def _trouble(self, why: str) -> None:
         self._troubled = True
@@ -295,6 +369,21 @@ class Link:
         self._troubled = False
         self._backoff.reset()
         self._outage.end(self)
+
+
+def _answer(call: Call, reply: Any) -> None:
+    future, parse = call[0], call[1]
+    if future.done():
+        return
+    if parse is None:
+        future.set_result(reply)
+        return
+    try:
+        value = parse(reply)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the caller of this one call
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 def _fail(calls: Iterable[Call], error: BackendError) -> None:

@@ -9,6 +9,7 @@ from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.scripts import Clock
 from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.contract import ClaimClock, ReadClock
+from redisflow.durability import AS_CONFIGURED, Durability
 from redisflow.sealing import Payloads
 
 
@@ -22,6 +23,7 @@ class Location:
     partitions: int
     call_timeout_s: float
     payloads: Payloads | None = None
+    durability: Durability = AS_CONFIGURED
     clock: Clock = "server"
     read_clock: ReadClock = field(default=ClaimClock.of, repr=False)
 
@@ -33,6 +35,7 @@ class Location:
             call_timeout_s=self.call_timeout_s,
             clock=self.clock,
             read_clock=self.read_clock,
+            durability=self.durability,
         )
         if self.payloads is None:
             return RedisBackend(self.url, **options)

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from redisflow.backend.scripts import Clock
 from redisflow.contract import ReadClock
+from redisflow.durability import Durability
 
 
 class BackendOptions(TypedDict, total=False):
@@ -17,3 +18,4 @@ class BackendOptions(TypedDict, total=False):
     read_clock: ReadClock
     call_timeout_s: float
     stall_s: float
+    durability: Durability

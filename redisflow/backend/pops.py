@@ -65,6 +65,10 @@ class Popper:
         else:
             self._put_back(*pending.result())
 
+    def leave(self, why: str) -> None:
+        """Connect anew: another server may be the right one now."""
+        self._link.leave(why)
+
     async def close(self) -> None:
         """Give up the pop; whoever waits gets BackendUnavailable."""
         await self._link.close()

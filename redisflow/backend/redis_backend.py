@@ -13,9 +13,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
+from redisflow.backend.acknowledgements import Acknowledgements
 from redisflow.backend.broadcasts import Broadcasts
 from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
+from redisflow.backend.durability import DurabilityOnRedis
 from redisflow.backend.events import Events, effect_of, size_of
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
@@ -27,7 +29,7 @@ from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
 from redisflow.backend.payloads import NOTHING_STORED
 from redisflow.backend.retention import RetentionOnRedis
-from redisflow.backend.row_batches import RowBatches
+from redisflow.backend.row_batches import RowBatches, unconfirmed
 from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.backend.schedules import RedisSchedules
 from redisflow.backend.scripts import Clock, load_scripts
@@ -63,6 +65,7 @@ from redisflow.contract import (
     Upkeep,
     Verdict,
 )
+from redisflow.durability import AS_CONFIGURED, Durability
 from redisflow.errors import BackendError, UnsuitableServer
 from redisflow.names import check_name, partition_prefix
 from redisflow.run_id import partition_of
@@ -85,6 +88,8 @@ class RedisBackend:
     """Known once it is open."""
     controls: Controls
     """Known once it is open."""
+    durability: DurabilityOnRedis
+    """Known once it is open."""
 
     def __init__(
         self,
@@ -96,6 +101,7 @@ class RedisBackend:
         read_clock: ReadClock = ClaimClock.of,
         call_timeout_s: float = 10.0,
         stall_s: float = 10.0,
+        durability: Durability = AS_CONFIGURED,
     ) -> None:
         """Connect later, with `open`.
 
@@ -109,6 +115,7 @@ class RedisBackend:
         self._wanted_partitions = partitions
         self._timeout_s = call_timeout_s
         self._stall_s = stall_s
+        self._durability = durability
         self.seals = Seals(Payloads(), namespace)
         self._prefixes: tuple[str, ...] = ()
         self._transport: Transport | None = None
@@ -216,7 +223,8 @@ class RedisBackend:
         """Connect, load the scripts, read the namespace's layout. Safe to repeat."""
         if self._transport is not None:
             return
-        transport = make_transport(self._target, stall_s=self._stall_s)
+        acks = self._acknowledgements()
+        transport = make_transport(self._target, stall_s=self._stall_s, acks=acks)
         patience = Patience(transport, self._timeout_s)
         try:
             await load_or_explain(transport, self._scripts, patience, self._prefix(0))
@@ -243,7 +251,17 @@ class RedisBackend:
             transport, self._scripts, patience, self._prefix_of, self._prefixes, self.seals, self.read_run
         )
         self.controls = Controls(transport, self._scripts, patience, self._prefixes)
+        self.durability = DurabilityOnRedis(
+            transport, self._scripts, patience, self._prefixes, self._prefix_of, self._durability, acks
+        )
         self._transport = transport
+
+    def _acknowledgements(self) -> Acknowledgements:
+        level = self._durability.level
+        if level != "redis" and self._target.kind == "memory":
+            msg = f"{self._target.masked} keeps nothing beyond this process: it has no durability {level!r}"
+            raise UnsuitableServer(msg)
+        return Acknowledgements(self._scripts, self._target.masked, self._durability)
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:
         first = self._prefix(0)
@@ -282,7 +300,7 @@ class RedisBackend:
 
     async def check_server(self) -> list[str]:
         """What a worker should warn of; UnsuitableServer where runs would be lost (too old, evicts keys)."""
-        return check_server(await self.inspect_server())
+        return check_server(await self.inspect_server(), self._durability)
 
     # -- what clients call ----------------------------------------------------------------------------------------
 
@@ -291,8 +309,10 @@ class RedisBackend:
         prefix = self._prefix_of(new.run_id)
         self._server()
         answer = self._batches.add(self._create, prefix, row_of(new), len(new.input), replies.created)
-        made = await self._patience.give(answer)
-        return Created(new.run_id, existing=False) if made == "created" else made
+        made: Created | Conflict | str = await self._patience.give(answer)
+        if isinstance(made, str):
+            made = Created(new.run_id, existing=False)
+        return made if answer.is_confirmed else unconfirmed(made)
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
         """The run as it is now, with its steps; None where it is not stored."""

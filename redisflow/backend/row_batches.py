@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from redisflow.contract import Created, Started
 
 if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
@@ -19,6 +22,7 @@ ROWS_AT_MOST = 100
 LARGE_BYTES = 64 * 1024
 """A larger row travels alone and on the second connection, so that nothing small waits behind it."""
 
+T = TypeVar("T")
 Head = tuple[Any, ...]
 Parse = Callable[[Any], Any]
 
@@ -26,7 +30,7 @@ Parse = Callable[[Any], Any]
 class RowAnswer:
     """The answer to one row. It has one listener, which is called at once: a future would go through the loop again."""
 
-    __slots__ = ("_error", "_is_done", "_listener", "_value")
+    __slots__ = ("_error", "_is_done", "_listener", "_value", "is_confirmed")
 
     def __init__(self) -> None:
         """Not there yet."""
@@ -34,6 +38,8 @@ class RowAnswer:
         self._value: Any = None
         self._error: BaseException | None = None
         self._listener: Callable[[RowAnswer], object] | None = None
+        self.is_confirmed = True
+        """Whether as many replicas as were asked for have it; once it is there."""
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Wait for it."""
@@ -158,6 +164,11 @@ class RowBatches:
         reply.add_done_callback(lambda done: _tell(batch, done))
 
 
+def unconfirmed(made: T) -> T:
+    """What a start made, where too few replicas confirmed it in time."""
+    return replace(made, is_confirmed=False) if isinstance(made, Created | Started) else made
+
+
 def _tell(batch: _Batch, reply: asyncio.Future[Any]) -> None:
     error = asyncio.CancelledError() if reply.cancelled() else reply.exception()
     if error is not None:
@@ -166,9 +177,11 @@ def _tell(batch: _Batch, reply: asyncio.Future[Any]) -> None:
                 answer.set_exception(error)
         return
     parse = batch.parse
+    is_confirmed = getattr(reply, "is_confirmed", True)  # most futures are asyncio's own
     for answer, one in zip(batch.answers, reply.result(), strict=True):
         if answer.done():
             continue
+        answer.is_confirmed = is_confirmed
         try:
             value = parse(one)
         except Exception as refused:  # noqa: BLE001  # it belongs to the caller of this one row

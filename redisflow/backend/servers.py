@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redisflow.backend.wire import Refusal
+from redisflow.durability import AS_CONFIGURED, Durability
 from redisflow.errors import BackendError, UnsuitableServer
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class ServerReport:
     product: str
     eviction_policy: str
     persistent: bool
+    replicas: int = 0
+    """Connected at this moment."""
 
 
 def read_info(reply: bytes) -> dict[str, str]:
@@ -49,6 +53,7 @@ def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
         product=product,
         eviction_policy=info.get("maxmemory_policy", ""),
         persistent=aof or snapshots,
+        replicas=int(info.get("connected_slaves", "0")),
     )
 
 
@@ -63,7 +68,7 @@ def refuse_if_too_old(report: ServerReport) -> None:
         raise UnsuitableServer(msg)
 
 
-def check_server(report: ServerReport) -> list[str]:
+def check_server(report: ServerReport, durability: Durability = AS_CONFIGURED) -> list[str]:
     """What a worker should warn of. UnsuitableServer where it must not run at all."""
     if report.product == MEMORY_PRODUCT:
         return []
@@ -80,9 +85,43 @@ def check_server(report: ServerReport) -> list[str]:
         warnings.append(
             f"{report.product} {shown} keeps nothing on disk: a restart loses every run. Set `appendonly yes`"
         )
+    if durability.level == "replicated" and report.replicas < durability.replicas:
+        warnings.append(
+            f"durability is to be confirmed by {durability.replicas} replicas, and the server has {report.replicas}:"
+            " what is written is on the primary alone, and its durability unknown"
+        )
     if not report.eviction_policy:
         warnings.append("the server does not tell its eviction policy: see to it that it is noeviction")
     return warnings
+
+
+def explain_fsync(settings: Any) -> str | None:
+    """Why a server does not keep what it acknowledges when its machine dies; `settings` is its reply to CONFIG GET."""
+    if isinstance(settings, Refusal):
+        return (
+            f"whether it writes to disk before it answers cannot be seen, CONFIG GET was refused ({settings.words})."
+            " Let this user ask (`ACL SETUSER ... +config|get`), or, if you know that it is configured so, say so:"
+            ' durability=Durability(level="fsync", assured=True)'
+        )
+    pairs = iter(settings)
+    found = {name.decode(): value.decode() for name, value in zip(pairs, pairs, strict=True)}
+    wrong = [
+        f"{name} is {found.get(name, 'unknown')}, not {wanted}"
+        for name, wanted in {"appendonly": "yes", "appendfsync": "always"}.items()
+        if found.get(name) != wanted
+    ]
+    if not wrong:
+        return None
+    return (
+        f"the server does not write to disk before it answers: {', '.join(wrong)}. Set `appendonly yes` and"
+        " `appendfsync always` in its configuration (and at once with CONFIG SET), or choose another durability"
+    )
+
+
+def refuse_without_fsync(settings: Any) -> None:
+    """UnsuitableServer where the level `fsync` cannot be had."""
+    if (why := explain_fsync(settings)) is not None:
+        raise UnsuitableServer(why)
 
 
 async def load_or_explain(transport: Transport, scripts: Scripts, patience: Patience, prefix: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
@@ -15,14 +17,20 @@ from redisflow.backend.caller import Caller
 from redisflow.backend.channels import Channels, Listener
 from redisflow.backend.connect import Target, handshake
 from redisflow.backend.link import STALL_S, Call, Link, Parse
-from redisflow.backend.outage import OutageLog
+from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.pops import Popper
-from redisflow.backend.wire import CONNECT_S, Command
+from redisflow.backend.servers import explain_fsync, refuse_without_fsync
+from redisflow.backend.wire import CONNECT_S, Command, Refusal, Wire, open_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from redisflow.backend.acknowledgements import Acknowledgements
     from redisflow.backend.scripts import Scripts
+
+SENTINEL_LOOK_S = 3.0
+"""How often Sentinels are asked whether the primary is still the one that is used. One that was cut off from them, or
+stood still, may go on answering, and everything that it acknowledges then is lost when it is found again."""
 
 
 class ServerEndpoint:
@@ -66,8 +74,20 @@ class ServerEndpoint:
         return str(host), int(port)
 
 
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Connections beside those on which calls wait for replicas."""
+
+    acks: Acknowledgements
+    small: Link
+    bulk: Link
+
+
 class SingleServer:
-    """A transport to one server: a connection for small calls, one for large ones, one for each blocking pop."""
+    """A transport to one server: a connection for small calls, one for large ones, one for each blocking pop.
+
+    Where calls wait for replicas, there are two more, for those that promise nothing: behind a WAIT everything waits.
+    """
 
     def __init__(
         self,
@@ -79,9 +99,14 @@ class SingleServer:
         texts: dict[str, str] | None = None,
         on_redirect: Callable[[Call, str], None] | None = None,
         on_outage: Callable[[], None] | None = None,
+        acks: Acknowledgements | None = None,
     ) -> None:
-        """Make it inside the event loop that it serves. What follows `stall_s` is for a node of a cluster."""
+        """Make it inside the event loop that it serves.
+
+        `endpoint`, `outage`, `texts`, `on_redirect` and `on_outage` are for a node of a cluster.
+        """
         self._target = target
+        self._must_fsync = acks is not None and acks.must_fsync
         self._stall_s = stall_s
         self._endpoint = endpoint or ServerEndpoint(target)
         self._outage = outage or OutageLog(target.masked)
@@ -89,14 +114,57 @@ class SingleServer:
         self._on_redirect = on_redirect
         self._on_outage = on_outage
         self._channels = Channels(self._endpoint, self._outage, stall_s=stall_s, on_outage=on_outage)
-        self._small, self._bulk = self._link(), self._link()
+        self._small, self._bulk = self._link(acks), self._link(acks)
+        self._beside = _Beside(acks, self._link(acks), self._link(acks)) if acks is not None and acks.waits else None
         self._poppers: dict[tuple[str, ...], Popper] = {}
+        self._sentinels: asyncio.Task[None] | None = None
 
-    def _link(self) -> Link:
-        link = Link(self._endpoint, self._outage, texts=self._texts, stall_s=self._stall_s)
+    def _link(self, acks: Acknowledgements | None = None) -> Link:
+        link = Link(
+            self._endpoint,
+            self._outage,
+            texts=self._texts,
+            stall_s=self._stall_s,
+            acks=acks,
+            prove=self._prove if self._must_fsync or self._target.kind == "sentinel" else None,
+        )
         link.on_redirect = self._on_redirect
         link.on_outage = self._lost
         return link
+
+    def _links(self) -> list[Link]:
+        beside = self._beside
+        return [self._small, self._bulk, *((beside.small, beside.bulk) if beside is not None else ())]
+
+    async def _prove(self, wire: Wire) -> None:
+        """OSError where this server is not the one that is wanted now: Sentinels, and others, may be behind."""
+        if self._target.kind == "sentinel":
+            (role,) = await wire.ask([("ROLE",)])
+            if not isinstance(role, Refusal) and role[0] != b"master":
+                msg = "the server that Sentinels name is a replica"
+                raise ConnectionError(msg)
+        if self._must_fsync:
+            (settings,) = await wire.ask([("CONFIG", "GET", "append*")])
+            if (why := explain_fsync(settings)) is not None:
+                raise ConnectionError(why)
+
+    async def _watch_sentinels(self) -> None:
+        """Leave a primary that is no longer one, also where it goes on answering."""
+        used = self._endpoint.last
+        while True:
+            await asyncio.sleep(SENTINEL_LOOK_S * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    found = await self._endpoint.locate()
+            except OSError:  # nobody knows, or nobody answers: what is used may still be right
+                continue
+            if found != used:
+                used = found
+                for link in self._links():
+                    link.leave("Sentinels name another primary")
+                for popper in self._poppers.values():
+                    popper.leave("Sentinels name another primary")
+                self._lost()
 
     def _lost(self) -> None:
         # After a fail-over the old primary may live on, and its subscribers would wait for messages in vain.
@@ -121,13 +189,37 @@ class SingleServer:
         call a tenth slower (docs/decisions/0026-cost-of-features.md).
         """
         self._texts.update((script.sha, script.text) for script in scripts)
+        if self._must_fsync:
+            await self._refuse_without_fsync()
         await self._small.send(("SCRIPT", "LOAD", scripts.open_namespace.text))
+        if self._target.kind == "sentinel" and self._sentinels is None:
+            self._sentinels = asyncio.create_task(self._watch_sentinels(), name="redisflow sentinels")
+
+    async def _refuse_without_fsync(self) -> None:
+        """On a connection of its own, so that it is an error and no outage."""
+        while True:
+            try:
+                wire = await open_wire(self._endpoint)
+            except OSError as error:
+                self._outage.begin(self, str(error) or type(error).__name__)
+                await asyncio.sleep(Backoff().next_s())
+            else:
+                break
+        self._outage.end(self)
+        try:
+            (settings,) = await wire.ask([("CONFIG", "GET", "append*")])
+        finally:
+            await wire.close()
+        refuse_without_fsync(settings)
 
     def send(
         self, prefix: str, command: Command, parse: Parse | None = None, *, bulk: bool = False
     ) -> asyncio.Future[Any]:
         """Send a command."""
         del prefix
+        beside = self._beside
+        if beside is not None and not beside.acks.lasts(command):
+            return (beside.bulk if bulk else beside.small).send(command, parse)
         return self._bulk.send(command, parse) if bulk else self._small.send(command, parse)
 
     async def pop(self, prefix: str, keys: Sequence[str], timeout_s: float) -> bool:
@@ -140,7 +232,7 @@ class SingleServer:
         return await popper.wait(timeout_s)
 
     def _put_back(self, key: bytes, token: bytes) -> None:
-        self._small.send(("LPUSH", key, token)).add_done_callback(_forget)
+        self.send("", ("LPUSH", key, token)).add_done_callback(_forget)
 
     def subscribe(self, prefix: str, channel: str, listener: Listener) -> asyncio.Future[None]:
         """Listen to a channel."""
@@ -158,19 +250,27 @@ class SingleServer:
 
     def adopt(self, calls: Iterable[Call]) -> None:
         """Take over calls from another node."""
-        self._small.adopt(calls)
+        beside = self._beside
+        if beside is None:
+            self._small.adopt(calls)
+            return
+        for call in calls:
+            (self._small if beside.acks.lasts(call[3]) else beside.small).adopt([call])
 
     def give_up(self) -> list[Call]:
         """Hand over every unanswered call, except blocked pops: their waiters come back by themselves."""
-        return [*self._small.give_up(), *self._bulk.give_up()]
+        return [call for link in self._links() for call in link.give_up()]
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._sentinels is not None:
+            self._sentinels.cancel()
+            await asyncio.wait([self._sentinels])
         await self._channels.close()
         for popper in self._poppers.values():
             await popper.close()
-        await self._bulk.close()
-        await self._small.close()
+        for link in reversed(self._links()):
+            await link.close()
 
 
 class SingleCalls:

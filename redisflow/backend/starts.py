@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
+from redisflow.backend.row_batches import unconfirmed
 from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.contract import Active, Conflict, DebounceRule, Started, Throttled, ThrottleRule, UniqueRule
 
@@ -39,7 +40,7 @@ class RuledStarts:
         row = (*row_of(new), len(demands), *demands)
         answer = self._batches.add(self._head, self._prefix_of(new.run_id), row, len(new.input), _answer)
         made: Started | Conflict | Active | Throttled = await self._patience.give(answer)
-        return made
+        return made if answer.is_confirmed else unconfirmed(made)
 
 
 def _demand(rule: StartRule) -> tuple[str | int, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack
 
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.client.events import Event, follow_events, read_state
@@ -36,6 +37,7 @@ from redisflow.runs import WorkflowRun, failure_of
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend, RunEnd
+    from redisflow.durability import Level
 
 Out = TypeVar("Out")
 
@@ -46,13 +48,14 @@ POLL_S = 5.0
 class WorkflowHandle(Generic[Out]):
     """One run, as the one who started it holds it. Safe to keep, to drop, and to use from many tasks."""
 
-    __slots__ = ("_backend", "_spec", "workflow_run")
+    __slots__ = ("_backend", "_is_confirmed", "_spec", "workflow_run")
 
     def __init__(self, backend: Backend, spec: WorkflowSpec[Any, Out], workflow_run: StartedRun) -> None:
         """Made by `Workflow.run` and `RedisFlow.get_handle`."""
         self._backend = backend
         self._spec = spec
         self.workflow_run = workflow_run
+        self._is_confirmed = workflow_run.is_confirmed
 
     def __repr__(self) -> str:
         """For people."""
@@ -67,11 +70,35 @@ class WorkflowHandle(Generic[Out]):
         """The same run, reached through another connection: that of another event loop."""
         return WorkflowHandle(backend, self._spec, self.workflow_run)
 
+    @property
+    def durability(self) -> Level | Literal["unknown"]:
+        """What the start of the run is worth: the flow's level, or `unknown`.
+
+        `unknown` is said at the level `replicated`, where too few replicas confirmed it in time: the run exists, and is
+        lost only if the primary is lost before a replica has it. `confirm` asks again.
+        """
+        return self._backend.durability.level if self._is_confirmed else "unknown"
+
+    async def confirm(self, timeout: Duration | None = None) -> bool:  # noqa: ASYNC109  # as of `result`
+        """Whether enough replicas have the run as it is now, with what was sent to it; `durability` then says so.
+
+        It waits for them as long as a batch does, or until `timeout` is over, and may be called again. True at once at
+        the other levels, where replicas are nobody's business. RunNotFound where it is no longer stored.
+        """
+        until_s = time.monotonic() + (0 if timeout is None else to_ms(timeout, what="timeout") / 1000)
+        while True:
+            is_confirmed = await self._backend.durability.confirm(self.id)
+            if is_confirmed is None:
+                raise not_found(self.id, self._backend)
+            if is_confirmed or time.monotonic() >= until_s:
+                self._is_confirmed = is_confirmed
+                return is_confirmed
+
     async def get(self) -> WorkflowRun:
         """The run as it is now. RunNotFound where it is no longer stored."""
         run = await self._backend.get_workflow_run(self.id)
         if run is None:
-            raise not_found(self.id, self._backend.namespace)
+            raise not_found(self.id, self._backend)
         return run
 
     async def cancel(self) -> bool:
@@ -200,7 +227,7 @@ class WorkflowHandle(Generic[Out]):
                 # Subscribed first, looked at second: an end between the two is seen.
                 end = await self._backend.get_end(self.id)
                 if end is None:
-                    raise not_found(self.id, self._backend.namespace)
+                    raise not_found(self.id, self._backend)
                 if end.status in {"succeeded", "failed", "canceled"}:
                     return end
                 try:
@@ -237,7 +264,7 @@ async def cancel_run(backend: Backend, run_id: str) -> bool:
     """Cancel a run; whether it is canceled now."""
     status = await backend.cancel_run(run_id)
     if status is None:
-        raise not_found(run_id, backend.namespace)
+        raise not_found(run_id, backend)
     return status in {"canceled", "canceling"}
 
 

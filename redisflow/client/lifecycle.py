@@ -53,7 +53,7 @@ async def pause_run(backend: Backend, run_id: str) -> None:
     """Pause a run. RunStateConflict where it has ended."""
     paused = await backend.lifecycle.pause_run(run_id)
     if paused is None:
-        raise not_found(run_id, backend.namespace)
+        raise not_found(run_id, backend)
     if not paused.is_paused:
         raise _conflict(run_id, paused.status, "it cannot be paused any more")
 
@@ -62,7 +62,7 @@ async def resume_run(backend: Backend, run_id: str) -> None:
     """Let a paused run go on. RunStateConflict where it has ended."""
     resumed = await backend.lifecycle.resume_run(run_id)
     if resumed is None:
-        raise not_found(run_id, backend.namespace)
+        raise not_found(run_id, backend)
     if not resumed.goes_on:
         raise _conflict(run_id, resumed.status, "it cannot go on")
 
@@ -77,7 +77,7 @@ async def retry_run(backend: Backend, run_id: str, deadline_at: Instant | None =
         retry = 1 + int(fields.get(b"rt", 0))
         retried = await backend.lifecycle.retry_run(run_id, extension, retry=retry, deadline=deadline)
         if retried is None:
-            raise not_found(run_id, backend.namespace)
+            raise not_found(run_id, backend)
         match retried.word:
             case "retried":
                 return
@@ -152,15 +152,18 @@ async def fork_run(
     return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
 
 
-def not_found(run_id: str, namespace: str) -> RunNotFound:
-    """It is not stored."""
-    return RunNotFound(f"run {run_id} is not stored in namespace {namespace!r}")
+def not_found(run_id: str, backend: Backend) -> RunNotFound:
+    """It is not stored: and if it was, why that may be."""
+    message = f"run {run_id} is not stored in namespace {backend.namespace!r}"
+    if backend.durability.losses:
+        message += ". Redis lost acknowledged writes, and this run may be one of them: see flow.list_losses()"
+    return RunNotFound(message)
 
 
 async def _read(backend: Backend, run_id: str) -> Fields:
     fields = await backend.lifecycle.read_fields(run_id)
     if fields is None:
-        raise not_found(run_id, backend.namespace)
+        raise not_found(run_id, backend)
     return fields
 
 

@@ -135,6 +135,8 @@ class StartedRun:
     """It was there: a key (idempotency, unique, debounce, throttle) led to it, and this start made no run."""
     available_at: datetime | None = None
     """When it may begin, as far as the start was told: where a debounce or a throttle says so."""
+    is_confirmed: bool = True
+    """Whether as many replicas as were asked for had it when it was started."""
 
 
 def prepare_start(
@@ -215,10 +217,10 @@ def _started(new: NewRun, key: str | None, made: Created | Started | Conflict | 
     workflow, version = new.workflow, new.version
     match made:
         case Created():
-            return StartedRun(made.run_id, workflow, version, made.existing)
+            return StartedRun(made.run_id, workflow, version, made.existing, is_confirmed=made.is_confirmed)
         case Started():
             available_at = None if made.available_at_ms is None else from_ms(made.available_at_ms)
-            return StartedRun(made.run_id, workflow, version, made.existing, available_at)
+            return StartedRun(made.run_id, workflow, version, made.existing, available_at, made.is_confirmed)
         case Conflict():
             msg = f"idempotency key {key!r} already started run {made.run_id} of {workflow!r} with another input"
             raise IdempotencyConflict(msg, made.run_id)

@@ -3,6 +3,7 @@
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.broadcasts import BroadcastCalls, Reached
 from redisflow.contract.clock import Alarm, ClaimClock, ReadClock, RunClock
+from redisflow.contract.durability import DurabilityCalls
 from redisflow.contract.events import (
     EVENTS_KEPT,
     STATE_KEYS,
@@ -66,6 +67,7 @@ __all__ = [
     "DebounceRule",
     "Delivery",
     "DueSchedules",
+    "DurabilityCalls",
     "Emission",
     "EventBatch",
     "EventCalls",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from redisflow.contract.broadcasts import BroadcastCalls
 from redisflow.contract.clock import ReadClock
 from redisflow.contract.controls import ControlCalls
+from redisflow.contract.durability import DurabilityCalls
 from redisflow.contract.events import EventCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
@@ -119,6 +120,11 @@ class Backend(Protocol):
     @property
     def lifecycle(self) -> LifecycleCalls:
         """Pause, resume, retry in place; known once it is open."""
+        ...
+
+    @property
+    def durability(self) -> DurabilityCalls:
+        """Whether what was acknowledged is safe; known once it is open."""
         ...
 
     @property

@@ -50,6 +50,8 @@ class Started:
     run_id: str
     existing: bool
     available_at_ms: int | None
+    is_confirmed: bool = True
+    """Whether as many replicas as were asked for have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ class Created:
 
     run_id: str
     existing: bool
+    is_confirmed: bool = True
+    """Whether as many replicas as were asked for have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from redisflow.testing.inline import InlineEvent, InlineRun, run_inline
 from redisflow.testing.inline_run import WouldWait
 from redisflow.testing.namespaces import fresh_namespace
 from redisflow.testing.replays import DoesNotReplay, assert_replays
+from redisflow.testing.sentinels import SentinelGroup, SentinelOptions, start_sentinels
 from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions, start_server
 from redisflow.testing.side_effects import refuse_side_effects
 
@@ -18,6 +19,8 @@ __all__ = [
     "InlineEvent",
     "InlineRun",
     "NotAtRest",
+    "SentinelGroup",
+    "SentinelOptions",
     "Server",
     "ServerOptions",
     "VirtualClock",
@@ -27,6 +30,7 @@ __all__ = [
     "fresh_namespace",
     "refuse_side_effects",
     "run_inline",
+    "start_sentinels",
     "start_server",
     "virtual_clock",
 ]

@@ -185,5 +185,7 @@ def _ask(port: int) -> Answer | None:
     info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     product = "valkey" if "valkey_version" in info else "redis"
     return Answer(
-        pid=int(info["process_id"]), version=f"{product} {info[f'{product}_version']}", loading=info["loading"] != "0"
+        pid=int(info["process_id"]),
+        version=f"{product} {info[f'{product}_version']}",
+        loading=info.get("loading", "0") != "0",
     )

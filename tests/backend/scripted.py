@@ -29,6 +29,11 @@ class ScriptedServer:
         assert self._writer is not None
         self._writer.write(data)
 
+    def drop(self) -> None:
+        """Close the last connection."""
+        assert self._writer is not None
+        self._writer.transport.abort()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writer = writer

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import redis
 
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.servers import check_server, read_info, report_on
+from redisflow.durability import Durability
 from redisflow.errors import UnsuitableServer
 from redisflow.testing import ServerOptions, start_server
 
@@ -47,6 +50,14 @@ def test_a_server_without_persistence_is_warned_of():
     (warning,) = check_server(report(aof=0, save=[b"save", b""]))
     assert "appendonly yes" in warning
     assert check_server(report(aof=0, save=[b"save", b"3600 1"])) == []
+
+
+def test_too_few_replicas_are_warned_of():
+    replicated = Durability(level="replicated", replicas=2)
+    assert check_server(replace(report(), replicas=2), replicated) == []
+    (warning,) = check_server(replace(report(), replicas=1), replicated)
+    assert "confirmed by 2 replicas, and the server has 1" in warning
+    assert check_server(report()) == []
 
 
 async def test_a_real_server_that_evicts_is_refused(namespace: str):

@@ -58,6 +58,7 @@ class World:
     # -- what is stored -----------------------------------------------------------------------------------------------
 
     def keys(self) -> list[str]:
+        """All but the clock, and how often each process was answered: that tells a repeat from a first call."""
         pattern = f"rf:{{{self.backend.namespace}:*"
         found: set[str] = set()
         cursor: Any = b"0"
@@ -65,7 +66,7 @@ class World:
             cursor, keys = self.raw("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
             found.update(key.decode() for key in keys)
             if int(cursor) == 0:
-                return sorted(key for key in found if not key.endswith("}:clock"))
+                return sorted(key for key in found if not key.endswith("}:clock") and "}:acked:" not in key)
 
     def snapshot(self) -> dict[str, Any]:
         return {key: self._value(key) for key in self.keys()}

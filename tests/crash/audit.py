@@ -47,12 +47,14 @@ SHARED = (
     "control",
     "fork:",
     "lanes",
+    "acked:",
+    "losses",
     "u:",
     *STARTS,
     *SIGNALS,
 )
 # These run out by themselves: nobody's run depends on them. What a rate has counted does, too, long after its period.
-PASSING = ("idem:", "turn:", "fork:", "limit:", *STARTS, *SIGNALS)
+PASSING = ("idem:", "acked:", "turn:", "fork:", "limit:", *STARTS, *SIGNALS)
 # Slots, lines and windows of limits and fair keys: sorted sets of runs.
 LINES = ("limit:", "blocked:", "fair:")
 
