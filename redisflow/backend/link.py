@@ -100,6 +100,11 @@ class Link:
         self._wakes = True
         return calls
 
+    @property
+    def quiet_s(self) -> float:
+        """How long the server has owed a reply and said nothing; 0 while it owes none."""
+        return self._loop.time() - self._heard_at_s if self._unanswered else 0.0
+
     async def close(self) -> None:
         """Close the connection; what is unanswered fails with BackendUnavailable."""
         self._closed = True

@@ -13,6 +13,7 @@ from redisflow.backend.memory import run_script, store_named
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Claim, ClaimBatch, Created, Extension, Mark, NewRun, Verdict
 from redisflow.run_id import new_run_id
+from tests.cluster.raw import ClusterRaw
 
 T = TypeVar("T")
 LEASE_MS = 30_000
@@ -27,6 +28,7 @@ class World:
         self._url = url
         self._target = read_url(url)
         self._caller = Caller(self._target, {})
+        self._cluster = ClusterRaw(self._target)
         self._operations = itertools.count(1)
         self.now_ms = 0
 
@@ -40,9 +42,12 @@ class World:
     def raw(self, *command: Any) -> Any:
         if self._target.kind == "memory":
             return run_script(store_named(self._target.name), command, {}, self._url)
+        if self._target.kind == "cluster":
+            return self._cluster(*command)
         return self._caller.call(self._target.hosts[0], command)
 
     def close(self) -> None:
+        self._cluster.close()
         self._caller.close()
 
     # -- the clock ----------------------------------------------------------------------------------------------------
