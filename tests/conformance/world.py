@@ -12,7 +12,7 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.memory import run_script, store_named
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Claim, ClaimBatch, Created, Extension, Mark, NewRun, Verdict
-from redisflow.run_id import new_run_id
+from redisflow.run_id import new_run_id, partition_of
 from tests.cluster.raw import ClusterRaw
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class World:
         return [(entry, consumer, count) for entry, consumer, _, count in found]
 
     def field(self, run_id: str, name: str) -> bytes | None:
-        value: bytes | None = self.raw("HGET", f"{self.prefix}run:{run_id}", name)
+        value: bytes | None = self.raw("HGET", f"{self.prefix_of(partition_of(run_id))}run:{run_id}", name)
         return value
 
     def stream(self, lane: str, queue: str = "default") -> str:
