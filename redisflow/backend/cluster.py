@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from redisflow.backend.connect import Address, Target
     from redisflow.backend.scripts import Scripts
 
-# A second MOVED of one partition within this time: the nodes do not agree yet, and the call waits instead of going round.
+# A second MOVED of one partition within this time: the nodes do not agree yet, and the call waits.
 _AGREE_S = 0.1
 # How long before a blocked pop that was sent to the wrong node is answered: its waiter then looks for the right one.
 _POP_S = 0.1
 # A node that owes replies for so long may have been replaced without closing its connections: the others are asked.
 _QUIET_S = 1.5
 _LOOK_S = 1.0
-# Map readings that change nothing follow each other with growing pauses; after so long without one, the next is at once.
+# Readings of the map that change nothing follow each other with growing pauses; after so long without one, not.
 _CALM_S = 5.0
 
 
@@ -54,6 +54,8 @@ class Cluster:
         self._corrected: dict[str, float] = {}
         """By partition, when a node last said MOVED."""
         self._nodes: dict[Address, SingleServer] = {}
+        self._pops: dict[asyncio.Future[bool], tuple[str, Address]] = {}
+        """Blocked pops, and which partition is waited for at which node."""
         self._refreshing: asyncio.Task[None] | None = None
         self._pause = Backoff()
         self._refreshed_at_s = -_CALM_S
@@ -107,13 +109,15 @@ class Cluster:
             self._refresh_soon()
             await asyncio.sleep(timeout_s)
             return False
-        node = self._node(address)
+        pop = asyncio.ensure_future(self._node(address).pop(prefix, keys, timeout_s))
+        self._pops[pop] = prefix, address
         try:
-            return await node.pop(prefix, keys, timeout_s)
-        except BackendUnavailable:
-            if self._closed or self._nodes.get(address) is node:
-                raise
-            return False  # it owns nothing any more: the waiter looks for the right node when it waits again
+            await asyncio.wait({pop})
+        finally:
+            del self._pops[pop]
+            pop.cancel()
+        # Canceled because the partition is elsewhere now: whoever waits looks there before it waits again.
+        return False if pop.cancelled() else pop.result()
 
     def subscribe(self, prefix: str, channel: str, listener: Listener) -> asyncio.Future[None]:
         """Listen to a channel."""
@@ -185,7 +189,9 @@ class Cluster:
             # Behind the other replies of this turn, and in their order.
             self._loop.call_soon(self._dispatch, prefix, [call])
         else:
-            self._lines.wait(prefix, call, f"slot {words.split(' ')[1]} is being moved to another node")
+            slot = words.split(" ")[1]
+            why = "the nodes do not agree on who owns" if is_moved else "a migration is under way of"
+            self._lines.wait(prefix, call, f"{why} slot {slot}")
 
     def _correct(self, prefix: str, address: Address) -> bool:
         """Take a node's word for who owns a partition; False where that goes round in circles."""
@@ -197,7 +203,14 @@ class Cluster:
         self._corrected[prefix] = now_s
         self._informed = address
         self.slots.correct(prefix, address)
+        self._wake_pops()
         return True
+
+    def _wake_pops(self) -> None:
+        """Those that wait at a node which is not their partition's any more."""
+        for pop, (prefix, address) in self._pops.items():
+            if self.slots.find(prefix) != address:
+                pop.cancel()
 
     def _dispatch(self, prefix: str, calls: Iterable[Call]) -> None:
         """Send calls to who owns their partition; where that is nobody, they wait."""
@@ -289,6 +302,7 @@ class Cluster:
 
     async def _settle(self) -> None:
         """Take what belongs elsewhere now to where it belongs."""
+        self._wake_pops()
         for key, (node, confirmed) in list(self._subscriptions.items()):
             prefix, channel, listener = key
             address = self.slots.find(prefix)

@@ -1,8 +1,8 @@
 """Calls for a partition that nobody serves just now: its slot is being moved to another node, or has no owner.
 
-While a slot is moved, some of its keys are here and some are there, and a script that ran on either side would take what
-is elsewhere for missing. So its calls wait in a line, in their order, until the move is over. One of them is asked about
-again and again; the others follow when it has been answered. The redirection ASK is therefore never followed.
+While a slot is moved, some of its keys are here and some are there, and a script that ran on either side would take
+what is elsewhere for missing. So the redirection ASK is never followed: calls wait in a line, in their order, until the
+move is over. The first of them is sent again and again; the others follow when it has been answered.
 """
 
 from __future__ import annotations

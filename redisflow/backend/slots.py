@@ -1,7 +1,7 @@
 """Which node of a cluster owns a partition, as far as is known; read by the event loop and by threads.
 
-The map is replaced as a whole when it has been read anew. A node that says MOVED corrects it for one partition at once:
-what is sent next goes to the right node, and one that has moved all of a fleet's partitions is not asked again for each.
+The map is replaced as a whole when it has been read anew. A node that says MOVED corrects it for one partition at once,
+so that what is sent next goes to the right node.
 """
 
 from __future__ import annotations
