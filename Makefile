@@ -52,6 +52,10 @@ demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, 
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
+.PHONY: cluster
+cluster: $(ALL_STAMP) ## Run the suites, and load through faults, on clusters of 3 primaries and 3 replicas (40 minutes)
+	@$(BIN)/python -m tests.cluster
+
 .PHONY: check
 check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, documentation
 	$(BIN)/ruff check

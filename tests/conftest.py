@@ -42,6 +42,13 @@ def _skip_or_fail(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+@pytest.fixture
+def one_server() -> None:
+    """Skip a test under `make cluster` that stands between a client and its only server, or counts what is there."""
+    if SERVER_KINDS == ("cluster",):
+        pytest.skip("it is about one server and the connections to it")
+
+
 @pytest.fixture(scope="session")
 def missing() -> Callable[[str], NoReturn]:
     """Return what skips a test for something that this machine lacks, or fails it where nothing may be missing."""

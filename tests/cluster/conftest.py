@@ -13,7 +13,7 @@ from redisflow.backend.redis_backend import RedisBackend
 from redisflow.testing import ClusterOptions, ServerCluster, start_cluster
 from tests.cluster.raw import ClusterRaw
 
-Open = Callable[..., AbstractAsyncContextManager[RedisBackend]]
+Open = Callable[[ServerCluster], AbstractAsyncContextManager[RedisBackend]]
 
 
 @pytest.fixture
@@ -37,9 +37,8 @@ def open_backend(namespace: str) -> Open:
     """Return what opens a backend of 16 partitions for as long as a block lasts."""
 
     @asynccontextmanager
-    async def opened(cluster: ServerCluster, **options: int) -> AsyncIterator[RedisBackend]:
-        wanted = {"partitions": 16, "call_timeout_s": 60, **options}
-        backend = RedisBackend(cluster.url, namespace=namespace, **wanted)
+    async def opened(cluster: ServerCluster) -> AsyncIterator[RedisBackend]:
+        backend = RedisBackend(cluster.url, namespace=namespace, partitions=16, call_timeout_s=60)
         await asyncio.wait_for(backend.open(), 60)
         try:
             yield backend

@@ -7,9 +7,11 @@ known from outside of the cluster, and what was recorded from inside.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -74,7 +76,7 @@ class Load:
                 process = subprocess.Popen([*command, *options], cwd=ROOT, env=environment, stdout=log, stderr=log)
                 self.workers.append(process)
 
-    def signal(self, number: int) -> None:
+    def tell(self, number: int) -> None:
         """Send a signal to every worker."""
         for worker in self.workers:
             worker.send_signal(number)
@@ -89,6 +91,13 @@ class Load:
     def ends(self) -> int:
         """How many bodies have ended."""
         return sum(line.event == "end" for line in self.lines())
+
+    async def wait_for_bodies(self, count: int) -> None:
+        """Until so many more bodies have ended: the load is under way."""
+        wanted = self.ends() + count
+        async with asyncio.timeout(WITHIN_S):
+            while self.ends() < wanted:  # noqa: ASYNC110  # other processes have no event
+                await asyncio.sleep(0.05)
 
     # -- what happens to the cluster; each blocks ---------------------------------------------------------------------
 
@@ -105,6 +114,17 @@ class Load:
         self.cluster.wait_for_failover(lost)
         self.cluster.restart(lost)
         self.happened["kills"] += 1
+        self.cluster.wait_until_ready()
+
+    def freeze_primary(self) -> None:
+        """SIGSTOP one until its replica has taken over: its connections stay open, and it says nothing."""
+        lost = self.chance.choice(self.cluster.primaries())
+        os.kill(lost.pid, signal.SIGSTOP)
+        try:
+            self.cluster.wait_for_failover(lost)
+        finally:
+            os.kill(lost.pid, signal.SIGCONT)
+        self.happened["freezes"] += 1
         self.cluster.wait_until_ready()
 
     def migrate(self, partition: int) -> int:
@@ -187,15 +207,19 @@ class Load:
         """In words."""
         lines = self.lines()
         ends = [line.at_ns for line in lines if line.event == "end"]
-        longest_s = max((after - before) / 1e9 for before, after in zip(ends, ends[1:], strict=False))
+        longest_s = max((after - before) / 1e9 for before, after in itertools.pairwise(ends))
         starts = sum(line.event == "start" for line in lines)
         steps = sum(step.kind == "run" for run in runs for step in run.steps)
         retried = sum(line.event == "fail" for line in lines)
         what = ", ".join(f"{count} {name}" for name, count in sorted(self.happened.items()))
-        return (
+        text = (
             f"{self.cluster.version}: {len(runs)} runs, {steps} steps, {starts} bodies ({retried} failed on purpose);"
             f" {what}; longest time without the end of a body {longest_s:.1f} s"
         )
+        if report := os.environ.get("REDISFLOW_CLUSTER_REPORT"):
+            with Path(report).open("a") as file:
+                file.write(text + "\n")
+        return text
 
     def end(self) -> None:
         """Stop the workers."""

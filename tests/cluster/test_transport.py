@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from redisflow import RedisFlow
-from redisflow.backend.connect import read_url
 from redisflow.backend.cluster import Cluster
+from redisflow.backend.connect import read_url
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.slots import slot_of
 from redisflow.contract import Beat, Created, Extension, NewRun, Verdict
@@ -22,6 +22,8 @@ from redisflow.run_id import new_run_id, partition_of
 from redisflow.testing import ClusterOptions, start_cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redisflow import Step
     from redisflow.testing import Server, ServerCluster
     from tests.cluster.conftest import Open
@@ -188,6 +190,12 @@ async def test_a_node_that_says_nothing_costs_a_heartbeat_one_timeout_and_not_on
             heartbeat.close()
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110  # a server has no event
+            await asyncio.sleep(0.01)
+
+
 def begin_migration(cluster: ServerCluster, slot: int, owner: Server, heir: Server) -> None:
     """As far as the first two commands: from now on the owner sends everybody to the heir, who has nothing yet."""
     ids = {node.port: cluster.call(node, "CLUSTER", "MYID") for node in (owner, heir)}
@@ -212,9 +220,7 @@ async def test_calls_wait_in_their_order_while_their_slot_is_being_moved(primari
     asked = stat(cluster, "errorstats", "errorstat_ASK")
     calls = [send(number) for number in range(1, 501)]
     # They have been refused, and wait.
-    async with asyncio.timeout(30):
-        while stat(cluster, "errorstats", "errorstat_ASK") < asked + 510:
-            await asyncio.sleep(0.05)
+    await until(lambda: stat(cluster, "errorstats", "errorstat_ASK") >= asked + 510)
     calls += [send(number) for number in range(501, 1001)]
     assert cluster.call(owner, "LLEN", push) == 1
     # One of them is asked about again and again, not each.
@@ -234,9 +240,7 @@ async def test_calls_that_wait_for_a_slot_end_with_the_connection(primaries_only
     owner = cluster.owner_of_partition(namespace, 0)
     begin_migration(cluster, slot_of(prefix), owner, next(node for node in cluster.nodes if node is not owner))
     waiting = [transport.send(prefix, ("EVAL", "return 1", 1, prefix)) for _ in range(3)]
-    async with asyncio.timeout(30):
-        while "a migration is under way" not in transport.trouble:
-            await asyncio.sleep(0.01)
+    await until(lambda: "a migration is under way" in transport.trouble)
     await transport.close()
     for call in [*waiting, transport.send(prefix, ("EVAL", "return 1", 1, prefix))]:
         with pytest.raises(BackendUnavailable, match="was closed"):
