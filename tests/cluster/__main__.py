@@ -1,7 +1,7 @@
 """`make cluster`: every suite on a real cluster of three primaries and three replicas, and the load through faults.
 
-It ends within 40 minutes on two cores: a stage for which no time is left is ended, and counts as a failure. At the end it
-prints what ran, what happened to the clusters, and what was left out.
+It ends within 40 minutes on two cores: a stage for which no time is left is ended, and counts as a failure. At the end
+it prints what ran, what happened to the clusters, and what was left out.
 """
 
 from __future__ import annotations

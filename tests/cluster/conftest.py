@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -13,6 +14,8 @@ from redisflow.backend.redis_backend import RedisBackend
 from redisflow.testing import ClusterOptions, ServerCluster, start_cluster
 from tests.cluster.raw import ClusterRaw
 
+WHOLE = os.environ.get("REDISFLOW_TEST_SERVERS") == "cluster"
+whole = pytest.mark.skipif(not WHOLE, reason="only under make cluster")
 Open = Callable[[ServerCluster], AbstractAsyncContextManager[RedisBackend]]
 
 

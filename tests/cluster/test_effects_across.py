@@ -18,7 +18,7 @@ from redisflow import RedisFlow, Step, define_workflow_spec
 from redisflow.backend.scripts import load_scripts
 from redisflow.run_id import partition_of
 from redisflow.testing import ClusterOptions, ServerCluster, start_cluster
-from tests.cluster.conftest import raw_of
+from tests.cluster.conftest import raw_of, whole
 from tests.crash import test_crash_points, test_crash_points_of_limits
 from tests.crash.audit import audit, leftovers
 from tests.crash.harness import Fault, FaultyBackend
@@ -108,6 +108,7 @@ async def at_every_call(fault: Fault, scenario: Callable[[OutboxFault, int], Any
     pytest.fail(f"the outbox has not come to rest within {CALLS_AT_MOST} calls")
 
 
+@whole
 @pytest.mark.timeout(300)
 @FAULTS
 @pytest.mark.parametrize("reference", ACROSS, ids=str)
@@ -120,6 +121,7 @@ async def test_children_and_broadcasts_survive_a_fault_at_any_call_between_nodes
     assert await at_every_call(fault, scenario) > 0
 
 
+@whole
 @pytest.mark.timeout(300)
 @FAULTS
 async def test_permits_of_limits_survive_a_fault_at_any_call_between_nodes(calm: ServerCluster, fault: Fault):
@@ -182,12 +184,15 @@ async def test_effects_for_a_node_that_is_away_wait_and_all_others_go_on(primari
                 await step.gather(*(step.run_workflow(kid, n, name=f"kid-{n}", spread=True) for n in range(32)))
             )
 
+        async def waiting() -> int:
+            return len([run async for run in flow.list_runs(workflow="listener", status="waiting:signal")])
+
         async with flow.new_worker():
             listeners = [await listener.run() for _ in range(48)]
             parents = [await parent.run() for _ in range(8)]
             async with asyncio.timeout(60):
-                while len([run async for run in flow.list_runs(workflow="listener", status="waiting:signal")]) < 48:
-                    await asyncio.sleep(0)
+                while await waiting() < 48:  # noqa: ASYNC110  # a server has no event
+                    await asyncio.sleep(0.05)
             cluster.kill(away)
             sent = asyncio.ensure_future(flow.send_signal("news", 7))
             alive = [handle for handle in listeners if partition_of(handle.id) not in there]

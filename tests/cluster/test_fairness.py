@@ -10,6 +10,7 @@ import pytest
 
 from redisflow import RedisFlow, Step
 from redisflow.run_id import partition_for_key, partition_of
+from tests.cluster.conftest import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ def keys_of(workflow: str, partition: int, count: int) -> Iterator[str]:
     return itertools.islice(theirs, count)
 
 
-@pytest.mark.parametrize("concurrency", [2, 20])
+@pytest.mark.parametrize("concurrency", [pytest.param(2, marks=whole), 20])
 async def test_a_few_runs_in_each_partition_do_not_wait_for_many_in_one(
     cluster_url: str, namespace: str, concurrency: int
 ):
@@ -58,6 +59,7 @@ async def test_a_few_runs_in_each_partition_do_not_wait_for_many_in_one(
     assert [served.count(partition) for partition in range(PARTITIONS)] == [BUSY, *[FEW] * (PARTITIONS - 1)]
 
 
+@whole
 async def test_new_runs_of_a_busy_partition_do_not_come_before_the_waiting_ones_of_others(
     cluster_url: str, namespace: str
 ):

@@ -20,6 +20,7 @@ import pytest
 
 from redisflow import RedisFlow
 from redisflow.testing import ServerCluster, ServerOptions, start_server
+from tests.cluster.conftest import whole
 from tests.cluster.load import PARTITIONS, Load, records_of
 from tests.crash.audit import raw_calls
 
@@ -99,6 +100,7 @@ async def test_runs_go_on_when_primaries_are_killed(cluster: ServerCluster, name
         assert load.problems(runs) == []
 
 
+@whole
 @pytest.mark.timeout(600)
 async def test_after_a_failover_that_lost_writes_each_run_is_an_earlier_state_of_itself(
     cluster: ServerCluster, cluster_provider: str, namespace: str, tmp_path: Path

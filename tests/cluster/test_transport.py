@@ -20,6 +20,7 @@ from redisflow.errors import BackendError, BackendUnavailable
 from redisflow.names import partition_prefix
 from redisflow.run_id import new_run_id, partition_of
 from redisflow.testing import ClusterOptions, start_cluster
+from tests.cluster.conftest import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,7 @@ async def test_partitions_spread_over_nodes_and_follow_their_slots(
         await use_all(backend)
 
 
+@whole
 async def test_a_node_that_dies_and_comes_back_loses_no_call(primaries_only: ServerCluster, open_backend: Open):
     cluster = primaries_only
     async with open_backend(cluster) as backend:
@@ -115,7 +117,9 @@ async def test_a_server_that_is_no_cluster_is_told_apart(redis_url: str, namespa
         await asyncio.wait_for(backend.open(), 5)
 
 
-@pytest.mark.parametrize("how", ["handed over", "killed", "stopped"])
+@pytest.mark.parametrize(
+    "how", [pytest.param("handed over", marks=whole), "killed", pytest.param("stopped", marks=whole)]
+)
 async def test_an_idle_worker_lives_on_when_a_primary_is_replaced(cluster: ServerCluster, namespace: str, how: str):
     lost = cluster.nodes[0]
     async with RedisFlow(cluster.url, namespace=namespace, partitions=PARTITIONS, call_timeout="60s") as flow:
@@ -163,6 +167,7 @@ async def test_a_heartbeat_finds_its_partitions_while_the_event_loop_stands_stil
         heartbeat.close()
 
 
+@whole
 async def test_a_node_that_says_nothing_costs_a_heartbeat_one_timeout_and_not_one_for_each_partition(
     primaries_only: ServerCluster, namespace: str, open_backend: Open
 ):
