@@ -61,6 +61,10 @@ chaos: $(ALL_STAMP) ## Kill, stop and cut off real workers and a real server for
 mutants: $(ALL_STAMP) ## Take out one safeguard at a time: each time the checkers must notice (about half an hour)
 	@$(BIN)/python -m tests.mutants --untouched $(ARGS)
 
+.PHONY: cluster
+cluster: $(ALL_STAMP) ## Run the suites, and load through faults, on clusters of 3 primaries and 3 replicas (40 minutes)
+	@$(BIN)/python -m tests.cluster
+
 .PHONY: check
 check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, documentation
 	$(BIN)/ruff check

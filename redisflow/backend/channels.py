@@ -16,6 +16,7 @@ from redisflow.errors import BackendError
 
 Listener: TypeAlias = Callable[[bytes | None], None]
 _PING_S = 5.0
+_MOVED_S = 0.3
 
 
 class _Channel:
@@ -155,8 +156,15 @@ class Channels:
             elif reply[0] in (b"ssubscribe", b"subscribe"):
                 self._confirm(reply[1])
             elif reply[0] == b"sunsubscribe" and reply[1] in self._channels:
-                # The server moved the channel's slot away, or it was asked for again meanwhile; ask for it anyhow.
-                self._say(("SSUBSCRIBE", reply[1]))
+                # The server moved the channel's slot away: whoever keeps the map takes it along, and if it is still
+                # here after a while, it is asked for again. (Or it was asked for again before this reply.)
+                if self._on_outage is not None:
+                    self._on_outage()
+                self._loop.call_later(_MOVED_S, self._ask_again, reply[1])
+
+    def _ask_again(self, name: bytes) -> None:
+        if name in self._channels:
+            self._say(("SSUBSCRIBE", name))
 
     def _confirm(self, name: bytes) -> None:
         channel = self._channels.get(name)

@@ -2,22 +2,23 @@
 
 A node says MOVED to what it no longer owns, and says nothing at all when it is dead. Both lead to the same thing: the
 map of slots is read anew, and what is unanswered goes to where its slot is now. A slot under migration (ASK) is waited
-for.
+for: `slot_lines` says why.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from redis.crc import key_slot
-
 from redisflow.backend.acknowledgements import Written
-from redisflow.backend.caller import Caller
+from redisflow.backend.cluster_calls import ClusterCalls
 from redisflow.backend.link import STALL_S, Call, Parse
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.single import ServerEndpoint, SingleServer
+from redisflow.backend.slot_lines import SlotLines
+from redisflow.backend.slots import Owners, SlotMap, partition_in, read_owners, read_redirect
 from redisflow.backend.wire import Command, Refusal, open_wire, pack
 from redisflow.errors import BackendError, BackendUnavailable
 
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
     from redisflow.backend.connect import Address, Target
     from redisflow.backend.scripts import Scripts
 
-# How long a call waits before it asks again for a slot that is being moved.
-_MIGRATION_S = 0.1
+# A second MOVED of one partition within this time: the nodes do not agree yet, and the call waits.
+_AGREE_S = 0.1
+# How long before a blocked pop that was sent to the wrong node is answered: its waiter then looks for the right one.
+_POP_S = 0.1
+# A node that owes replies for so long may have been replaced without closing its connections: the others are asked.
+_QUIET_S = 1.5
+_LOOK_S = 1.0
+# Readings of the map that change nothing follow each other with growing pauses; after so long without one, not.
+_CALM_S = 5.0
 
 
 class Cluster:
@@ -50,11 +58,20 @@ class Cluster:
         self._loop = asyncio.get_running_loop()
         self._outage = OutageLog(target.masked)
         self._texts: dict[str, str] = {}
-        self._owners: list[tuple[int, int, Address]] = []
-        """First slot, last slot, and who owns them."""
+        self.slots = SlotMap()
+        self._lines = SlotLines(self._outage, self._dispatch)
+        self._corrected: dict[str, float] = {}
+        """By partition, when a node last said MOVED."""
         self._nodes: dict[Address, SingleServer] = {}
+        self._pops: dict[asyncio.Future[bool], tuple[str, Address]] = {}
+        """Blocked pops, and which partition is waited for at which node."""
         self._refreshing: asyncio.Task[None] | None = None
-        self._subscriptions: dict[tuple[str, str, Listener], tuple[SingleServer, asyncio.Future[None]]] = {}
+        self._pause = Backoff()
+        self._refreshed_at_s = -_CALM_S
+        self._informed: Address | None = None
+        """Who said MOVED last, or rather where it led: that node knows the new map."""
+        self._subscriptions: dict[tuple[str, str, Listener], tuple[SingleServer | None, asyncio.Future[None]]] = {}
+        self._looking: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -68,71 +85,90 @@ class Cluster:
         return self._outage.reason
 
     async def load(self, scripts: Scripts) -> None:
-        """Find the nodes, and make each of them know the scripts."""
+        """Find the nodes, and see that they can run scripts. One that is away learns them when it is called."""
         self._texts.update((script.sha, script.text) for script in scripts)
         await self._refresh()
-        await asyncio.gather(*(self._node(owner).load(scripts) for _, _, owner in self._owners))
-
-    def address_of(self, prefix: str) -> Address:
-        """Which node owns a partition; safe in every thread."""
-        slot = key_slot(prefix.encode())
-        for first, last, owner in self._owners:
-            if first <= slot <= last:
-                return owner
-        msg = f"no node of {self.masked_url} owns slot {slot} at present"
-        raise BackendUnavailable(msg)
+        self._look()
+        calls = [asyncio.ensure_future(self._node(owner).load(scripts)) for owner in self.slots.addresses]
+        done, missing = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        if missing:
+            late, _ = await asyncio.wait(missing, timeout=_QUIET_S)
+            done |= late
+        for call in calls:
+            if call not in done:
+                call.cancel()
+        for call in done:
+            call.result()
 
     def send(
         self, prefix: str, command: Command, parse: Parse | None = None, *, bulk: bool = False
     ) -> asyncio.Future[Any]:
-        """Send a command to the partition's node; while nobody owns its slot, it waits."""
-        try:
-            address = self.address_of(prefix)
-        except BackendUnavailable:
+        """Send a command to the partition's node; while nobody serves its slot, it waits."""
+        address = self.slots.find(prefix)
+        if address is None or (self._lines and prefix in self._lines):
             future = Written(loop=self._loop)
-            self._refresh_soon()
-            self._loop.call_later(_MIGRATION_S, self._dispatch, [(future, parse, pack(command), command)])
+            self._wait_for_owner(prefix, (future, parse, pack(command), command))
             return future
         return self._node(address).send(prefix, command, parse, bulk=bulk)
 
     async def pop(self, prefix: str, keys: Sequence[str], timeout_s: float) -> bool:
         """Wait for a token in one of the keys, and take it."""
-        try:
-            address = self.address_of(prefix)
-        except BackendUnavailable:
+        address = self.slots.find(prefix)
+        if address is None:
             self._refresh_soon()
             await asyncio.sleep(timeout_s)
             return False
-        return await self._node(address).pop(prefix, keys, timeout_s)
+        pop = asyncio.ensure_future(self._node(address).pop(prefix, keys, timeout_s))
+        self._pops[pop] = prefix, address
+        try:
+            await asyncio.wait({pop})
+        finally:
+            del self._pops[pop]
+            pop.cancel()
+        # Canceled because the partition is elsewhere now: whoever waits looks there before it waits again.
+        return False if pop.cancelled() else pop.result()
 
     def subscribe(self, prefix: str, channel: str, listener: Listener) -> asyncio.Future[None]:
         """Listen to a channel."""
-        node = self._node(self.address_of(prefix))
         confirmed: asyncio.Future[None] = self._loop.create_future()
+        address = self.slots.find(prefix)
+        if address is None:
+            self._subscriptions[prefix, channel, listener] = None, confirmed
+            self._refresh_soon()
+            return confirmed
+        node = self._node(address)
         self._subscriptions[prefix, channel, listener] = node, confirmed
         node.subscribe(prefix, channel, listener).add_done_callback(lambda _: _resolve(confirmed))
         return confirmed
 
     def unsubscribe(self, prefix: str, channel: str, listener: Listener) -> None:
         """Stop listening."""
-        found = self._subscriptions.pop((prefix, channel, listener), None)
-        if found is not None:
-            found[0].unsubscribe(prefix, channel, listener)
+        node, _ = self._subscriptions.pop((prefix, channel, listener), (None, None))
+        if node is not None:
+            node.unsubscribe(prefix, channel, listener)
 
     def open_calls(self) -> ClusterCalls:
         """Connections for a thread."""
         return ClusterCalls(self, self._target, self._texts)
 
+    def doubt(self) -> None:
+        """The map may be wrong; called from a thread."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._refresh_soon)
+
     async def close(self) -> None:
         """Close every connection."""
         self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait([self._refreshing])
         for node in self._nodes.values():
             await node.close()
+        self._dispatch("", self._lines.give_up())
 
-    # -- the map of slots -----------------------------------------------------------------------------------------
+    # -- calls that went to the wrong node ----------------------------------------------------------------------------
 
     def _node(self, address: Address) -> SingleServer:
         node = self._nodes.get(address)
@@ -143,45 +179,76 @@ class Cluster:
                 endpoint=ServerEndpoint(self._target, address),
                 outage=self._outage,
                 texts=self._texts,
-                on_redirect=self._redirect,
+                on_redirect=partial(self._redirect, address),
                 on_outage=self._refresh_soon,
                 acks=self._acks,
             )
         return node
 
-    def _redirect(self, call: Call, words: str) -> None:
-        kind, _, where = words.split(" ")[:3]
-        self._refresh_soon()
+    def _redirect(self, asked: Address, call: Call, words: str) -> None:
+        prefix = partition_in(call[3]) or ""
+        is_moved = words.startswith("MOVED ")
+        agreed = True
+        if is_moved:
+            self._refresh_soon()
+            agreed = self._correct(prefix, read_redirect(words, asked))
         if call[3][0] == "BLPOP":
             # A blocked pop would hold up a node's small calls; its waiter looks for the right node when it waits again.
-            self._loop.call_later(_MIGRATION_S, _resolve, call[0])
-        elif kind == "ASK":
-            self._loop.call_later(_MIGRATION_S, self._dispatch, [call])
+            self._loop.call_later(_POP_S, _resolve, call[0])
+        elif is_moved and agreed:
+            # Behind the other replies of this turn, and in their order.
+            self._loop.call_soon(self._dispatch, prefix, [call])
         else:
-            host, _, port = where.rpartition(":")
-            # An empty host means the node that answered; its address is known from the map alone.
-            self._loop.call_soon(self._adopt, (host, int(port)) if host else None, call)
+            slot = words.split(" ")[1]
+            why = "the nodes do not agree on who owns" if is_moved else "a migration is under way of"
+            self._lines.wait(prefix, call, f"{why} slot {slot}")
 
-    def _adopt(self, address: Address | None, call: Call) -> None:
-        if address is None or self._closed:
-            self._loop.call_later(_MIGRATION_S, self._dispatch, [call])
+    def _correct(self, prefix: str, address: Address) -> bool:
+        """Take a node's word for who owns a partition; False where that goes round in circles."""
+        if self.slots.find(prefix) == address:
+            return True  # the answer to a call that left before this was known
+        now_s = self._loop.time()
+        if self._corrected.get(prefix, -_AGREE_S) > now_s - _AGREE_S:
+            return False
+        self._corrected[prefix] = now_s
+        self._informed = address
+        self.slots.correct(prefix, address)
+        self._wake_pops()
+        return True
+
+    def _wake_pops(self) -> None:
+        """Those that wait at a node which is not their partition's any more."""
+        for pop, (prefix, address) in self._pops.items():
+            if self.slots.find(prefix) != address:
+                pop.cancel()
+
+    def _dispatch(self, prefix: str, calls: Iterable[Call]) -> None:
+        """Send calls to who owns their partition; where that is nobody, they wait."""
+        if self._closed:
+            _fail(calls, BackendUnavailable(f"the connection to {self.masked_url} was closed"))
+            return
+        address = self.slots.find(prefix) if prefix else next(iter(self.slots.addresses), None)
+        if address is None:
+            for call in calls:
+                self._wait_for_owner(prefix, call)
         else:
-            self._node(address).adopt([call])
+            self._node(address).adopt(calls)
 
-    def _dispatch(self, calls: Iterable[Call]) -> None:
-        for call in calls:
-            command = call[3]
-            key = str(command[3] if command[0] in ("EVALSHA", "EVAL") else command[1])
-            if call[0].done():
-                continue
-            if self._closed:
-                call[0].set_exception(BackendUnavailable(f"{self.masked_url} was closed"))
-                continue
-            try:
-                self._node(self.address_of(key)).adopt([call])
-            except BackendUnavailable:
-                self._refresh_soon()
-                self._loop.call_later(_MIGRATION_S, self._dispatch, [call])
+    def _wait_for_owner(self, prefix: str, call: Call) -> None:
+        if self._closed:
+            _fail([call], BackendUnavailable(f"the connection to {self.masked_url} was closed"))
+            return
+        if self.slots.find(prefix) is None:
+            self._refresh_soon()
+        self._lines.wait(prefix, call, "a partition is on no node at present")
+
+    # -- the map of slots ---------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """A node that died without a word, or was cut off, is found out by its silence."""
+        self._looking = self._loop.call_later(_LOOK_S, self._look)
+        if any(node.quiet_s > _QUIET_S for node in self._nodes.values()):
+            self._refresh_soon()
 
     def _refresh_soon(self) -> None:
         if self._refreshing is None and not self._closed:
@@ -189,6 +256,11 @@ class Cluster:
 
     async def _refresh_or_say_why(self) -> None:
         try:
+            if self._loop.time() > self._refreshed_at_s + _CALM_S:
+                self._pause.reset()
+            else:
+                # Every reading is a connection, and a fleet has many connections that fail and ask for one.
+                await asyncio.sleep(self._pause.next_s())
             await self._refresh()
         except BackendError as error:  # the next call that goes wrong asks again
             self._outage.begin(self, str(error))
@@ -199,22 +271,32 @@ class Cluster:
         """Ask one node after the other for the map, until one knows it."""
         backoff = Backoff()
         while True:
-            known = [owner for _, _, owner in self._owners]
-            for address in dict.fromkeys((*known, *self._target.hosts)):
+            for address in self._whom_to_ask():
                 try:
-                    self._owners = await self._read_map(address)
+                    owners = await self._read_map(address)
                 except OSError as error:
                     self._outage.begin(self, str(error) or type(error).__name__)
                 else:
                     self._outage.end(self)
+                    self._refreshed_at_s = self._loop.time()
+                    if self.slots.replace(owners):
+                        self._pause.reset()
                     await self._settle()
                     return
             await asyncio.sleep(backoff.next_s())
 
-    async def _read_map(self, address: Address) -> list[tuple[int, int, Address]]:
+    def _whom_to_ask(self) -> list[Address]:
+        """Who knows best first, and last those that owe us answers."""
+        informed, self._informed = self._informed, None
+        known = ([] if informed is None else [informed]) + self.slots.addresses + list(self._target.hosts)
+        quiet = {address for address, node in self._nodes.items() if node.quiet_s > _LOOK_S}
+        return sorted(dict.fromkeys(known), key=quiet.__contains__)
+
+    async def _read_map(self, address: Address) -> Owners:
         wire = await open_wire(ServerEndpoint(self._target, address))
         try:
-            (reply,) = await wire.ask([("CLUSTER", "SLOTS")])
+            async with asyncio.timeout(_QUIET_S):
+                (reply,) = await wire.ask([("CLUSTER", "SLOTS")])
         finally:
             await wire.close()
         if isinstance(reply, Refusal):
@@ -222,7 +304,7 @@ class Cluster:
                 msg = f"{self.masked_url} is no cluster: {reply.words}"
                 raise BackendError(msg)
             raise ConnectionError(reply.words)
-        owners = [(first, last, _address(primary, address)) for first, last, primary, *_ in reply]
+        owners = read_owners(reply, address)
         if not owners:
             msg = "no node of the cluster owns a slot"
             raise ConnectionError(msg)
@@ -230,53 +312,40 @@ class Cluster:
 
     async def _settle(self) -> None:
         """Take what belongs elsewhere now to where it belongs."""
-        owners = {owner for _, _, owner in self._owners}
+        self._wake_pops()
         for key, (node, confirmed) in list(self._subscriptions.items()):
             prefix, channel, listener = key
-            now = self._node(self.address_of(prefix))
-            if now is not node and key in self._subscriptions:
-                node.unsubscribe(prefix, channel, listener)
+            address = self.slots.find(prefix)
+            if address is None or key not in self._subscriptions:
+                continue
+            now = self._node(address)
+            if now is not node:
+                if node is not None:
+                    node.unsubscribe(prefix, channel, listener)
                 self._subscriptions[key] = now, confirmed
                 moved = now.subscribe(prefix, channel, listener)
                 moved.add_done_callback(partial(_tell, confirmed, listener))
-        for address in [address for address in self._nodes if address not in owners]:
+        for address in [address for address in self._nodes if not self.slots.owns_any(address)]:
             node = self._nodes.pop(address)
-            self._dispatch(node.give_up())
+            for call in node.give_up():
+                prefix = partition_in(call[3]) or ""
+                if prefix in self._lines:
+                    self._wait_for_owner(prefix, call)
+                else:
+                    self._dispatch(prefix, [call])
             await node.close()
-
-
-class ClusterCalls:
-    """Calls from a thread, to the node that the event loop's map names."""
-
-    def __init__(self, cluster: Cluster, target: Target, texts: dict[str, str]) -> None:
-        """Made by `Cluster.open_calls`."""
-        self._cluster = cluster
-        self._target = target
-        self._texts = texts
-        self._callers: dict[Address, Caller] = {}
-
-    def call(self, prefix: str, command: Command) -> Any:
-        """Its reply."""
-        address = self._cluster.address_of(prefix)
-        if address not in self._callers:
-            self._callers[address] = Caller(self._target, self._texts)
-        return self._callers[address].call(address, command)
-
-    def close(self) -> None:
-        """Close the connections."""
-        for caller in self._callers.values():
-            caller.close()
-
-
-def _address(node: Sequence[Any], asked: Address) -> Address:
-    """Of a node in CLUSTER SLOTS; one that does not know its own address is the one that was asked."""
-    host, port = node[0], node[1]
-    return (host.decode() if host else asked[0]), int(port)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _fail(calls: Iterable[Call], error: BackendError) -> None:
+    for future, *_ in calls:
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # nobody may be waiting any more; then it is not worth a line in the log
 
 
 def _tell(confirmed: asyncio.Future[None], listener: Listener, _: object) -> None:

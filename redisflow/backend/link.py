@@ -161,6 +161,11 @@ class Link:
         """What is in flight; also what the server has answered, where the seal of its batch is not."""
         return [call for batch in self._batches for call in batch.calls if call is not None and not call[0].done()]
 
+    @property
+    def quiet_s(self) -> float:
+        """How long the server has owed a reply and said nothing; 0 while it owes none."""
+        return self._loop.time() - self._heard_at_s if self._batches else 0.0
+
     async def close(self) -> None:
         """Close the connection; what is unanswered fails with BackendUnavailable."""
         self._closed = True

@@ -261,6 +261,11 @@ class SingleServer:
         """Hand over every unanswered call, except blocked pops: their waiters come back by themselves."""
         return [call for link in self._links() for call in link.give_up()]
 
+    @property
+    def quiet_s(self) -> float:
+        """How long it has owed a reply to a call and said nothing; 0 while it owes none."""
+        return max(self._small.quiet_s, self._bulk.quiet_s)
+
     async def close(self) -> None:
         """Close every connection."""
         if self._sentinels is not None:

@@ -1,6 +1,7 @@
 """What tests need: workflows without a server, crashes on purpose, a clock that skips, a real server that goes."""
 
 from redisflow.testing.clock import NotAtRest, VirtualClock, virtual_clock
+from redisflow.testing.cluster import ClusterOptions, ServerCluster, start_cluster
 from redisflow.testing.crashes import CrashPoint, CrashReport, EndsDiffer, crash_matrix
 from redisflow.testing.inline import InlineEvent, InlineRun, run_inline
 from redisflow.testing.inline_run import WouldWait
@@ -11,6 +12,7 @@ from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions,
 from redisflow.testing.side_effects import refuse_side_effects
 
 __all__ = [
+    "ClusterOptions",
     "CrashPoint",
     "CrashReport",
     "DoesNotReplay",
@@ -22,6 +24,7 @@ __all__ = [
     "SentinelGroup",
     "SentinelOptions",
     "Server",
+    "ServerCluster",
     "ServerOptions",
     "VirtualClock",
     "WouldWait",
@@ -30,6 +33,7 @@ __all__ = [
     "fresh_namespace",
     "refuse_side_effects",
     "run_inline",
+    "start_cluster",
     "start_sentinels",
     "start_server",
     "virtual_clock",

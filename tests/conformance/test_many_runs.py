@@ -80,6 +80,7 @@ async def full(world: World, valkey_url: str) -> AsyncIterator[World]:
     assert len(ours) <= 3, f"calls took longer than 10 ms: {ours}"
 
 
+@pytest.mark.usefixtures("one_server")
 async def test_two_hundred_thousand_runs_are_listed_counted_and_purged(full: World) -> None:
     listings = full.backend.listings
     counts = await listings.count_runs(detailed=True)

@@ -12,7 +12,8 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.memory import run_script, store_named
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Claim, ClaimBatch, Created, Extension, Mark, NewRun, Verdict
-from redisflow.run_id import new_run_id
+from redisflow.run_id import new_run_id, partition_of
+from tests.cluster.raw import ClusterRaw
 
 T = TypeVar("T")
 LEASE_MS = 30_000
@@ -27,6 +28,7 @@ class World:
         self._url = url
         self._target = read_url(url)
         self._caller = Caller(self._target, {})
+        self._cluster = ClusterRaw(self._target)
         self._operations = itertools.count(1)
         self.now_ms = 0
 
@@ -40,9 +42,12 @@ class World:
     def raw(self, *command: Any) -> Any:
         if self._target.kind == "memory":
             return run_script(store_named(self._target.name), command, {}, self._url)
+        if self._target.kind == "cluster":
+            return self._cluster(*command)
         return self._caller.call(self._target.hosts[0], command)
 
     def close(self) -> None:
+        self._cluster.close()
         self._caller.close()
 
     # -- the clock ----------------------------------------------------------------------------------------------------
@@ -96,7 +101,7 @@ class World:
         return [(entry, consumer, count) for entry, consumer, _, count in found]
 
     def field(self, run_id: str, name: str) -> bytes | None:
-        value: bytes | None = self.raw("HGET", f"{self.prefix}run:{run_id}", name)
+        value: bytes | None = self.raw("HGET", f"{self.prefix_of(partition_of(run_id))}run:{run_id}", name)
         return value
 
     def stream(self, lane: str, queue: str = "default") -> str:

@@ -26,6 +26,7 @@ import redis
 
 from redisflow.backend.connect import read_url
 from redisflow.backend.memory import store_named
+from tests.cluster.raw import cluster_raw
 
 Raw = Callable[..., Any]
 TERMINAL = {"succeeded", "failed", "canceled"}
@@ -65,6 +66,8 @@ def raw_calls(url: str) -> tuple[Raw, Callable[[], None]]:
     if target.kind == "memory":
         store = store_named(target.name)
         return (lambda *command: store.run(command)), (lambda: None)
+    if target.kind == "cluster":
+        return cluster_raw(target)
     client = redis.Redis.from_url(url, protocol=2)
     # No helpers that turn replies into something else: the same bytes from every kind of server.
     client.response_callbacks.clear()

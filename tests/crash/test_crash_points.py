@@ -19,7 +19,7 @@ import pytest
 from redisflow import AesGcm, FileStore, Payloads, RedisFlow, WorkflowHandle
 from redisflow.runs import WorkflowRun
 from tests.crash.audit import audit, leftovers, raw_calls
-from tests.crash.harness import Crew, Fault, Journal
+from tests.crash.harness import Crew, Fault, FaultyBackend, Journal
 from tests.crash.reference import LARGE, REFERENCES, Reference
 
 WITHIN_S = 20.0
@@ -71,9 +71,21 @@ async def survives_everywhere(
     pytest.fail(f"the run has not ended within {CALLS_AT_MOST} calls")
 
 
-async def survives(reference: Reference, fault: Fault, at: int, url: str, payloads: Payloads | None) -> bool:
-    """One scenario; returns whether the fault happened before the run had ended."""
-    namespace = f"crash-{secrets.token_hex(6)}"
+async def survives(
+    reference: Reference,
+    fault: Fault,
+    at: int,
+    url: str,
+    payloads: Payloads | None,
+    *,
+    namespace: str | None = None,
+    sabotage: Callable[[FaultyBackend], object] | None = None,
+) -> bool:
+    """One scenario; returns whether the fault happened before the run had ended.
+
+    With `sabotage` the first worker's backend is given to it, and the fault happens there.
+    """
+    namespace = namespace or f"crash-{secrets.token_hex(6)}"
     raw, close = raw_calls(url)
     where = f"{reference.name}, {fault.name} call {at}"
     try:
@@ -85,7 +97,12 @@ async def survives(reference: Reference, fault: Fault, at: int, url: str, payloa
                     crew.know(definition)
                 handle = await flow.run_workflow(reference.name, **reference.options)
                 ended = asyncio.ensure_future(_wait_for_end(flow, handle.id))
-                first, backend = await crew.hire(fault=fault, at=at, lease=LEASE)
+                if sabotage is None:
+                    first, backend = await crew.hire(fault=fault, at=at, lease=LEASE)
+                else:
+                    crew.prepare = sabotage
+                    first, backend = await crew.hire(lease=LEASE)
+                    crew.prepare = lambda _: None
                 stopped = asyncio.ensure_future(backend.stopped.wait())
                 await asyncio.wait({ended, stopped}, timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from redisflow import Limit, RedisFlow, Step, WorkflowHandle
 from redisflow.authoring.body import current_body
 from redisflow.run_id import partition_of
 from tests.crash.audit import Raw, audit, leftovers, raw_calls
-from tests.crash.harness import Crew, Fault
+from tests.crash.harness import Crew, Fault, FaultyBackend
 from tests.crash.test_crash_points import AT_ONCE, CALLS_AT_MOST, LEASE, WITHIN_S
 from tests.stories.world import eventually
 
@@ -25,13 +26,21 @@ RUNS = len(KEYS)
 async def test_slots_come_back_from_a_fault_at_any_call(fault: Fault, partitions: int, valkey_url: str) -> None:
     for first in range(1, CALLS_AT_MOST, AT_ONCE):
         calls = range(first, first + AT_ONCE)
-        if not all(await asyncio.gather(*(_survives(fault, at, valkey_url, partitions) for at in calls))):
+        if not all(await asyncio.gather(*(survives(fault, at, valkey_url, partitions) for at in calls))):
             return
     pytest.fail(f"the runs have not ended within {CALLS_AT_MOST} calls")
 
 
-async def _survives(fault: Fault, at: int, url: str, partitions: int) -> bool:
-    namespace = f"limits-{secrets.token_hex(6)}"
+async def survives(
+    fault: Fault,
+    at: int,
+    url: str,
+    partitions: int,
+    *,
+    namespace: str | None = None,
+    sabotage: Callable[[FaultyBackend], object] | None = None,
+) -> bool:
+    namespace = namespace or f"limits-{secrets.token_hex(6)}"
     raw, close = raw_calls(url)
     where = f"{fault.name} call {at}"
     inside: set[str] = set()
@@ -63,7 +72,12 @@ async def _survives(fault: Fault, at: int, url: str, partitions: int) -> bool:
                 handles = [await workflow.run(idempotency_key=key) for key in KEYS]
                 assert len({partition_of(handle.id) for handle in handles}) == partitions
                 ended = asyncio.ensure_future(_all_ended(handles, raw, namespace))
-                first, backend = await crew.hire(fault=fault, at=at, lease=LEASE)
+                if sabotage is None:
+                    first, backend = await crew.hire(fault=fault, at=at, lease=LEASE)
+                else:
+                    crew.prepare = sabotage
+                    first, backend = await crew.hire(lease=LEASE)
+                    crew.prepare = lambda _: None
                 stopped = asyncio.ensure_future(backend.stopped.wait())
                 await asyncio.wait([ended, stopped], timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
                 stopped.cancel()

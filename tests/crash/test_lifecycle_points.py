@@ -34,6 +34,7 @@ RUNS = 3
         "resume_control",
     ],
 )
+@pytest.mark.usefixtures("one_server")
 async def test_a_reply_that_is_lost_changes_nothing_of_what_was_asked(
     flow: RedisFlow, crew: Crew, valkey_url: str, raw: Raw, script: str
 ) -> None:

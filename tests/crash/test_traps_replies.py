@@ -72,6 +72,7 @@ async def proxy_to(url: str) -> AsyncIterator[tuple[Proxy, str]]:
 
 
 @pytest.mark.parametrize("script", ["claim_runs", "commit_run", "park_run", "finish_run"])
+@pytest.mark.usefixtures("one_server")
 async def test_a_reply_that_is_lost_costs_no_crash_no_lease_and_no_body(
     flow: RedisFlow, crew: Crew, valkey_url: str, script: str
 ) -> None:

@@ -7,9 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from redisflow import RedisFlow
+from redisflow.backend.redis_backend import LAYOUT
+from redisflow.backend.scripts import load_scripts
+from redisflow.names import partition_prefix
 from redisflow.testing import VirtualClock, refuse_side_effects, virtual_clock
 from tests.crash.audit import raw_calls
 from tests.leaks import leaks, purge_all
+
+PARTITIONS_ON_A_CLUSTER = 16
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +22,24 @@ def _no_side_effects() -> Iterator[None]:
     """Workflow code that does what only a step may do fails its story."""
     with refuse_side_effects():
         yield
+
+
+@pytest.fixture
+def one_partition() -> None:
+    """Ask for a namespace of one partition on a cluster, too: what a story is about does not reach farther."""
+
+
+@pytest.fixture
+def namespace(namespace: str, request: pytest.FixtureRequest) -> str:
+    """Return a namespace that no other test has; on a cluster it has 16 partitions, spread over its nodes."""
+    if "server_kind" in request.fixturenames and request.getfixturevalue("server_kind") == "cluster":
+        partitions = 1 if "one_partition" in request.fixturenames else PARTITIONS_ON_A_CLUSTER
+        # Whoever opens a namespace first says how many partitions it has.
+        raw, close = raw_calls(request.getfixturevalue("cluster_url"))
+        opening = load_scripts().open_namespace
+        raw("EVAL", opening.text, 1, partition_prefix(namespace, 0), partitions, LAYOUT)
+        close()
+    return namespace
 
 
 @pytest.fixture

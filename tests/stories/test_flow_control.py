@@ -226,7 +226,8 @@ async def test_a_customer_with_few_runs_need_not_wait_for_one_with_many(flow):
     few = await render.run_many([Order("few", number) for number in range(2)])
     async with flow.new_worker(concurrency=2):
         await asyncio.gather(*(handle.result(timeout="1m") for handle in few))
-        assert len([name for name in gauge.order if name == "many"]) < 20
+        # A worker serves the partitions in turn, and in each of them the customers.
+        assert len([name for name in gauge.order if name == "many"]) < 20 * min((await flow.open()).partitions, 5)
         await asyncio.gather(*(handle.result(timeout="1m") for handle in many))
     assert Counter(gauge.order) == {"many": 200, "few": 2}
 

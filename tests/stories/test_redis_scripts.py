@@ -23,6 +23,9 @@ from redisflow import (
 from redisflow.testing import crash_matrix, run_inline
 from tests.crash.audit import raw_calls
 
+# Its keys are those of the run's partition.
+pytestmark = pytest.mark.usefixtures("one_partition")
+
 COUNT = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 TAKE = """
 local left = tonumber(redis.call('GET', KEYS[1]) or '0')

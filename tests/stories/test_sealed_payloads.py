@@ -31,6 +31,7 @@ from redisflow import (
     StepOptions,
     WorkflowFailed,
 )
+from redisflow.run_id import partition_of
 from redisflow.worker.retention import RetentionService
 from tests.conformance.world import World
 from tests.stories.world import QUICK, eventually, until
@@ -253,7 +254,7 @@ async def test_a_failed_run_is_retried_run_again_and_forked(flow: RedisFlow, ser
     world = World(flow.backend, server_url)  # type: ignore[arg-type]  # more than the contract: it is on Redis
     marks = {one.id: world.field(one.id, "h") for one in (handle, fork, mended)}
     for run_id, mark in marks.items():
-        fields = world.snapshot()[f"{world.prefix}run:{run_id}"]
+        fields = world.snapshot()[f"{world.prefix_of(partition_of(run_id))}run:{run_id}"]
         assert mark is not None
         count, size = map(int, mark.split(b":"))
         assert size == len(fields[b"i"]) + sum(len(fields[b"%d" % number]) for number in range(count))
@@ -382,7 +383,8 @@ async def test_what_a_run_has_in_the_store_goes_when_the_run_does(flow: RedisFlo
         for handle in handles:
             await handle.result(timeout="1m")
     assert await asyncio.to_thread(files) == 3
-    assert await RetentionService(backend, 0, "w1", 15).run_once() == 3
+    services = [RetentionService(backend, number, "w1", 15) for number in range(backend.partitions)]
+    assert sum([await service.run_once() for service in services]) == 3
     assert await asyncio.to_thread(files) == 0
 
 
