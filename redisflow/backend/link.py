@@ -103,7 +103,7 @@ class Link:
     @property
     def quiet_s(self) -> float:
         """How long the server has owed a reply and said nothing; 0 while it owes none."""
-        return self._loop.time() - self._heard_at_s if self._unanswered else 0.0
+        return self._loop.time() - self._heard_at_s if self._batches else 0.0
 
     async def close(self) -> None:
         """Close the connection; what is unanswered fails with BackendUnavailable."""
