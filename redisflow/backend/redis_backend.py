@@ -79,6 +79,8 @@ LAYOUT = 1
 # What a claim brings of each run's history, and of all together; the rest is read after it, in pieces.
 RUN_BYTES = 256 * 1024
 ALL_BYTES = 1024 * 1024
+# How long the nodes of a cluster are waited for when a worker starts.
+_LOOK_S = 2.0
 
 
 class RedisBackend:
@@ -284,9 +286,9 @@ class RedisBackend:
         if transport is not None:
             await transport.close()
 
-    async def inspect_server(self) -> ServerReport:
-        """Version, eviction policy and persistence of the server."""
-        server, prefix = self._server(), self._prefixes[0]
+    async def inspect_server(self, partition: int = 0) -> ServerReport:
+        """Version, eviction policy and persistence of the server that has this partition."""
+        server, prefix = self._server(), self._prefixes[partition]
         if self._target.kind == "memory":
             return ServerReport(
                 version=(0, 0, 0), product=MEMORY_PRODUCT, eviction_policy="noeviction", persistent=False
@@ -300,7 +302,23 @@ class RedisBackend:
 
     async def check_server(self) -> list[str]:
         """What a worker should warn of; UnsuitableServer where runs would be lost (too old, evicts keys)."""
-        return check_server(await self.inspect_server(), self._durability)
+        warnings: dict[str, None] = {}
+        for report in await self._inspect_servers():
+            warnings.update(dict.fromkeys(check_server(report, self._durability)))
+        return list(warnings)
+
+    async def _inspect_servers(self) -> list[ServerReport]:
+        """Every node that has partitions, in a cluster; one that is away keeps nobody from starting."""
+        first = await self.inspect_server()
+        if self._target.kind != "cluster":
+            return [first]
+        looks = [asyncio.ensure_future(self.inspect_server(number)) for number in range(1, len(self._prefixes))]
+        if not looks:
+            return [first]
+        done, late = await asyncio.wait(looks, timeout=_LOOK_S)
+        for look in late:
+            look.cancel()
+        return [first, *(look.result() for look in done)]
 
     # -- what clients call ----------------------------------------------------------------------------------------
 

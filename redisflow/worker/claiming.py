@@ -18,6 +18,9 @@ from redisflow.worker.options import CLAIM_AT_ONCE
 CLAIM_PATIENCE_S = 2.0
 """How long a stopping worker waits for the answer to its last claim."""
 
+AWAY_S = 1.0
+"""A claim that is not answered for so long keeps no places from other partitions, whose servers may well be there."""
+
 _operations = itertools.count()
 
 
@@ -41,6 +44,10 @@ class Taker(Protocol):
 
     def take(self, claim: Claim, clock: RunClock) -> None:
         """A run was claimed."""
+        ...
+
+    def hand_back(self, claim: Claim) -> None:
+        """A run was claimed for which there is no place any more."""
         ...
 
     def report_broken(self, partition: int, count: int) -> None:
@@ -84,16 +91,21 @@ class _Claims:
         self._taker = taker
         self._partition = partition
         self._queues = queues
+        self._places = 0
 
     async def go_on(self, places: int) -> bool:
         """Claim while claims come back full and there is room; whether there was anything in the last one."""
         taker = self._taker
+        loop = asyncio.get_running_loop()
         while True:
+            self._places = places
+            lending = loop.call_later(AWAY_S, self._lend_places)
             try:
                 batch = await self._claim(places)
             finally:
+                lending.cancel()
                 # What was taken has its place in the list of held runs by now.
-                taker.give_back(places)
+                taker.give_back(self._places)
             if batch.broken:
                 taker.report_broken(self._partition, batch.broken)
             found = len(batch.claims) + batch.broken
@@ -111,6 +123,15 @@ class _Claims:
         sent_s = time.monotonic()
         batch = await taker.backend.claim_runs(self._partition, taker.name, operation, places, self._queues)
         clock = taker.backend.read_clock(batch.now_ms, sent_s, time.monotonic())
-        for claim in batch.claims:
+        if not self._places:
+            self._places = taker.reserve(len(batch.claims))
+            for claim in batch.claims[self._places :]:
+                taker.hand_back(claim)
+        for claim in batch.claims[: self._places]:
             taker.take(claim, clock)
         return batch
+
+    def _lend_places(self) -> None:
+        """To whoever can use them meanwhile. The claim is still under way: its runs are taken as there is room then."""
+        self._taker.give_back(self._places)
+        self._places = 0

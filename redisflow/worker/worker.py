@@ -272,6 +272,10 @@ class Worker:
         else:
             claim.opening.add_done_callback(partial(self._opened, held))
 
+    def hand_back(self, claim: Claim) -> None:
+        """See `Taker`."""
+        self._release(claim.hold)
+
     def _admit(self, held: HeldRun) -> None:
         if held.claim.crashes:
             self._suspects.admit(held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import secrets
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,16 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.slots import slot_of
 from redisflow.contract import Beat, Created, Extension, NewRun, Verdict
-from redisflow.errors import BackendError, BackendUnavailable
+from redisflow.errors import BackendError, BackendUnavailable, UnsuitableServer
 from redisflow.names import partition_prefix
-from redisflow.run_id import new_run_id, partition_of
+from redisflow.run_id import new_run_id, partition_for_key, partition_of
 from redisflow.testing import ClusterOptions, start_cluster
 from tests.cluster.conftest import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redisflow import Step
+    from redisflow import Step, Workflow
     from redisflow.testing import Server, ServerCluster
     from tests.cluster.conftest import Open
 
@@ -303,3 +304,67 @@ async def test_one_node_is_away_and_the_others_go_on(primaries_only: ServerClust
         assert not any(call.done() for call in waiting)
         await asyncio.to_thread(cluster.restart, lost)
         await asyncio.wait_for(asyncio.gather(*waiting), 60)
+
+
+async def test_a_worker_starts_while_a_node_is_away_and_works_for_the_others(
+    primaries_only: ServerCluster, namespace: str, open_backend: Open
+):
+    cluster = primaries_only
+    async with open_backend(cluster):
+        pass
+    lost = next(node for node in cluster.nodes if node is not cluster.owner_of_partition(namespace, 0))
+    theirs = {n for n in range(PARTITIONS) if cluster.owner_of_partition(namespace, n) is lost}
+    cluster.kill(lost)
+    async with RedisFlow(cluster.url, namespace=namespace, call_timeout="3s") as flow:
+
+        @flow.define_workflow("double")
+        async def double(number: int, step: Step) -> int:
+            return number * 2
+
+        async with flow.new_worker() as worker:
+            assert not theirs & await _serve_all_but(double, theirs)
+            # Whatever it has begun for the lost node may give up after `call_timeout`: it is to go on nevertheless.
+            stopped = asyncio.ensure_future(worker.wait())
+            done, _ = await asyncio.wait([stopped], timeout=6)
+            assert not done
+            await _serve_all_but(double, theirs)
+            await asyncio.to_thread(cluster.restart, lost)
+            await until(lambda: takes_writes(cluster, lost, partition_prefix(namespace, min(theirs))))
+            handles = [await double.run(number) for number in range(60)]
+            async with asyncio.timeout(60):
+                assert [await handle.result() for handle in handles] == [number * 2 for number in range(60)]
+            stopped.cancel()
+
+
+def takes_writes(cluster: ServerCluster, node: Server, prefix: str) -> bool:
+    """A primary that has just been started refuses them for a moment."""
+    try:
+        return cluster.call(node, "DEL", f"{prefix}nothing") == 0
+    except BackendError:
+        return False
+
+
+async def _serve_all_but(double: Workflow[int, int], theirs: set[int]) -> set[int]:
+    """Runs in every partition that is there; returns which these were."""
+    keys = [f"key-{secrets.token_hex(4)}" for _ in range(200)]
+    handles = [
+        await double.run(1, idempotency_key=key)
+        for key in keys
+        if partition_for_key(f"double\0{key}", PARTITIONS) not in theirs
+    ]
+    async with asyncio.timeout(60):
+        assert [await handle.result() for handle in handles] == [2] * len(handles)
+    return {partition_of(handle.id) for handle in handles}
+
+
+async def test_a_worker_refuses_a_cluster_of_which_one_node_evicts_runs(
+    primaries_only: ServerCluster, namespace: str, open_backend: Open
+):
+    cluster = primaries_only
+    evicting = next(node for node in cluster.nodes if node is not cluster.owner_of_partition(namespace, 0))
+    cluster.call(evicting, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    async with open_backend(cluster) as backend:
+        with pytest.raises(UnsuitableServer, match="allkeys-lru"):
+            await backend.check_server()
+        cluster.call(evicting, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert await backend.check_server() == []
