@@ -29,8 +29,9 @@ from redisflow import RedisFlow, define_workflow_spec
 from redisflow.runs import WorkflowRun
 from redisflow.testing import Server, ServerOptions, start_server
 from redisflow.testing.server_process import find_binary
-from tests.crash.audit import audit, leftovers, raw_calls
+from tests.crash.audit import audit, leftovers
 from tests.crash.processes import end_all
+from tests.keyspace import raw_calls
 
 RUNS = 300
 WORKERS = 4

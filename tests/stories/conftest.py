@@ -8,7 +8,7 @@ import pytest
 
 from redisflow import RedisFlow
 from redisflow.testing import VirtualClock, refuse_side_effects, virtual_clock
-from tests.crash.audit import raw_calls
+from tests.keyspace import raw_calls
 from tests.leaks import leaks, purge_all
 
 

@@ -21,7 +21,7 @@ from redisflow import (
     WorkflowFailed,
 )
 from redisflow.testing import crash_matrix, run_inline
-from tests.crash.audit import raw_calls
+from tests.keyspace import raw_calls
 
 COUNT = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 TAKE = """

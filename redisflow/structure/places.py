@@ -1,0 +1,37 @@
+"""Which keys there are, and what each kind of them is for; see ARCHITECTURE.md."""
+
+from __future__ import annotations
+
+PASSING = ("idem:", "turn:", "fork:", "limit:", "debounce:", "joined:", "throttle:", "cast:", "kept:")
+"""These run out by themselves: nobody's run depends on them. What a rate has counted does so long after its period."""
+
+OF_ONE_RUN = ("events:", "state:", "fx:", "mail:", "kids:")
+"""Keys of a run beside its hash."""
+
+LISTINGS = ("runs:", "done:", "stuck:", "held:", "tag:")
+LINES = ("limit:", "blocked:", "fair:")
+
+SHARED = (
+    *("meta", "workers", "worker:", "workflows", "queues", "upkeep", "bell:", "alarm", "schedule:", "schedules"),
+    *("controls", "control:", "lanes", "clock", "u:"),
+    *(kind for kind in PASSING if kind not in LINES),
+)
+"""Of the whole partition: they outlive runs, or are no run's."""
+
+LAYOUT = ("run:", "q:", "delayed", "signal:", "unique:", "queued:", "outbox", *OF_ONE_RUN, *LISTINGS, *LINES, *SHARED)
+"""How each key that belongs here begins; the words without a colon are whole names."""
+
+_NAMES = frozenset(name for name in LAYOUT if not name.endswith(":"))
+_KINDS = frozenset(name for name in LAYOUT if name.endswith(":"))
+
+
+def is_of_layout(name: str) -> bool:
+    """Whether a key (without prefix) is one of those that are known."""
+    kind, colon, _ = name.partition(":")
+    return (kind + colon) in _KINDS if colon else name in _NAMES
+
+
+def is_shared(name: str) -> bool:
+    """Whether a key outlives all runs."""
+    kind, colon, _ = name.partition(":")
+    return kind + colon in SHARED
