@@ -88,7 +88,9 @@ function verbs.free()
   if what == 'blocked' then
     is_right = r[1] == 'waiting:limited' and r[2] == rest
   elseif what == 'limit' then
-    local is_rate = redis.call('PTTL', key) >= 0 or string.find(r[3] or '', rest .. ':%d+:[1-9]')
+    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
+    local is_rate = redis.call('PTTL', key) >= 0 or tonumber(last or 0) == 9e15
+      or string.find(r[3] or '', rest .. ':%d+:[1-9]')
     is_right = is_right or (is_rate and tonumber(redis.call('ZSCORE', key, member) or 0) < 9e15)
       or (not is_rate and r[1] == 'running')
   end

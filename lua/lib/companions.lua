@@ -41,7 +41,11 @@ local function add_companions(prefix, row, rows)
       rows['schedule:' .. content[at]] = key_facts(prefix, 'schedule:' .. content[at], '0', 1)
     end
   elseif kind == 'zset' and what ~= 'workers' then
-    if what == 'blocked' then
+    if what == 'limit' then
+      -- That of a rate is known by a slot that was given and not used yet, which is last.
+      local last = redis.call('ZRANGE', prefix .. name, -1, -1, 'WITHSCORES')
+      content[#content + 1], content[#content + 2] = last[1], last[2]
+    elseif what == 'blocked' then
       -- Whoever is next says whether there is room.
       local first = redis.call('ZRANGE', prefix .. name, 0, 0, 'WITHSCORES')
       content[#content + 1], content[#content + 2] = first[1], first[2]

@@ -7,7 +7,7 @@ end
 
 local watched = {
   's', 'e', 'f', 'h', 'w', 'q', 'c', 'a', 't', 'd', 'dl', 'xp', 'uq', 'tg', 'pr', 'lk', 'pm', 'fp', 'ls', 'cp', 'vd', 'm',
-  'pa', 'sg', 'sc', 'pz', 'ca', 'z', 'p'
+  'pa', 'sg', 'sc', 'pz', 'ca', 'ct', 'rt', 'p'
 }
 
 -- The lengths of its input and records: all of them where there are no more than `most`, else so many from `first` on.

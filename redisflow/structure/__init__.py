@@ -3,11 +3,12 @@
 from redisflow.structure.breach import EXPLANATIONS, Breach, Remedy, Rule
 from redisflow.structure.check import check, check_keys, check_record, check_runs
 from redisflow.structure.lines import check_permits, check_rates
-from redisflow.structure.report import AuditReport, Finding
+from redisflow.structure.report import KEPT, AuditReport, Finding
 from redisflow.structure.snapshot import Post, Snapshot, StoredRun, Stream, snapshot_of
 
 __all__ = [
     "EXPLANATIONS",
+    "KEPT",
     "AuditReport",
     "Breach",
     "Finding",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from redisflow.structure.breach import Breach
-from redisflow.structure.keys import check_key
+from redisflow.structure.keys import check_expiry, check_key
 from redisflow.structure.record import check_hash, check_record
 from redisflow.structure.runs import check_run
 from redisflow.structure.snapshot import Snapshot
@@ -35,9 +35,9 @@ def check_runs(space: Snapshot, run_ids: Iterable[str]) -> list[Breach]:
         damage = list(check_hash(space, run))
         if run.kind == "hash" and not run.onward:
             damage += check_record(space, run)
-        found += damage
+        found += [*damage, *check_expiry(space, f"run:{run_id}", run_id)]
         # Of a hash that says what it must not, only what it says clearly is asked for.
-        if not run.is_torn and run.is_readable and "c" in run.fields:
+        if not run.is_torn and run.is_readable:
             found += _check_run(space, run_id, is_damaged=bool(damage))
     return found
 

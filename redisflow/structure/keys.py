@@ -32,16 +32,21 @@ _POSTS: Final[Mapping[str, frozenset[str]]] = {
 
 def check_key(space: Snapshot, name: str) -> Iterator[Breach]:
     """Everything in a key that does not belong there."""
-    kind, colon, _ = name.partition(":")
-    if name in space.expiries and not name.startswith((*PASSING, "u:")):
-        run_id = name.partition(":")[2] if name.startswith(("run:", *OF_ONE_RUN)) else ""
-        what = f"it will be gone in {space.expiries[name]} ms"
-        yield Breach(Rule.EXPIRY, space.prefix + name, run_id, what, Remedy("keep", name))
+    kind, colon, rest = name.partition(":")
+    if not name.startswith((*PASSING, "u:", "run:")):
+        yield from check_expiry(space, name, rest if name.startswith(OF_ONE_RUN) else "")
     check = _CHECKS.get(kind + colon)
     if check is not None:
         yield from check(space, name)
     elif not is_of_layout(name):
         yield Breach(Rule.STRANGER, space.prefix + name, "", "it is no key of the layout")
+
+
+def check_expiry(space: Snapshot, name: str, run_id: str) -> Iterator[Breach]:
+    """Whether a key that runs need will be gone by itself."""
+    if name in space.expiries:
+        what = f"it will be gone in {space.expiries[name]} ms"
+        yield Breach(Rule.EXPIRY, space.prefix + name, run_id, what, Remedy("keep", name))
 
 
 def _check_listing(space: Snapshot, name: str) -> Iterator[Breach]:
@@ -152,7 +157,7 @@ def _is_current(run: StoredRun, queue: str, entry: str) -> bool:
 
 
 def _check_outbox(space: Snapshot, name: str) -> Iterator[Breach]:
-    if not space.posts:
+    if not space.size(name):
         yield Breach(Rule.STRANGER, space.prefix + name, "", "it is empty, and was left")
     for post in space.posts:
         if _POSTS.get(post.do) != post.fields:

@@ -9,15 +9,8 @@ import re
 from collections.abc import Iterator
 
 from redisflow.structure.breach import Breach, Rule
-from redisflow.structure.snapshot import Snapshot, StoredRun
+from redisflow.structure.snapshot import STATUSES, Snapshot, StoredRun
 
-STATUSES = frozenset(
-    {
-        *("pending", "running", "succeeded", "failed", "canceled", "waiting:start", "waiting:timer", "waiting:retry"),
-        *("waiting:signal", "waiting:child", "waiting:stranded", "waiting:suspended", "waiting:overlap"),
-        *("waiting:limited", "waiting:paused", "waiting:held"),
-    }
-)
 _INSTANTS = ("c", "a", "t", "d", "dl", "av", "xp")
 _INSTANT = re.compile(r"[0-9]{1,15}")
 _FENCE = re.compile(r"[0-9]+:.+", re.DOTALL)

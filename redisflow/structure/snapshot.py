@@ -12,6 +12,13 @@ from typing import Any
 
 Row = Sequence[Any]
 TERMINAL = frozenset({"succeeded", "failed", "canceled"})
+STATUSES = frozenset(
+    {
+        *("pending", "running", "succeeded", "failed", "canceled", "waiting:start", "waiting:timer", "waiting:retry"),
+        *("waiting:signal", "waiting:child", "waiting:stranded", "waiting:suspended", "waiting:overlap"),
+        *("waiting:limited", "waiting:paused", "waiting:held"),
+    }
+)
 
 
 @dataclass(slots=True)
@@ -46,7 +53,7 @@ class StoredRun:
     @property
     def is_readable(self) -> bool:
         """Whether its hash says what all else is derived from."""
-        return bool(self.status) and "w" in self.fields
+        return self.status in STATUSES and "w" in self.fields and "c" in self.fields
 
     @property
     def queue(self) -> str:
