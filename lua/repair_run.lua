@@ -17,14 +17,14 @@ local run_id = ARGV[1]   -- str
 local run = load_run(prefix, run_id)
 if not run then return { 'missing' } end
 
-local now, waiting, reply = now_ms(), {}, { 'ok' }
+local now, reply = now_ms(), { 'ok' }
 local function note(word, is_lost)
   if is_lost then reply[#reply + 1] = word end
 end
 
 relist_run(prefix, run_id, run, now, note)
-for _, word in ipairs(mend_run(prefix, run_id, run, now, waiting)) do note(word, true) end
+-- Lines move on later, when all slots that were lost have been taken again: else more would run than may.
+for _, word in ipairs(mend_run(prefix, run_id, run, now, {})) do note(word, true) end
 tell_family(prefix, run_id, run, note)
 redis.call('PERSIST', prefix .. 'run:' .. run_id)
-for hash, kind in pairs(waiting) do note('line', lines().tidy_line(prefix, hash, kind, now) > 0) end
 return reply

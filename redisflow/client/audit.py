@@ -39,6 +39,7 @@ async def audit_namespace(
             await walk.look(partition, names)
         if progress is not None:
             progress(report)
+    await walk.move_lines()
     return report
 
 
@@ -50,6 +51,8 @@ class _Walk:
         self._report = report
         self._seen: set[_Identity] = set()
         """What the report holds: a scan may bring a key twice."""
+        self._lines: dict[tuple[int, str], list[Breach]] = {}
+        """Lines, windows and limits that are to be looked at in the end, with what was found there."""
 
     async def look(self, partition: int, names: Sequence[str]) -> None:
         """Look at these keys."""
@@ -102,6 +105,26 @@ class _Walk:
     async def _judge(self, partition: int, look: Callable[[], Awaitable[_Look]]) -> Mapping[str, str]:
         """Report what is wrong there, repair what can be, and say where to go on."""
         found, onward = await look()
+        if self._report.is_repair:
+            moving = {breach.key for breach in found if _moves_lines(breach)}
+            for breach in found:
+                # A line that is rebuilt now may have room, too.
+                if breach.key in moving or "}:blocked:" in breach.key:
+                    before = self._lines.setdefault((partition, _name(breach)), [])
+                    before += [breach] if breach.key in moving else []
+            found = [breach for breach in found if breach.key not in moving]
+        await self._settle(partition, found, look)
+        return onward
+
+    async def move_lines(self) -> None:
+        """Let go on who waits where there is room: when all slots that were lost have been taken again."""
+        for (partition, name), before in self._lines.items():
+            look = partial(self._look_at_keys, partition, [name], "0")
+            found = (await look())[0]
+            known = {_identity(breach) for breach in found}
+            await self._settle(partition, [*found, *(b for b in before if _identity(b) not in known)], look)
+
+    async def _settle(self, partition: int, found: Sequence[Breach], look: Callable[[], Awaitable[_Look]]) -> None:
         left = {_identity(breach) for breach in found}
         if self._report.is_repair and any(breach.remedy for breach in found):
             remedies = {(breach.remedy, breach.run_id): breach for breach in found if breach.remedy}
@@ -114,7 +137,15 @@ class _Walk:
                 if len(self._seen) < KEPT:
                     self._seen.add(_identity(breach))
                 self._report.add(Finding(breach, is_repaired=_identity(breach) not in left))
-        return onward
+
+
+def _moves_lines(breach: Breach) -> bool:
+    return breach.remedy is not None and breach.remedy.verb in ("move", "free")
+
+
+def _name(breach: Breach) -> str:
+    """The key without its prefix."""
+    return breach.key.partition("}:")[2]
 
 
 _Look: TypeAlias = tuple[list[Breach], Mapping[str, str]]

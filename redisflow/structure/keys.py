@@ -174,11 +174,6 @@ def _check_broken(space: Snapshot, name: str) -> Iterator[Breach]:
         yield Breach(Rule.DAMAGE, space.prefix + name, member if run else "", what, remedy)
 
 
-def _check_token(space: Snapshot, name: str) -> Iterator[Breach]:
-    if space.size(name) > 1:
-        yield Breach(Rule.STRANGER, space.prefix + name, "", f"it holds {space.size(name)} tokens")
-
-
 _CHECKS: Final[Mapping[str, Callable[[Snapshot, str], Iterator[Breach]]]] = {
     **dict.fromkeys(LISTINGS, _check_listing),
     **dict.fromkeys(OF_ONE_RUN, _check_owned),
@@ -188,8 +183,6 @@ _CHECKS: Final[Mapping[str, Callable[[Snapshot, str], Iterator[Breach]]]] = {
     "q:": _check_stream,
     "outbox": _check_outbox,
     "broken": _check_broken,
-    "bell:": _check_token,
-    "alarm": _check_token,
     "limit:": check_limit,
     "blocked:": check_line,
     "fair:": check_window,
