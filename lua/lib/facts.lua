@@ -10,6 +10,9 @@ local watched = {
   'pa', 'sg', 'sc', 'pz', 'ca', 'ct', 'rt', 'p'
 }
 
+-- Enough to say whether something may name it.
+local few = { 's', 'e', 'w', 'q', 'c', 'a', 'uq', 'tg', 'lk', 'fp', 'ls', 'sg' }
+
 -- The lengths of its input and records: all of them where there are no more than `most`, else so many from `first` on.
 local function lengths_of(key, mark, first, most)
   local count = tonumber(string.match(mark or '', '^(%d+):')) or 0
@@ -28,15 +31,16 @@ local function lengths_of(key, mark, first, most)
   return lengths, count > most and string.format('%d', first + most) or '0'
 end
 
--- `most` 0: its fields alone. Nothing where it is not stored.
+-- `most` 0: some of its fields, and no lengths. Nothing where it is not stored.
 local function run_facts(prefix, run_id, first, most)
   local key = prefix .. 'run:' .. run_id
   local kind = kind_of(key)
   if kind == 'none' then return nil end
   local row = { 'run', run_id, redis.call('PTTL', key), kind, '0', {}, {} }
   if kind ~= 'hash' then return row end
-  local values = redis.call('HMGET', key, unpack(watched))
-  for place, name in ipairs(watched) do
+  local names = most > 0 and watched or few
+  local values = redis.call('HMGET', key, unpack(names))
+  for place, name in ipairs(names) do
     if values[place] then
       row[6][#row[6] + 1], row[6][#row[6] + 2] = name, name == 'p' and '' or values[place]
     end

@@ -25,7 +25,7 @@ SCAN_STEP = 1_000
 """Buckets of the server's table that one SCAN looks at: some 0.3 ms."""
 RECORDS = 200
 """Of one run, whose lengths one call asks for."""
-MEMBERS = 100
+MEMBERS = 50
 """Of one key, with the run of each."""
 
 

@@ -17,10 +17,10 @@ from redisflow.structure import KEPT, AuditReport, Breach, Finding, StoredRun, c
 AuditProgress: TypeAlias = Callable[[AuditReport], None]
 """Called with the report as far as it has come, after each piece of the key space."""
 
-# A call keeps the server for a few ms at most: so much is looked at in one.
-RUNS = 25
-SMALL_KEYS = 25
-LISTS = 5
+# So much is looked at in one call, which keeps the server for about a millisecond (decision 0030).
+RUNS = 10
+SMALL_KEYS = 20
+LISTS = 2
 # Of these a key may name many runs, each of which is looked at with it.
 _NAMING = ("runs:", "done:", "stuck:", "held:", "tag:", "signal:", "limit:", "blocked:", "fair:", "queued:", "q:")
 _NAMING_ALL = frozenset({"delayed", "schedules", "broken", "outbox"})
