@@ -2,8 +2,8 @@
 -- For an audit: a piece of each of these keys, and whatever says whether it belongs there, as all of it is in this
 -- instant.
 --
--- Replies  ok <now_ms> <row> ...: of each key that is there its row, in order; then those of runs that it names, and of
---          other keys
+-- Replies  ok <now_ms> <row> ...: of each key that is there its row; { 'torn', name } of those about which other keys
+--          could not be read; then rows of runs that they name, and of other keys
 
 -- @include lib/clock.lua
 -- @include lib/companions.lua
@@ -25,7 +25,7 @@ for place = names, #ARGV, 2 do
   end
   if row then
     reply[#reply + 1] = row
-    if lone == '' then add_companions(prefix, row, rows) end
+    if lone == '' and not pcall(add_companions, prefix, row, rows) then reply[#reply + 1] = { 'torn', name } end
   end
 end
 for _, row in pairs(rows) do reply[#reply + 1] = row end

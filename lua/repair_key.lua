@@ -4,15 +4,13 @@
 --
 -- Replies  ok <1 where something was done | 0>
 
--- @include lib/clock.lua
 -- @include lib/belongs.lua
 -- @include lib/leave_stream.lua
 -- @include lib/orphan_kids.lua
 -- @include lib/set_next.lua
--- @include lib/lines.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
-local verb   = ARGV[1]   -- word  keep | unlist | forget | leave | schedule | free | move
+local verb   = ARGV[1]   -- word  keep | unlist | forget | leave | schedule
 local name   = ARGV[2]   -- str   of the key, without the prefix
 local member = ARGV[3]   -- str   what it is about; empty: all of it
 
@@ -78,32 +76,6 @@ function verbs.schedule()
   local before = redis.call('ZSCORE', listing, rest)
   set_next(prefix, rest, r[2] and '' or r[1])
   return redis.call('ZSCORE', listing, rest) ~= before
-end
-
--- A slot, or a place in a window or a line, of a run that has no right to it. What was used of a rate stays used; a
--- permit is its run's to give back.
-function verbs.free()
-  local r = redis.call('HMGET', prefix .. 'run:' .. member, 's', 'ls', 'lk')
-  local is_right = r[1] == 'pending'
-  if what == 'blocked' then
-    is_right = r[1] == 'waiting:limited' and r[2] == rest
-  elseif what == 'limit' then
-    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
-    local is_rate = redis.call('PTTL', key) >= 0 or tonumber(last or 0) == 9e15
-      or string.find(r[3] or '', rest .. ':%d+:[1-9]')
-    is_right = is_right or (is_rate and tonumber(redis.call('ZSCORE', key, member) or 0) < 9e15)
-      or (not is_rate and r[1] == 'running')
-  end
-  if is_right or string.find(member, '/', 1, true) then return false end
-  local is_done = redis.call('ZREM', key, member) == 1
-  lines().wake_blocked(prefix, rest, now_ms())
-  return is_done
-end
-
--- A line that has room.
-function verbs.move()
-  lines().wake_blocked(prefix, rest, now_ms())
-  return true
 end
 
 return { 'ok', verbs[verb]() and 1 or 0 }

@@ -103,9 +103,11 @@ class AuditOnRedis:
             queue, _, lane = remedy.name.removeprefix("q:").rpartition(":")
             reply = await self._ask(prefix, self._scripts.sweep_workers.call(prefix, queue=queue, lane=lane))
             return ["swept consumers"] if reply[1] else []
-        command = self._scripts.repair_key.call(
-            prefix, verb=remedy.verb, name=_raw(remedy.name), member=_raw(remedy.member)
-        )
+        about = {"name": _raw(remedy.name), "member": _raw(remedy.member)}
+        if remedy.verb in ("free", "move"):
+            command = self._scripts.repair_line.call(prefix, **about)
+        else:
+            command = self._scripts.repair_key.call(prefix, verb=remedy.verb, **about)
         kind = remedy.name.partition(":")[0]
         return [f"{_DONE[remedy.verb]} {kind}"] if (await self._ask(prefix, command))[1] else []
 

@@ -6,13 +6,17 @@ bounded, however much is stored: keys are forgotten as soon as they were looked 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeAlias
 
 from redisflow.contract import AuditCalls, Backend, ScanPlace
+from redisflow.errors import BackendError, BackendUnavailable
 from redisflow.structure import KEPT, AuditReport, Breach, Finding, StoredRun, check_keys, check_record, check_runs
+
+_log = logging.getLogger("redisflow.client")
 
 AuditProgress: TypeAlias = Callable[[AuditReport], None]
 """Called with the report as far as it has come, after each piece of the key space."""
@@ -129,14 +133,25 @@ class _Walk:
         if self._report.is_repair and any(breach.remedy for breach in found):
             remedies = {(breach.remedy, breach.run_id): breach for breach in found if breach.remedy}
             for breach in remedies.values():
-                for word in await self._calls.repair(partition, breach):
-                    self._report.done[word] = self._report.done.get(word, 0) + 1
+                await self._repair(partition, breach)
             left = {_identity(breach) for breach in (await look())[0]}
         for breach in found:
             if _identity(breach) not in self._seen:
                 if len(self._seen) < KEPT:
                     self._seen.add(_identity(breach))
                 self._report.add(Finding(breach, is_repaired=_identity(breach) not in left))
+
+    async def _repair(self, partition: int, breach: Breach) -> None:
+        try:
+            words = await self._calls.repair(partition, breach)
+        except BackendUnavailable:
+            raise
+        except BackendError as error:
+            # A key of a wrong type, say: the breach is left, and must not keep others from being repaired.
+            _log.warning("audit: a repair of %s was refused: %s", breach.key, error)
+            return
+        for word in words:
+            self._report.done[word] = self._report.done.get(word, 0) + 1
 
 
 def _moves_lines(breach: Breach) -> bool:

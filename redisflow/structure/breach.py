@@ -40,7 +40,7 @@ EXPLANATIONS: Final = {
 class Remedy:
     """What puts a breach right: a run is rebuilt from its hash, or a member is taken out of a key.
 
-    `verb` is `rebuild` for a run, else one of lua/repair_key.lua, with the key (without prefix) and its member.
+    `verb` is `rebuild` for a run; else it is done to the key `name` (without prefix), or to a member of it.
     """
 
     verb: str

@@ -7,7 +7,7 @@ from typing import Final
 
 from redisflow.structure.breach import Breach, Remedy, Rule
 from redisflow.structure.lines import check_limit, check_line, check_window
-from redisflow.structure.places import LISTINGS, OF_ONE_RUN, PASSING, is_of_layout
+from redisflow.structure.places import LISTINGS, OF_ONE_RUN, PASSING, is_of_layout, type_of
 from redisflow.structure.schedules import check_queue, check_schedule, check_schedules
 from redisflow.structure.snapshot import Snapshot, StoredRun
 
@@ -35,8 +35,12 @@ def check_key(space: Snapshot, name: str) -> Iterator[Breach]:
     kind, colon, rest = name.partition(":")
     if not name.startswith((*PASSING, "u:", "run:")):
         yield from check_expiry(space, name, rest if name.startswith(OF_ONE_RUN) else "")
-    check = _CHECKS.get(kind + colon)
-    if check is not None:
+    check, wanted = _CHECKS.get(kind + colon), type_of(name)
+    if wanted is not None and space.kinds[name] not in (wanted, name):
+        yield Breach(Rule.DAMAGE, space.prefix + name, "", f"it is a {space.kinds[name]}, not a {wanted}")
+    elif name in space.torn:
+        yield Breach(Rule.DAMAGE, space.prefix + name, "", "keys that it is compared with are of a wrong type")
+    elif check is not None:
         yield from check(space, name)
     elif not is_of_layout(name):
         yield Breach(Rule.STRANGER, space.prefix + name, "", "it is no key of the layout")
@@ -130,10 +134,7 @@ def _check_unique(space: Snapshot, name: str) -> Iterator[Breach]:
 
 
 def _check_stream(space: Snapshot, name: str) -> Iterator[Breach]:
-    stream = space.streams.get(name)
-    if stream is None:
-        yield Breach(Rule.STRANGER, space.prefix + name, "", f"it is a {space.kinds[name]}, not a stream")
-        return
+    stream = space.streams[name]
     queue, _, lane = name.removeprefix("q:").rpartition(":")
     for entry, run_id in stream.entries.items():
         run, mine = space.runs.get(run_id), f"{lane}:{entry}"

@@ -21,6 +21,28 @@ SHARED = (
 LAYOUT = ("run:", "q:", "delayed", "signal:", "unique:", "queued:", "outbox", *OF_ONE_RUN, *LISTINGS, *LINES, *SHARED)
 """How each key that belongs here begins; the words without a colon are whole names."""
 
+_TYPES = {
+    "zset": ("delayed", "signal:", *LISTINGS, *LINES, "workers", "schedules", "broken"),
+    "hash": (
+        "mail:",
+        "kids:",
+        "state:",
+        "fx:",
+        "schedule:",
+        "controls",
+        "control:",
+        "lanes",
+        "meta",
+        "worker:",
+        "upkeep",
+    ),
+    "stream": ("q:", "outbox", "events:"),
+    "list": ("queued:", "bell:", "alarm"),
+    "set": ("workflows", "queues"),
+    "string": ("unique:", "idem:", "turn:"),
+}
+_TYPE_OF = {kind: wanted for wanted, kinds in _TYPES.items() for kind in kinds}
+
 _NAMES = frozenset(name for name in LAYOUT if not name.endswith(":"))
 _KINDS = frozenset(name for name in LAYOUT if name.endswith(":"))
 
@@ -35,3 +57,9 @@ def is_shared(name: str) -> bool:
     """Whether a key outlives all runs."""
     kind, colon, _ = name.partition(":")
     return kind + colon in SHARED
+
+
+def type_of(name: str) -> str | None:
+    """The type that a key has; None where any will do, or it is not known here."""
+    kind, colon, _ = name.partition(":")
+    return _TYPE_OF.get(kind + colon)

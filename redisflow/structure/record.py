@@ -25,6 +25,8 @@ def check_hash(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
     key = f"{space.prefix}run:{run.run_id}"
     for problem in _problems(run):
         yield Breach(Rule.DAMAGE, key, run.run_id, problem)
+    if f"run:{run.run_id}" in space.torn:
+        yield Breach(Rule.DAMAGE, key, run.run_id, "keys that it needs are of a wrong type")
 
 
 def check_record(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
@@ -50,8 +52,6 @@ def _problems(run: StoredRun) -> Iterator[str]:
     if run.kind != "hash":
         yield f"its key is a {run.kind}"
         return
-    if run.is_torn:
-        yield "keys that it needs are of a wrong type, so that it was not looked at further"
     if run.status not in STATUSES:
         yield f"its status is {run.status!r}"
     if "w" not in fields or "c" not in fields:

@@ -33,8 +33,6 @@ class StoredRun:
     """Of its input (`i`) and its records, by number, as far as they were looked at."""
     onward: int = 0
     """The first record that was not looked at; 0: all were."""
-    is_torn: bool = False
-    """Keys that it needs could not be read."""
     status: str = field(init=False)
     word: str = field(init=False)
     """Its status without its reason."""
@@ -119,6 +117,8 @@ class Snapshot:
     streams: dict[str, Stream] = field(default_factory=dict[str, Stream])
     posts: list[Post] = field(default_factory=list[Post])
     """What is in the outbox, as far as it was read."""
+    torn: set[str] = field(default_factory=set[str])
+    """Keys of which it cannot be told whether they are right: others, which would say so, could not be read."""
     onward: dict[str, str] = field(default_factory=dict[str, str])
     """Where to go on, of keys of which there is more."""
 
@@ -154,8 +154,7 @@ def snapshot_of(prefix: str, now_ms: int, rows: Iterable[Row]) -> Snapshot:
             torn.append(name)
         else:
             _add_key(space, kind, name, row)
-    for run_id in torn:
-        space.runs[run_id].is_torn = True
+    space.torn.update(torn)
     return space
 
 

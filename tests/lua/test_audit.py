@@ -172,6 +172,21 @@ DAMAGES: dict[str, Damage] = {
     "the window of a fair key is lost": Damage(drop("fair:bb"), {Rule.LINE: 5}, {"rebuilt limit", "moved blocked"}),
     "a slot of a run that does not run": Damage(raw("ZADD", "limit:aa", T0, "timer"), {Rule.LINE: 2}, {"freed limit"}),
     # T9: what nothing else says
+    "a listing is no listing": Damage(
+        raw("SET", "runs:order", "x"),
+        {Rule.DAMAGE: 19},
+        None,
+    ),
+    "a run is no run": Damage(
+        raw("SET", "run:succeeded", "x"),
+        {Rule.DAMAGE: 1},
+        None,
+    ),
+    "a schedule is no schedule": Damage(
+        lambda lua, _: (lua.redis.rpush(f"{PREFIX}queued:s", "gone"), lua.redis.set(f"{PREFIX}schedule:s", "x")),
+        {Rule.DAMAGE: 2},
+        None,
+    ),
     "a record is lost": Damage(raw("HDEL", "run:succeeded", "1"), {Rule.DAMAGE: 1}, None),
     "a record is cut": Damage(raw("HSET", "run:succeeded", "1", "t"), {Rule.DAMAGE: 1}, None),
     "a status that nobody knows": Damage(raw("HSET", "run:succeeded", "s", "odd"), {Rule.DAMAGE: 1}, None),
@@ -216,7 +231,7 @@ async def test_damage_is_reported_and_repaired(lua: Lua, look: Callable[..., Any
     assert repaired.done.keys() <= (damage.done or set()), str(repaired)
     after = await look()
     if damage.done is None:
-        assert (repaired.left, after.counts) == (1, seen.counts), str(repaired)
+        assert (repaired.left, after.counts) == (seen.total, seen.counts), str(repaired)
         assert lua.dump() == hurt
         lua.redis.flushall()
         return
