@@ -70,12 +70,13 @@ from redisflow.errors import (
     WorkflowFailed,
 )
 from redisflow.failure import Failure
-from redisflow.flow import RedisFlow
+from redisflow.flow import RedisFlow, audit
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepRun, WorkflowRun
 from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
+from redisflow.structure import AuditReport, Breach, Finding, Rule
 from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts
 from redisflow.sync.facade import SyncFlow
 from redisflow.sync.handle import SyncWorkflowHandle
@@ -86,9 +87,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AesGcm",
+    "AuditReport",
     "BackendError",
     "BackendUnavailable",
     "BackpressureError",
+    "Breach",
     "Broadcast",
     "Bulk",
     "BulkJob",
@@ -110,6 +113,7 @@ __all__ = [
     "Event",
     "Failure",
     "FileStore",
+    "Finding",
     "HistoryTooLong",
     "IdempotencyConflict",
     "InvalidCursor",
@@ -143,6 +147,7 @@ __all__ = [
     "Retention",
     "RetryAfter",
     "RetryPolicy",
+    "Rule",
     "RunAlreadyActive",
     "RunCounts",
     "RunEnded",
@@ -183,6 +188,7 @@ __all__ = [
     "WorkflowRun",
     "WorkflowSpec",
     "Zstd",
+    "audit",
     "define_step",
     "define_workflow_spec",
 ]

@@ -38,6 +38,7 @@ from redisflow.authoring.starting import StartRules
 from redisflow.authoring.step import Step
 from redisflow.backend.location import Location
 from redisflow.backend.per_loop import BackendPerLoop
+from redisflow.client.audit import AuditProgress, audit_namespace
 from redisflow.client.bulk import Bulk
 from redisflow.client.controls import Controls
 from redisflow.client.export import export_fields
@@ -58,6 +59,7 @@ from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
 from redisflow.schedule import Schedule
 from redisflow.sealing import Payloads
+from redisflow.structure import AuditReport
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
 from redisflow.worker.beside import work_beside
@@ -438,6 +440,16 @@ class RedisFlow:
         """
         return await (await self.open()).durability.list_losses()
 
+    async def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
+        """Look at every key of the namespace, while it is in use, and report what is not as it must be.
+
+        With `repair`, what can be derived from run hashes is rebuilt, and what belongs to no run is removed; what
+        cannot be derived (a damaged hash, a gap in a record) is reported and left alone. Safe to repeat, and while
+        workers run. It walks all keys of the server (SCAN), a few ms at a time; `progress` is called with the report
+        after each piece.
+        """
+        return await audit_namespace(await self.open(), repair=repair, progress=progress)
+
     async def send_signal(
         self,
         name: str,
@@ -515,3 +527,11 @@ class RedisFlow:
         return Served(
             flow=repr(self), workflows=tuple(f"{name}@{version}" if version else name for name, version in places)
         )
+
+
+async def audit(
+    namespace: str, url: str | None = None, *, repair: bool = False, progress: AuditProgress | None = None
+) -> AuditReport:
+    """Audit a namespace that no RedisFlow here is of: see `RedisFlow.audit`, and `RedisFlow` for `url`."""
+    async with RedisFlow(url, namespace=namespace) as flow:
+        return await flow.audit(repair=repair, progress=progress)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.crash.audit import SHARED, glob
+from redisflow.structure.places import is_shared
+from tests.keyspace import key_names, prefix_of
 
 if TYPE_CHECKING:
     from redisflow import RedisFlow
-    from tests.crash.audit import Raw
+    from tests.keyspace import Raw
 
 
 async def purge_all(flow: RedisFlow, raw: Raw) -> None:
@@ -35,15 +36,15 @@ def leaks(raw: Raw, namespace: str, partitions: int = 1) -> list[str]:
     """What is left in a namespace and is not shared, or is shared and holds something of a run."""
     found: list[str] = []
     for partition in range(partitions):
-        prefix = f"rf:{{{namespace}:{partition}}}:"
-        for name in sorted(key.decode().removeprefix(prefix) for key in raw("KEYS", glob(prefix))):
+        prefix = prefix_of(namespace, partition)
+        for name in key_names(raw, prefix):
             if name.startswith("q:") or name == "outbox":
                 length = raw("XLEN", prefix + name)
                 found += [f"{name} has {length} entries"] if length else []
-            elif not name.startswith(SHARED):
+            elif not is_shared(name):
                 found.append(f"{name} is left")
     return found
 
 
 def _key(flow: RedisFlow, partition: int) -> str:
-    return f"rf:{{{flow.namespace}:{partition}}}:workflows"
+    return f"{prefix_of(flow.namespace, partition)}workflows"

@@ -137,7 +137,7 @@ class Outbox:
         """Tell a run the ends that it has missed, of some of its children."""
         command = ("HRANDFIELD", f"{prefix}kids:{run_id}", _KIDS_AT_ONCE)
         kids = await self._transport.send(prefix, command, bulk=True)
-        await asyncio.gather(*(self._look_at_kid(prefix, run_id, kid.decode()) for kid in kids))
+        await asyncio.gather(*(self._look_at_kid(prefix, run_id, kid.decode()) for kid in kids or ()))
 
     async def _look_at_kid(self, prefix: str, run_id: str, kid: str) -> None:
         to = self._prefix_of(kid)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
 from redisflow.backend.acknowledgements import Acknowledgements
+from redisflow.backend.audit import AuditOnRedis
 from redisflow.backend.broadcasts import Broadcasts
 from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
@@ -139,6 +140,12 @@ class RedisBackend:
         return self._namespace
 
     @property
+    def audit(self) -> AuditOnRedis:
+        """What looks at every key, and puts right what is wrong; once it is open."""
+        self._server()
+        return self._audit
+
+    @property
     def broadcasts(self) -> BroadcastCalls:
         """Signals to all runs that wait for them; once it is open."""
         self._server()
@@ -246,6 +253,14 @@ class RedisBackend:
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
+        self._audit = AuditOnRedis(
+            transport,
+            self._scripts,
+            patience,
+            self._namespace,
+            self._prefixes,
+            is_cluster=self._target.kind == "cluster",
+        )
         self._schedules = RedisSchedules(
             transport, self._scripts, patience, self._namespace, self._prefixes, self.seals
         )

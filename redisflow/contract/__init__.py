@@ -1,5 +1,6 @@
 """The contract between the engine and where runs are kept: values down, outcomes up."""
 
+from redisflow.contract.audit import AuditCalls, ScanPlace
 from redisflow.contract.backend import Backend, Heartbeat
 from redisflow.contract.broadcasts import BroadcastCalls, Reached
 from redisflow.contract.clock import Alarm, ClaimClock, ReadClock, RunClock
@@ -56,6 +57,7 @@ __all__ = [
     "Active",
     "Alarm",
     "Answer",
+    "AuditCalls",
     "Backend",
     "Beat",
     "BroadcastCalls",
@@ -94,6 +96,7 @@ __all__ = [
     "RunEnd",
     "RunFilter",
     "Saying",
+    "ScanPlace",
     "ScheduleCalls",
     "StartCalls",
     "StartRule",

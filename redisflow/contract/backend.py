@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from redisflow.contract.audit import AuditCalls
 from redisflow.contract.broadcasts import BroadcastCalls
 from redisflow.contract.clock import ReadClock
 from redisflow.contract.controls import ControlCalls
@@ -60,6 +61,11 @@ class Backend(Protocol):
     @property
     def namespace(self) -> str:
         """The namespace that it serves."""
+        ...
+
+    @property
+    def audit(self) -> AuditCalls:
+        """What looks at every key, and puts right what is wrong; once it is open."""
         ...
 
     @property

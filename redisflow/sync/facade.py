@@ -11,11 +11,13 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Itera
 from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowSpec
+from redisflow.client.audit import AuditProgress
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
 from redisflow.runs import WorkflowRun
+from redisflow.structure import AuditReport
 from redisflow.sync.handle import SyncWorkflowHandle
 from redisflow.sync.portal import Portal
 from redisflow.worker.beside import work_beside
@@ -50,6 +52,10 @@ class Flow(Protocol):
         ...
 
     async def cancel_workflow_run(self, run_id: str) -> bool:
+        """See RedisFlow."""
+        ...
+
+    async def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
         """See RedisFlow."""
         ...
 
@@ -113,6 +119,10 @@ class SyncFlow:
     def cancel_workflow_run(self, run_id: str) -> bool:
         """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
         return self._portal.call(self._flow.cancel_workflow_run, run_id)
+
+    def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
+        """Look at every key of the namespace: see `RedisFlow.audit`. `progress` is called in the background thread."""
+        return self._portal.call(self._flow.audit, repair=repair, progress=progress)
 
     # -- everything else ------------------------------------------------------------------------------------------
 

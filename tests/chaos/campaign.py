@@ -18,7 +18,8 @@ from redisflow.testing import ServerOptions, start_server
 from tests.backend.proxy import Proxy
 from tests.chaos.fleet import Fleet
 from tests.chaos.lines import Line, recoveries_s, starts_after_record, wrong_ends
-from tests.crash.audit import audit, leftovers, raw_calls
+from tests.crash.audit import audit, leftovers
+from tests.keyspace import raw_calls
 
 DRAIN_S = 90.0
 NAMES = ("chain", "fan", "flaky", "fallback", "nap", "loop", "family", "asking", "limited", "patched")

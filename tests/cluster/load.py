@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from redisflow import RedisFlow, RunNotFound, define_workflow_spec
-from tests.crash.audit import Raw, audit, leftovers, raw_calls
+from tests.crash.audit import audit, leftovers
 from tests.crash.processes import end_all
+from tests.keyspace import Raw, raw_calls
 
 if TYPE_CHECKING:
     from redisflow.runs import WorkflowRun

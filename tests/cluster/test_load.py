@@ -22,7 +22,7 @@ from redisflow import RedisFlow
 from redisflow.testing import ServerCluster, ServerOptions, start_server
 from tests.cluster.conftest import whole
 from tests.cluster.load import PARTITIONS, Load, records_of
-from tests.crash.audit import raw_calls
+from tests.keyspace import raw_calls
 
 RUNS = int(os.environ.get("REDISFLOW_CLUSTER_RUNS", "240"))
 """Of the load through failovers and migrations; half of it through killed primaries."""

@@ -9,9 +9,10 @@ import pytest
 
 from redisflow import RedisFlow
 from redisflow.backend.scripts import load_scripts
-from tests.crash.audit import Raw, audit, leftovers, raw_calls
+from tests.crash.audit import audit, leftovers
 from tests.crash.harness import Crew
 from tests.crash.processes import Processes
+from tests.keyspace import Raw, raw_calls
 
 
 @pytest.fixture

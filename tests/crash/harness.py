@@ -25,7 +25,7 @@ from redisflow.runs import numbered_live_records
 from redisflow.sealing import Payloads
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.worker import Worker
-from tests.crash.audit import Raw
+from tests.keyspace import Raw
 
 T = TypeVar("T")
 

@@ -18,9 +18,10 @@ import pytest
 
 from redisflow import AesGcm, FileStore, Payloads, RedisFlow, WorkflowHandle
 from redisflow.runs import WorkflowRun
-from tests.crash.audit import Raw, audit, leftovers, raw_calls
+from tests.crash.audit import audit, leftovers
 from tests.crash.harness import Crew, Fault, FaultyBackend, Journal
 from tests.crash.reference import LARGE, REFERENCES, Reference
+from tests.keyspace import Raw, raw_calls
 
 WITHIN_S = 20.0
 LEASE = "10m"

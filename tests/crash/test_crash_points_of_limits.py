@@ -11,9 +11,10 @@ import pytest
 from redisflow import Limit, RedisFlow, Step, WorkflowHandle
 from redisflow.authoring.body import current_body
 from redisflow.run_id import partition_of
-from tests.crash.audit import Raw, audit, leftovers, raw_calls
+from tests.crash.audit import audit, leftovers
 from tests.crash.harness import Crew, Fault, FaultyBackend
 from tests.crash.test_crash_points import AT_ONCE, CALLS_AT_MOST, LEASE, WITHIN_S
+from tests.keyspace import Raw, raw_calls
 from tests.stories.world import eventually
 
 KEYS = ("a", "d", "e")

@@ -11,10 +11,11 @@ import pytest
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions, WorkflowFailed
 from redisflow.backend.scripts import load_scripts
-from tests.crash.audit import Raw, audit, leftovers, raw_calls
+from tests.crash.audit import audit, leftovers
 from tests.crash.harness import Crew, Fault
 from tests.crash.test_crash_points import FAULTS
 from tests.crash.test_traps_replies import proxy_to
+from tests.keyspace import Raw, raw_calls
 from tests.stories.world import eventually, until
 
 ONCE = RetryPolicy(maximum_attempts=1)

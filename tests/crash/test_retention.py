@@ -8,8 +8,9 @@ from redisflow import RedisFlow, Retention, Step
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.errors import BackendUnavailable
 from redisflow.worker.retention import RetentionService
-from tests.crash.audit import Raw, audit
+from tests.crash.audit import audit
 from tests.crash.harness import Fault, FaultyBackend, Journal
+from tests.keyspace import Raw
 from tests.leaks import leaks
 
 FAULTS = pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())

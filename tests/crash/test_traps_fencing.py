@@ -9,8 +9,8 @@ from typing import Any
 from redisflow import RedisFlow, Step
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Claim, ClaimBatch, Extension, Hold, Mark, Verdict
-from tests.crash.audit import Raw
 from tests.crash.harness import Crew
+from tests.keyspace import Raw
 
 
 def dump(raw: Raw, namespace: str, *, but: tuple[str, ...] = ()) -> dict[bytes, Any]:

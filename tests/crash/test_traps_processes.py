@@ -14,9 +14,10 @@ import pytest
 from redisflow import RedisFlow, Step, WorkflowFailed, define_workflow_spec
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.server_process import find_binary
-from tests.crash.audit import Raw, audit, raw_calls
+from tests.crash.audit import audit
 from tests.crash.harness import Crew
 from tests.crash.processes import WITHIN_S, Processes, until
+from tests.keyspace import Raw, raw_calls
 
 
 async def test_a_blocked_event_loop_loses_no_lease(flow: RedisFlow, processes: Processes) -> None:

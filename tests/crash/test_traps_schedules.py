@@ -19,8 +19,9 @@ from redisflow.run_id import run_id_at
 from redisflow.schedule import CatchUp, Overlap, ScheduleDefinition
 from redisflow.ticks import Ticks
 from redisflow.worker.schedules import ScheduleService
-from tests.crash.audit import Raw, audit
+from tests.crash.audit import audit
 from tests.crash.harness import Crew, Fault, FaultyBackend, Journal
+from tests.keyspace import Raw
 
 WITHIN_S = 20.0
 MINUTE = 60_000

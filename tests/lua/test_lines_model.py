@@ -1,7 +1,7 @@
 """S18 under random calls of several workers: whatever happens, in whichever order and sent again, no limit is exceeded,
 nobody waits where there is room, and in the end every run has ended.
 
-The audit after each script compares running runs, slots, lines and timers (`lines_audit`).
+The audit after each script compares running runs, slots, lines and timers (redisflow/structure/lines.py).
 """
 
 from __future__ import annotations

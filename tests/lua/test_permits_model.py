@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from redisflow.structure import check_permits
 from tests.lua.harness import PREFIX, Lua
-from tests.lua.lines_audit import audit_permits
 from tests.lua.test_lines_model import Storm
 
 SPREAD = ("aa:2:0@0 bb:1:0@0", "aa:2:0@0", "bb:1:0@0", "aa:2:0", "aa:2:0 bb:1:0", "bb:1:0@0 cc:2:300@0")
@@ -99,6 +99,6 @@ def test_no_limit_is_exceeded_by_runs_of_other_partitions(lua: Lua, seed: int, l
         lua.wake()
     found = {name: dict(lua.redis.zrange(PREFIX + name, 0, -1, withscores=True)) for name in ("limit:aa", "limit:bb")}
     sets = {name: {member.decode(): int(score) for member, score in held.items()} for name, held in found.items()}
-    problems = [*audit_permits({}, sets), *(name for name in ("blocked:aa", "blocked:cc") if lua.listed(name))]
+    problems = [*check_permits({}, sets), *(name for name in ("blocked:aa", "blocked:cc") if lua.listed(name))]
     # A slot that nobody gave back is found by whoever waits for it: here nobody does any more.
     assert not problems or loses, problems

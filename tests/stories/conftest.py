@@ -11,7 +11,7 @@ from redisflow.backend.redis_backend import LAYOUT
 from redisflow.backend.scripts import load_scripts
 from redisflow.names import partition_prefix
 from redisflow.testing import VirtualClock, refuse_side_effects, virtual_clock
-from tests.crash.audit import raw_calls
+from tests.keyspace import raw_calls
 from tests.leaks import leaks, purge_all
 
 PARTITIONS_ON_A_CLUSTER = 16

@@ -21,7 +21,7 @@ from redisflow import (
     WorkflowFailed,
 )
 from redisflow.testing import crash_matrix, run_inline
-from tests.crash.audit import raw_calls
+from tests.keyspace import raw_calls
 
 # Its keys are those of the run's partition.
 pytestmark = pytest.mark.usefixtures("one_partition")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redisflow import Retention, RunNotFinished, RunNotFound, Step
-from tests.crash.audit import raw_calls
+from tests.keyspace import raw_calls
 from tests.leaks import leaks
 from tests.stories.world import eventually, until
 
