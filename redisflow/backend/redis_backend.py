@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from redisflow.backend import replies
+from redisflow.backend import access, replies
 from redisflow.backend.broadcasts import Broadcasts
 from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
@@ -110,6 +110,7 @@ class RedisBackend:
         self._timeout_s = call_timeout_s
         self._stall_s = stall_s
         self.seals = Seals(Payloads(), namespace)
+        self._may_write = True
         self._prefixes: tuple[str, ...] = ()
         self._transport: Transport | None = None
         scripts = self._scripts = load_scripts(clock, shebang=self._target.kind != "memory")
@@ -220,7 +221,9 @@ class RedisBackend:
         patience = Patience(transport, self._timeout_s)
         try:
             await load_or_explain(transport, self._scripts, patience, self._prefix(0))
+            await self._check_access(transport, patience, range(1))
             partitions = await self._read_layout(transport, patience)
+            await self._check_access(transport, patience, range(1, partitions))
         except BaseException:
             await transport.close()
             raise
@@ -244,6 +247,12 @@ class RedisBackend:
         )
         self.controls = Controls(transport, self._scripts, patience, self._prefixes)
         self._transport = transport
+
+    async def _check_access(self, transport: Transport, patience: Patience, partitions: range) -> None:
+        if self._target.kind == "memory":  # it knows no users
+            return
+        prefixes = [self._prefix(number) for number in partitions]
+        self._may_write &= await access.refuse_if_denied(transport, self._scripts, patience, prefixes, self._namespace)
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:
         first = self._prefix(0)
@@ -281,7 +290,9 @@ class RedisBackend:
         return report_on(info, save)
 
     async def check_server(self) -> list[str]:
-        """What a worker should warn of; UnsuitableServer where runs would be lost (too old, evicts keys)."""
+        """What a worker should warn of; UnsuitableServer where it can do nothing, or runs would be lost."""
+        if not self._may_write:
+            raise UnsuitableServer(access.explain_reader(self._namespace))
         return check_server(await self.inspect_server())
 
     # -- what clients call ----------------------------------------------------------------------------------------

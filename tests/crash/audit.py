@@ -26,6 +26,7 @@ import redis
 
 from redisflow.backend.connect import read_url
 from redisflow.backend.memory import store_named
+from tests.acl import past_users
 
 Raw = Callable[..., Any]
 TERMINAL = {"succeeded", "failed", "canceled"}
@@ -63,7 +64,7 @@ def raw_calls(url: str) -> tuple[Raw, Callable[[], None]]:
     if target.kind == "memory":
         store = store_named(target.name)
         return (lambda *command: store.run(command)), (lambda: None)
-    client = redis.Redis.from_url(url, protocol=2)
+    client = redis.Redis.from_url(past_users(url), protocol=2)
     # No helpers that turn replies into something else: the same bytes from every kind of server.
     client.response_callbacks.clear()
     return client.execute_command, client.close

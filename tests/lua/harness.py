@@ -736,6 +736,7 @@ def _is_known(post: dict[str, str]) -> bool:
         "give_end": {"run", "child", "item"},
         "cancel": {"run"},
         "end_kids": {"run"},
+        "look_kids": {"run"},
         "broadcast": {"name", "hash", "item", "once", "ms", "until"},
         "ask_permit": {"run", "to", "hash", "permit", "priority", "created"},
         "give_permit": {"run", "home", "hash", "permit"},
