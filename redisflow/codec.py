@@ -188,11 +188,11 @@ def _decode_extension(depth: int, code: int, data: bytes) -> Any:
 
 # Each of these containers is read by an unpacker inside an unpacker, on the stack of C and with a copy of its bytes:
 # counted while they are read, or bytes that open a million of them would end the process.
-_EXTENSION_HOOKS: Final = tuple(partial(_decode_extension, depth) for depth in range(MAX_DEPTH))
+_EXTENSION_HOOKS: Final = tuple(partial(_decode_extension, depth) for depth in range(MAX_DEPTH + 1))
 
 
 def _members(data: bytes, depth: int) -> list[Any]:
-    if depth + 1 == MAX_DEPTH:
+    if depth == MAX_DEPTH:
         message = f"tuples and sets are nested more than {MAX_DEPTH} levels deep"
         raise ValueError(message)
     members: list[Any] = _unpack(data, depth + 1)

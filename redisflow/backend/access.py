@@ -159,8 +159,9 @@ def explain_reader(namespace: str) -> str:
 def _explain(denied: Iterable[str], namespace: str) -> str:
     names = ", ".join(sorted(denied))
     return (
-        f"the server's user may not use, on the keys and channels of namespace {namespace!r}: {names}. A script that is"
-        f" refused one of them half-way would leave half of what it writes, so nothing was done. {_what_to_do(namespace)}"
+        f"the server's user may not use, on the keys and channels of namespace {namespace!r}: {names}. A script that"
+        " is refused one of them half-way would leave half of what it writes, so nothing was done."
+        f" {_what_to_do(namespace)}"
     )
 
 

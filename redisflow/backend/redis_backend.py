@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import access, replies
+from redisflow.backend.advisories import known_flaws
 from redisflow.backend.broadcasts import Broadcasts
 from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
@@ -293,7 +294,8 @@ class RedisBackend:
         """What a worker should warn of; UnsuitableServer where it can do nothing, or runs would be lost."""
         if not self._may_write:
             raise UnsuitableServer(access.explain_reader(self._namespace))
-        return check_server(await self.inspect_server())
+        report = await self.inspect_server()
+        return [*check_server(report), *known_flaws(report)]
 
     # -- what clients call ----------------------------------------------------------------------------------------
 

@@ -78,7 +78,9 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         )
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+            )
         issued = Issued(self.folder / f"{name}.crt", self.folder / f"{name}.key")
         certificate = builder.sign(signer, hashes.SHA256())
         issued.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -27,7 +27,7 @@ _ENTRY = re.compile(rb"\d{13}-\d+")
 _UNTOLD = re.compile(r"its end was not told to (\S+)")
 _TOO_EARLY = re.compile(r"schedules are listed as (\{.*\}), they say (\{.*\})")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
-_ESCAPE = re.compile(rb'\\(x[0-9a-f]{2}|.)')
+_ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)")
 # Status, fence, record, output, error and verdict: what a run is. Its entry is a hint.
 _CORE = frozenset({b"s", b"f", b"h", b"o", b"er", b"ca", b"t", b"vd"})
 # A hint too many does no harm: whoever meets it looks at the run's hash, and drops it.
@@ -160,9 +160,7 @@ class WrongTypes(Lua):
             pipe.dump(key)
             pipe.pttl(key)
         answers = pipe.execute()
-        return {
-            key: (value, max(ttl, 0)) for key, value, ttl in zip(keys, answers[::2], answers[1::2], strict=True)
-        }
+        return {key: (value, max(ttl, 0)) for key, value, ttl in zip(keys, answers[::2], answers[1::2], strict=True)}
 
     def _restore(self, snapshot: Snapshot) -> None:
         pipe = self.redis.pipeline(transaction=False)
