@@ -11,9 +11,7 @@ from redisflow.backend.servers import ServerReport
 
 def report(product: str, version: str) -> ServerReport:
     major, minor, patch = map(int, version.split("."))
-    return ServerReport(
-        version=(major, minor, patch), product=product, eviction_policy="noeviction", persistent=True
-    )
+    return ServerReport(version=(major, minor, patch), product=product, eviction_policy="noeviction", persistent=True)
 
 
 @pytest.mark.parametrize(
