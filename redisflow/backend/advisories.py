@@ -28,11 +28,12 @@ def known_flaws(report: ServerReport) -> list[str]:
         return []
     shown = ".".join(map(str, report.version))
     wanted = ", ".join(".".join(map(str, version)) for version in fixed)
-    return [
+    said = (
         f"{report.product} {shown} may have CVE-2025-49844: whoever may send it scripts can take over its process."
         f" Fixed in {wanted} and later lines. Distributions fix old versions without changing their number: if yours"
         " did, all is well"
-    ]
+    )
+    return [said]
 
 
 def _has_fixes(version: _Version, fixed: tuple[_Version, ...]) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
+import math
 import struct
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import redisflow
-from redisflow import RedisflowError, codec, records
+from redisflow import codec, records
 from redisflow.backend.wire import Refusal
 from redisflow.errors import CannotDecode
 from redisflow.failure import Failure
@@ -86,7 +88,8 @@ def test_no_bytes_end_the_process_or_take_its_memory(tmp_path: Path):
     for name, data in BOMBS.items():
         assert len(data) <= MIB
         (tmp_path / name).write_bytes(data)
-    done = subprocess.run([sys.executable, "-c", _DECODE, tmp_path], capture_output=True, timeout=300, text=True)
+    command = [sys.executable, "-c", _DECODE, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=300, text=True)
     *names, grown = done.stdout.splitlines() or ["it did not begin"]
     assert done.returncode == 0, f"it ended ({done.returncode}) at: {grown} {done.stderr}"
     assert len(names) == len(BOMBS)
@@ -124,10 +127,8 @@ def test_bytes_of_any_kind_are_a_value_or_are_refused(data: bytes):
 @given(st.lists(anything, max_size=6))
 def test_records_of_any_kind_are_read_or_refused(stored: list[bytes]):
     for data in stored:
-        try:
+        with contextlib.suppress(CannotDecode):
             records.decode_record(data, 0)
-        except CannotDecode:
-            pass
 
 
 @given(anything)
@@ -148,20 +149,14 @@ def test_failures_of_any_kind_are_read_or_refused(data: bytes):
     )
 )
 def test_a_run_of_any_kind_is_shown_or_refused_with_a_reason(fields: dict[bytes, bytes]):
-    try:
-        view_run("0" * 32, fields)
-    except RedisflowError as error:
-        assert str(error)
+    with contextlib.suppress(CannotDecode):
+        assert view_run("0" * 32, fields).id == "0" * 32
 
 
 @given(anything)
 def test_mail_of_any_kind_is_read_or_refused(data: bytes):
-    try:
-        mail = decode_mail(1, data)
-    except CannotDecode as error:
-        assert str(error)
-    else:
-        assert mail.number == 1
+    with contextlib.suppress(CannotDecode):
+        assert decode_mail(1, data).number == 1
 
 
 @given(st.text(max_size=300))
@@ -189,9 +184,8 @@ def test_what_no_value_is_stored_as_is_refused(data: bytes, words: str):
 
 
 def test_what_msgpack_leaves_open_is_decided():
-    """Not a number is a float like any other; of a key that comes twice, which no encoder here writes, the last counts."""
-    not_a_number = codec.decode(codec.encode(float("nan")))
-    assert not_a_number != not_a_number
+    """Not a number is a float like any other; of a key that comes twice, which nothing here writes, the last counts."""
+    assert math.isnan(codec.decode(codec.encode(float("nan"))))
     assert codec.decode(b"\x82\xa1a\x01\xa1a\x02") == {"a": 2}
 
 
@@ -229,9 +223,8 @@ def test_nothing_that_reads_the_server_can_run_code_from_it():
                     "spec_from_file_location",
                 }:
                     names.append("import_module")
-            for name in names:
-                if name in IMPORTS | CALLS or (name == "import_module" and where not in BY_NAME):
-                    found.append(f"{where}:{node.lineno} {name}")
+            bad = IMPORTS | CALLS | (set() if where in BY_NAME else {"import_module"})
+            found += [f"{where}:{node.lineno} {name}" for name in names if name in bad]
     assert found == []
 
 

@@ -36,21 +36,27 @@ NOTHING_LEFT = {("purge_runs", "run")}
 
 
 @pytest.fixture(scope="module")
-def client(redis_url: str) -> Iterator[redis.Redis]:
+def client() -> Iterator[redis.Redis]:
     """A server of our own: these tests empty it all the time."""
-    with start_server(ServerOptions(appendonly=False)) as server:
-        with redis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)) as client:
-            for script in load_scripts("test"):
-                client.script_load(script.text)
-            yield client
+    with (
+        start_server(ServerOptions(appendonly=False)) as server,
+        redis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)) as client,
+    ):
+        for script in load_scripts("test"):
+            client.script_load(script.text)
+        yield client
 
 
 def stories_of(file: str) -> Iterator[Callable[[WrongTypes], None]]:
     """The tests of a file that need nothing but the scripts."""
     for name, test in vars(importlib.import_module(f"tests.lua.{file}")).items():
-        if name.startswith("test_") and inspect.isfunction(test) and [*inspect.signature(test).parameters] == ["lua"]:
-            if not any(word in f"{file} {name}" for word in LARGE):
-                yield test
+        is_test = name.startswith("test_") and inspect.isfunction(test)
+        if (
+            is_test
+            and [*inspect.signature(test).parameters] == ["lua"]
+            and not any(word in f"{file} {name}" for word in LARGE)
+        ):
+            yield test
 
 
 @pytest.mark.parametrize("file", FILES if WHOLE else SOME)

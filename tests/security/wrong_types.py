@@ -207,9 +207,9 @@ class WrongTypes(Lua):
                 return found
             if b" lua]" in line:
                 for word in words[1:]:
-                    if word.startswith(PREFIX.encode()) and word != PREFIX.encode() and word != _CLOCK:
-                        if not words[0].upper().endswith(b"PUBLISH"):
-                            found[word] = found.get(word, False) or words[0].upper() in _OF_STRINGS
+                    is_key = word.startswith(PREFIX.encode()) and word not in (PREFIX.encode(), _CLOCK)
+                    if is_key and not words[0].upper().endswith(b"PUBLISH"):
+                        found[word] = found.get(word, False) or words[0].upper() in _OF_STRINGS
 
 
 def _unescape(word: bytes) -> bytes:
