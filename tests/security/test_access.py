@@ -152,7 +152,7 @@ async def test_a_reader_sees_runs_and_changes_nothing(plain_url: str, namespace:
             (run,) = [run async for run in flow.list_runs()]
             seen = await flow.get_run(run.id)
             assert (seen.status, seen.output) == ("succeeded", "hello you")
-            assert {"say", "rest"} == {step.step for step in seen.steps}
+            assert {"say", "rest"} == {step.key for step in seen.steps}
             with pytest.raises(BackendError):
                 await greet.run("me")
             with pytest.raises(BackendError):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
-from redisflow import RedisFlow
+from redisflow import RedisFlow, Step
 from redisflow.backend.advisories import known_flaws
+from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.servers import ServerReport
+from tests.stories.world import eventually
 
 
 def report(product: str, version: str) -> ServerReport:
@@ -54,10 +57,20 @@ def test_a_server_with_the_fixes_is_not(product: str, version: str):
 
 
 async def test_a_worker_says_it_when_it_starts(server_url: str, namespace: str, caplog):
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.INFO)
+    backend = RedisBackend(server_url, namespace=namespace)
+    await backend.open()
+    found = await backend.inspect_server()
+    assert [line for line in await backend.check_server() if "CVE-" in line] == known_flaws(found)
+    await backend.close()
     async with RedisFlow(server_url, namespace=namespace) as flow:
-        backend = await flow.open()
-        said = await backend.check_server()
-        version = (await backend.inspect_server()).version
-        product = (await backend.inspect_server()).product
-    assert [line for line in said if "CVE-" in line] == known_flaws(report(product, ".".join(map(str, version))))
+
+        @flow.define_workflow("nothing")
+        async def nothing(step: Step) -> None:
+            pass
+
+        worker = asyncio.create_task(flow.new_worker().run())
+        await eventually(lambda: asyncio.sleep(0, "started" in caplog.text))
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+    assert caplog.text.count("CVE-2025-49844") == len(known_flaws(found))

@@ -129,7 +129,7 @@ class Watch:
 
 
 def _unescape(word: bytes) -> bytes:
-    return ast.literal_eval('b"' + word.decode("latin-1") + '"')
+    return bytes(ast.literal_eval('b"' + word.decode("latin-1") + '"'))
 
 
 def _keys_of(words: list[bytes]) -> list[bytes]:
@@ -174,7 +174,7 @@ async def test_every_key_that_a_run_touches_is_of_its_namespace(
     name = "".join(sign for sign in text if sign.isprintable())[:100].strip()
     async with RedisFlow(valkey_url, namespace=namespace) as flow:
 
-        @flow.define_workflow("hostile", limits=[Limit(2, name="of", key=lambda given: given)])
+        @flow.define_workflow("hostile", concurrency=Limit(2, name="of", key=lambda given: given))
         async def hostile(given: str, step: Step) -> str:
             async def body() -> str:
                 step.set_state(name, given)

@@ -38,6 +38,7 @@ from redisflow import (
 from redisflow.backend.connect import mask_url
 from redisflow.backend.redis_backend import RedisBackend
 from tests.acl import user_with
+from tests.crash.audit import raw_calls
 from tests.stories.world import eventually, until
 
 if TYPE_CHECKING:
@@ -204,24 +205,16 @@ async def test_of_code_that_no_longer_matches_its_record(
             await until(newer, handle.id, lambda run: run.waiting_for == "suspended")
 
 
-async def test_of_bytes_that_cannot_be_read(flow: RedisFlow, valkey_url: str, canary: Canary):
+async def test_of_bytes_that_cannot_be_read(flow: RedisFlow, server_url: str, canary: Canary):
     @flow.define_workflow("buy")
     async def buy(card: Card, step: Step) -> None:
         await step.wait_for_signal("go", str)
 
     handle = await buy.run(Card(number=canary.word))
-    backend = await flow.open()
     damaged = b"\xc1" + canary.word.encode()
-    await backend._transport.send(  # past everything that would not write it
-        backend._prefixes[0],
-        (
-            "EVAL",
-            "return redis.call('HSET', KEYS[1], 'i', ARGV[1])",
-            "1",
-            f"rf:{{{flow.namespace}:0}}:run:{handle.id}",
-            damaged,
-        ),
-    )
+    raw, close = raw_calls(server_url)
+    raw("HSET", f"rf:{{{flow.namespace}:0}}:run:{handle.id}", "i", damaged)
+    close()
     async with working(flow):
         await until_status(flow, handle.id)
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -191,7 +191,8 @@ async def test_a_heartbeats_thread_verifies_too(
         heartbeat = backend.open_heartbeat()
         await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [])
         # As if the server had moved: the thread connects where the event loop found it last.
-        heartbeat._calls._endpoint.last = ("localhost", false.port)
+        calls: Any = heartbeat
+        calls._calls._endpoint.last = ("localhost", false.port)
         with pytest.raises(BackendUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [])
         heartbeat.close()
