@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 WHOLE = os.environ.get("REDISFLOW_TEST_WRONG_TYPES") == "whole"
 FILES = sorted(path.stem for path in Path(tests.lua.harness.__file__).parent.glob("test_*.py"))
-SOME = ("test_batches", "test_cancel", "test_children", "test_continue", "test_mail", "test_retry", "test_schedules")
+SOME = (
+    "test_batches",
+    "test_cancel",
+    "test_children",
+    "test_continue",
+    "test_mail",
+    "test_purge",
+    "test_retry",
+    "test_schedules",
+)
 # These send thousands of calls: what they send the others send, too.
 LARGE = ("model", "thousand", "starve", "piece_by_piece", "many_runs", "hundred", "jumps", "without_memory")
 # Where the run's own key is damaged there is nothing to go by: it is taken off the listing that led there.

@@ -107,8 +107,8 @@ class WrongTypes(Lua):
                 self.redis.set(key, "of another type")
             self._answer(script, given, arguments)
             left, was, will = (_without(state, key) for state in (self._state(), sound, after))
-            self.redis.delete(key)
-            if key in before:
+            # What the script has deleted, of whichever type, stays deleted.
+            if self.redis.delete(key) and key in before:
                 self.redis.restore(key, before[key][1], before[key][0])
             self._answer(script, given, arguments)
             attempt = Attempt(script, kind, _torn(was, left, will), self._look_after(), left == will, left == was)
@@ -120,7 +120,7 @@ class WrongTypes(Lua):
         try:
             self._upkeep()
             audit(self)
-        except (AssertionError, redis.ResponseError, TypeError) as error:
+        except (AssertionError, redis.ResponseError, TypeError, ValueError) as error:
             return [line for line in str(error).splitlines() if not (_STRAY.search(line) or self._comes(line))]
         return []
 
@@ -237,6 +237,7 @@ def _torn(was: dict[bytes, bytes], left: dict[bytes, bytes], will: dict[bytes, b
 
 
 def _core(stored: bytes | None) -> list[tuple[bytes, bytes]] | None:
-    if stored is None:
+    # Of a hash it is a list of pairs; a test may have put something else there itself.
+    if stored is None or not stored.startswith(b"[("):
         return None
     return [(name, value) for name, value in ast.literal_eval(stored.decode()) if name in _CORE or name.isdigit()]
