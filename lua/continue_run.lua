@@ -31,6 +31,10 @@ local now = now_ms()
 if end_if_late(prefix, run_id, r[5], now) then return { 'ended' } end
 
 when_needed().apply_effects(prefix, run_id, effects_at, #ARGV, now)
+-- It begins anew, so a rate counts it anew: here in its claim, elsewhere where it asks for another permit.
+if r[7] and string.find(r[7], ':[1-9]%d*@') then lines().free_slots(prefix, run_id, r[7], now) end
+-- Its entry before anything is taken from it: what follows is in the run's own key, and cannot fail.
+requeue(prefix, run_id, r[6] or nil, entry, returned_fence(fence))
 -- The mark goes with the records: 10,000 of them take about 3 ms, as many as a history has unless it is allowed more.
 local last = tonumber(string.match(before, '^%d+')) - 1
 for first = 0, last, 1000 do
@@ -38,11 +42,8 @@ for first = 0, last, 1000 do
   for number = first, math.min(last, first + 999) do numbers[#numbers + 1] = number end
   redis.call('HDEL', run_key, unpack(numbers))
 end
--- It begins anew, so a rate counts it anew: here in its claim, elsewhere where it asks for another permit.
-if r[7] and string.find(r[7], ':[1-9]%d*@') then lines().free_slots(prefix, run_id, r[7], now) end
 redis.call('HDEL', run_key, 'a', 'x', 'z', 'xp', 'cp', 'wn', 'ev')
 redis.call('HSET', run_key, 'i', input, 'h', '0:' .. #input)
 redis.call('HINCRBY', run_key, 'ct', 1)
 redis.call('UNLINK', prefix .. 'fx:' .. run_id)
-requeue(prefix, run_id, r[6] or nil, entry, returned_fence(fence))
 return { 'ok' }

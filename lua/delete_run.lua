@@ -16,7 +16,8 @@ local status, workflow = r[1], r[2]
 if not status then return { 'gone' } end
 if not is_terminal(status) then return { 'unfinished', status } end
 
+-- What it holds goes first. A listing that cannot be written names a run that is not there: whoever reads it passes over.
+forget_run(prefix, run_id, r[3], r[4])
 redis.call('ZREM', prefix .. 'done:' .. workflow .. ':' .. status, run_id)
 redis.call('ZREM', prefix .. 'runs:' .. workflow, run_id)
-forget_run(prefix, run_id, r[3], r[4])
 return { 'gone' }

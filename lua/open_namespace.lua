@@ -8,7 +8,10 @@ local partitions = ARGV[1]   -- int
 local layout     = ARGV[2]   -- int   version of the key layout
 
 local meta = prefix .. 'meta'
-redis.call('HSETNX', meta, 'partitions', partitions)
-redis.call('HSETNX', meta, 'layout', layout)
 local r = redis.call('HMGET', meta, 'partitions', 'layout')
+if not (r[1] and r[2]) then -- whoever may only read can open what is there
+  redis.call('HSETNX', meta, 'partitions', partitions)
+  redis.call('HSETNX', meta, 'layout', layout)
+  r = redis.call('HMGET', meta, 'partitions', 'layout')
+end
 return { 'ok', r[1], r[2] }

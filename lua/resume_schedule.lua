@@ -16,7 +16,8 @@ if not r[1] then return { 'missing' } end
 if not r[2] then return { 'ok' } end
 if r[1] ~= revision then return { 'stale' } end
 
+-- Its place first: who finds it there too early looks at it, and who never finds it there never does.
+set_next(prefix, schedule, next_ms)
 redis.call('HDEL', key, 'pz')
 redis.call('HSET', key, 'n', next_ms)
-set_next(prefix, schedule, next_ms)
 return { 'ok' }

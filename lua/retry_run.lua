@@ -55,8 +55,9 @@ end
 if run.unique then redis.call('SET', prefix .. 'unique:' .. run.unique, run_id) end
 -- Beside another run of its schedule, where one goes on: whoever retries it wants it now.
 if run.schedule then has_turn(prefix, run.schedule, run_id) end
+redis.call('ZREM', prefix .. 'done:' .. run.workflow .. ':failed', run_id)
+-- Its entry before anything is taken from it: the rest is in the run's own key, and cannot fail.
+requeue(prefix, run_id, run.queue, nil, taken_fence(run.fence))
 append_records(run_key, fields, before, records, #ARGV)
 redis.call('HDEL', run_key, 'o', 'er', 't', 'ca', 'x', 'z', 'xp')
-requeue(prefix, run_id, run.queue, nil, taken_fence(run.fence))
-redis.call('ZREM', prefix .. 'done:' .. run.workflow .. ':failed', run_id)
 return { 'retried' }

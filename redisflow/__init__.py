@@ -8,6 +8,7 @@ from redisflow.authoring.starting import Debounce, StartRules, Throttle
 from redisflow.authoring.step import Step
 from redisflow.authoring.step_call import StepCall
 from redisflow.authoring.step_port import RunInfo
+from redisflow.backend.access import acl_rule
 from redisflow.client.bulk import Bulk, BulkJob, BulkOutcome, BulkProgress
 from redisflow.client.controls import Control, Controls
 from redisflow.client.events import Event
@@ -188,6 +189,7 @@ __all__ = [
     "WorkflowRun",
     "WorkflowSpec",
     "Zstd",
+    "acl_rule",
     "audit",
     "define_step",
     "define_workflow_spec",

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import is_dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 import msgpack
@@ -112,11 +113,11 @@ def _pack(value: object, hook: _Hook) -> bytes:
     return data
 
 
-def _unpack(data: bytes) -> Any:
+def _unpack(data: bytes, depth: int = 0) -> Any:
     most = min(MAX_ITEMS, len(data))
     return _msgpack.unpackb(
         data,
-        ext_hook=_decode_extension,
+        ext_hook=_EXTENSION_HOOKS[depth],
         strict_map_key=False,
         max_array_len=most,
         max_map_len=most,
@@ -171,13 +172,13 @@ def _encode_container(kind: type, value: Collection[object], hook: _Hook) -> Any
     return _msgpack.ExtType(_SET if kind is set else _FROZENSET, header + b"".join(members))
 
 
-def _decode_extension(code: int, data: bytes) -> Any:
+def _decode_extension(depth: int, code: int, data: bytes) -> Any:
     if code == _TUPLE:
-        return tuple(_members(data))
+        return tuple(_members(data, depth))
     if code == _SET:
-        return set(_members(data))
+        return set(_members(data, depth))
     if code == _FROZENSET:
-        return frozenset(_members(data))
+        return frozenset(_members(data, depth))
     reader = LEAF_READERS.get(code)
     if reader is None:
         message = f"extension {code} is unknown: it was written by a later version"
@@ -185,8 +186,16 @@ def _decode_extension(code: int, data: bytes) -> Any:
     return reader(data)
 
 
-def _members(data: bytes) -> list[Any]:
-    members: list[Any] = _unpack(data)
+# Each of these containers is read by an unpacker inside an unpacker, on the stack of C and with a copy of its bytes:
+# counted while they are read, or bytes that open a million of them would end the process.
+_EXTENSION_HOOKS: Final = tuple(partial(_decode_extension, depth) for depth in range(MAX_DEPTH + 1))
+
+
+def _members(data: bytes, depth: int) -> list[Any]:
+    if depth == MAX_DEPTH:
+        message = f"tuples and sets are nested more than {MAX_DEPTH} levels deep"
+        raise ValueError(message)
+    members: list[Any] = _unpack(data, depth + 1)
     kind: type[object] = type(members)
     if kind is not list:
         message = "the extension of a tuple or a set holds no list"

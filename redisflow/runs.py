@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from redisflow import codec
 from redisflow.durations import from_ms
+from redisflow.errors import CannotDecode
 from redisflow.failure import Failure
 from redisflow.records import (
     AttemptFailed,
@@ -196,11 +197,21 @@ def child_failure(record: ChildEnded) -> Failure:
 
 
 def view_run(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
-    """The snapshot that a run's hash holds; `fields` is the whole hash."""
+    """The snapshot that a run's hash holds; `fields` is the whole hash. CannotDecode where it holds none."""
+    try:
+        return _view(run_id, fields)
+    except CannotDecode:
+        raise
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        msg = f"run {run_id} cannot be read: it is damaged, or of a later version ({type(error).__name__})"
+        raise CannotDecode(msg) from error
+
+
+def _view(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
     text = {name: value.decode() for name, value in fields.items() if name in _TEXT}
     status, _, reason = text[b"s"].partition(":")
     base_ms = int(text.get(b"a", text[b"c"]))
-    count = int(text[b"h"].partition(":")[0])
+    count = min(int(text[b"h"].partition(":")[0]), len(fields))
     records = [decode_record(fields[b"%d" % number], base_ms) for number in range(count) if b"%d" % number in fields]
     ended = status in TERMINAL
     steps = view_steps(records, _progress(fields.get(b"p")) if status == "running" else [])

@@ -25,10 +25,13 @@ from hypothesis import Phase, settings
 from redisflow import S3Store
 from redisflow.testing import ClusterOptions, ServerOptions, start_cluster, start_server
 from redisflow.testing.server_process import find_binary
+from tests.acl import rule_of_tests, user_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# The kinds "acl_valkey" and "acl_redis" are the same servers for a user who may do exactly what redisflow does
+# (docs/security.md): REDISFLOW_TEST_SERVERS="acl_valkey acl_redis" runs whole suites as that user.
 SERVER_KINDS = tuple(os.environ.get("REDISFLOW_TEST_SERVERS", "memory valkey redis").split())
 
 # A time limit for one example says more about the machine than about the code; pytest-timeout ends what hangs.
@@ -115,6 +118,20 @@ def redis_url() -> Iterator[str]:
     # Not its real path: on Debian it is a link to a program that asks by which name it was called.
     with start_server(ServerOptions(provider=str(Path(binary).absolute()))) as server:
         yield server.url
+
+
+@pytest.fixture
+def acl_valkey_url(valkey_url: str, namespace: str) -> Iterator[str]:
+    """Return the URL of a user of the embedded Valkey who may do in the test's namespace what redisflow does."""
+    with user_with(valkey_url, rule_of_tests(namespace)) as url:
+        yield url
+
+
+@pytest.fixture
+def acl_redis_url(redis_url: str, namespace: str) -> Iterator[str]:
+    """Return the same for Redis."""
+    with user_with(redis_url, rule_of_tests(namespace)) as url:
+        yield url
 
 
 # An object store on loopback, in a process of its own that ends with its standard input.

@@ -14,6 +14,7 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.memory import store_named
 from redisflow.backend.scripts import load_scripts
 from redisflow.structure import Breach, Snapshot, check, snapshot_of
+from tests.acl import past_users
 from tests.cluster.raw import cluster_raw
 
 Raw = Callable[..., Any]
@@ -27,7 +28,7 @@ def raw_calls(url: str) -> tuple[Raw, Callable[[], None]]:
         return (lambda *command: store.run(command)), (lambda: None)
     if target.kind == "cluster":
         return cluster_raw(target)
-    client = redis.Redis.from_url(url, protocol=2)
+    client = redis.Redis.from_url(past_users(url), protocol=2)
     # No helpers that turn replies into something else: the same bytes from every kind of server.
     client.response_callbacks.clear()
     return client.execute_command, client.close

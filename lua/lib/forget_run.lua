@@ -7,9 +7,10 @@
 -- Its idempotency key stays until its own time is over: another start with it must not run twice. Children that it left
 -- behind, and that nobody has looked after yet, stay until that is done: whoever does it deletes their key.
 local function forget_run(prefix, run_id, tags, signals)
-  if tags then unlist_tags(prefix, tags, run_id) end
-  for hash in string.gmatch(signals or '', '%S+') do redis.call('ZREM', prefix .. 'signal:' .. hash, run_id) end
   orphan_kids(prefix, run_id)
   redis.call('UNLINK', prefix .. 'run:' .. run_id, prefix .. 'mail:' .. run_id, prefix .. 'events:' .. run_id,
     prefix .. 'state:' .. run_id, prefix .. 'fx:' .. run_id)
+  -- What it holds is gone by now, whatever is wrong with the places that name it.
+  if tags then unlist_tags(prefix, tags, run_id) end
+  for hash in string.gmatch(signals or '', '%S+') do redis.pcall('ZREM', prefix .. 'signal:' .. hash, run_id) end
 end

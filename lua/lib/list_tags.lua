@@ -11,5 +11,5 @@ local function list_tags(prefix, tags, stamp, run_id)
 end
 
 local function unlist_tags(prefix, tags, run_id)
-  for _, listing in ipairs(tag_listings(prefix, tags)) do redis.call('ZREM', listing, run_id) end
+  for _, listing in ipairs(tag_listings(prefix, tags)) do redis.pcall('ZREM', listing, run_id) end
 end

@@ -42,7 +42,8 @@ _KINDS: Mapping[str, tuple[Kind, bool, int]] = {
 }
 _SSL_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _OPTIONS = frozenset({"db", "ssl_cert_reqs", "sentinel_username", "sentinel_password", *_SSL_OPTIONS})
-_CREDENTIALS = re.compile(r"(?<=://)[^@/?#]*@")
+# Up to the last @, whatever is before it: a password with a / or a ? in it that nobody encoded is one all the same.
+_CREDENTIALS = re.compile(r"^(\w[\w+.-]*://)?.*@", re.DOTALL)
 _SECRET_OPTIONS = re.compile(r"([?&;][^=&]*(?:pass|secret|token|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
 _EVERY_DB = 1 << 20
 
@@ -90,7 +91,7 @@ class Target:
 
 def mask_url(url: str) -> str:
     """The URL without its password: user and password become `***`."""
-    return _SECRET_OPTIONS.sub(r"\1***", _CREDENTIALS.sub("***@", url))
+    return _SECRET_OPTIONS.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", url))
 
 
 def read_url(url: str) -> Target:
@@ -99,6 +100,10 @@ def read_url(url: str) -> Target:
     parts = urlsplit(url)
     if parts.scheme not in _KINDS:
         raise _bad(masked, f"its scheme is none of {', '.join(f'{name}://' for name in _KINDS)}")
+    if "://" not in url:
+        raise _bad(masked, f"after {parts.scheme}: there are two slashes: {parts.scheme}://host:6379/0")
+    if _has_bare_signs(parts):
+        raise _bad(masked, "of a name or a password, the signs / ? # @ are written %2F %3F %23 %40")
     kind, tls, port = _KINDS[parts.scheme]
     options = _read_options(parts, masked, tls=tls)
     if kind == "memory":
@@ -129,6 +134,14 @@ def read_url(url: str) -> Target:
 
 def _bad(masked: str, why: str) -> InvalidName:
     return InvalidName(f"the Redis URL {masked!r} cannot be used: {why}")
+
+
+def _has_bare_signs(parts: SplitResult) -> bool:
+    """Whether credentials seem to end early: what is told of the rest would be a piece of a password."""
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    path = "" if parts.scheme == "unix" else parts.path
+    is_cut = parts.scheme == "unix" and not parts.netloc.endswith("@") and parts.netloc != ""
+    return is_cut or any("@" in part for part in (path, parts.fragment, *names))
 
 
 def _read_options(parts: SplitResult, masked: str, *, tls: bool) -> dict[str, str]:

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from redisflow.backend import replies
+from redisflow.backend import access, replies
 from redisflow.backend.acknowledgements import Acknowledgements
+from redisflow.backend.advisories import known_flaws
 from redisflow.backend.audit import AuditOnRedis
 from redisflow.backend.broadcasts import Broadcasts
 from redisflow.backend.connect import read_url
@@ -120,6 +121,7 @@ class RedisBackend:
         self._stall_s = stall_s
         self._durability = durability
         self.seals = Seals(Payloads(), namespace)
+        self._may_write = True
         self._prefixes: tuple[str, ...] = ()
         self._transport: Transport | None = None
         scripts = self._scripts = load_scripts(clock, shebang=self._target.kind != "memory")
@@ -237,7 +239,9 @@ class RedisBackend:
         patience = Patience(transport, self._timeout_s)
         try:
             await load_or_explain(transport, self._scripts, patience, self._prefix(0))
+            await self._check_access(transport, patience, range(1))
             partitions = await self._read_layout(transport, patience)
+            await self._check_access(transport, patience, range(1, partitions))
         except BaseException:
             await transport.close()
             raise
@@ -280,6 +284,12 @@ class RedisBackend:
             raise UnsuitableServer(msg)
         return Acknowledgements(self._scripts, self._target.masked, self._durability)
 
+    async def _check_access(self, transport: Transport, patience: Patience, partitions: range) -> None:
+        if self._target.kind == "memory":  # it knows no users
+            return
+        prefixes = [self._prefix(number) for number in partitions]
+        self._may_write &= await access.refuse_if_denied(transport, self._scripts, patience, prefixes, self._namespace)
+
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:
         first = self._prefix(0)
         command = self._scripts.open_namespace.call(first, partitions=self._wanted_partitions, layout=LAYOUT)
@@ -316,10 +326,12 @@ class RedisBackend:
         return report_on(info, save)
 
     async def check_server(self) -> list[str]:
-        """What a worker should warn of; UnsuitableServer where runs would be lost (too old, evicts keys)."""
+        """What a worker should warn of; UnsuitableServer where it can do nothing, or runs would be lost."""
+        if not self._may_write:
+            raise UnsuitableServer(access.explain_reader(self._namespace))
         warnings: dict[str, None] = {}
         for report in await self._inspect_servers():
-            warnings.update(dict.fromkeys(check_server(report, self._durability)))
+            warnings.update(dict.fromkeys([*check_server(report, self._durability), *known_flaws(report)]))
         return list(warnings)
 
     async def _inspect_servers(self) -> list[ServerReport]:

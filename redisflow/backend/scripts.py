@@ -169,6 +169,12 @@ def load_scripts(clock: Clock = "server", *, shebang: bool = True) -> Scripts:
     return Scripts({name: _read(name, clock, shebang=shebang) for name in names})
 
 
+def source_texts() -> Iterator[str]:
+    """The text of each script and of each include, as they stand in their files."""
+    for path in sorted(_folder().rglob("*.lua")):
+        yield _file(path.relative_to(_folder()).as_posix())
+
+
 def main(arguments: Sequence[str]) -> None:
     """Write each inlined script, without its shebang line, into a folder, for a linter."""
     folder = Path(arguments[0])

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redisflow.backend.access import explain_denial
 from redisflow.backend.wire import Refusal
 from redisflow.durability import AS_CONFIGURED, Durability
 from redisflow.errors import BackendError, UnsuitableServer
@@ -129,6 +130,8 @@ async def load_or_explain(transport: Transport, scripts: Scripts, patience: Pati
     try:
         await patience.wait(transport.load(scripts))
     except BackendError as error:
+        if "NOPERM" in str(error):
+            raise UnsuitableServer(explain_denial(error)) from error
         # A server that is too old refuses the first line of each script, in words that do not say so.
         if "compiling script" not in str(error):
             raise

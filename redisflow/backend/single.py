@@ -5,13 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-from redis import exceptions
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
 
 from redisflow.backend.caller import Caller
 from redisflow.backend.channels import Channels, Listener
@@ -21,6 +16,7 @@ from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.pops import Popper
 from redisflow.backend.servers import explain_fsync, refuse_without_fsync
 from redisflow.backend.wire import CONNECT_S, Command, Refusal, Wire, open_wire
+from redisflow.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,26 +48,39 @@ class ServerEndpoint:
         return self.last
 
     async def _ask_sentinels(self) -> tuple[str, int]:
-        target = self._target
-        options: dict[str, Any] = {
-            "socket_timeout": CONNECT_S / 2,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-            "username": target.sentinel_credentials.username,
-            "password": target.sentinel_credentials.password,
-        }
-        if target.tls:
-            options |= {"ssl": True, **target.ssl_files}
-        make: Any = Sentinel  # published without complete types
-        sentinel = make(list(target.hosts), sentinel_kwargs=options)
-        try:
-            host, port = await sentinel.discover_master(target.service)
-        except exceptions.RedisError as error:
-            raise ConnectionError(str(error)) from error
-        finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
-        return str(host), int(port)
+        """The primary that the first Sentinel names which answers and sees it alive.
+
+        ConnectionError where there is none, BackendError where none of them would even talk to us.
+        """
+        troubles: list[Exception] = []
+        for host in self._target.hosts:
+            try:
+                async with asyncio.timeout(CONNECT_S / 2):
+                    return await _ask_sentinel(self._target, host)
+            except (OSError, BackendError) as error:  # a TimeoutError is an OSError
+                troubles.append(error)
+        told = dict.fromkeys(str(trouble) or type(trouble).__name__ for trouble in troubles)
+        msg = f"no Sentinel names a primary called {self._target.service!r}: {'; '.join(told)}"
+        if all(isinstance(trouble, BackendError) for trouble in troubles):
+            raise BackendError(msg)
+        raise ConnectionError(msg)
+
+
+async def _ask_sentinel(target: Target, host: tuple[str, int]) -> tuple[str, int]:
+    whom = replace(target, kind="single", hosts=(host,), credentials=target.sentinel_credentials, db=0)
+    wire = await open_wire(ServerEndpoint(whom))
+    try:
+        (reply,) = await wire.ask([("SENTINEL", "MASTER", target.service)])
+    finally:
+        await wire.close()
+    if isinstance(reply, Refusal):
+        raise ConnectionError(reply.words)
+    says = {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
+    flags = set(says["flags"].split(","))
+    if "master" not in flags or flags & {"s_down", "o_down", "disconnected"}:
+        msg = f"it is {says['flags']}"
+        raise ConnectionError(msg)
+    return says["ip"], int(says["port"])
 
 
 @dataclass(frozen=True, slots=True)

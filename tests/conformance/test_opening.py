@@ -62,7 +62,8 @@ async def test_it_can_be_opened_again_after_it_was_closed(world: World):
 
 
 async def test_the_servers_of_the_tests_are_suitable(world: World):
-    assert await world.backend.check_server() == []
+    # What is known of their versions is another matter (tests/security).
+    assert [said for said in await world.backend.check_server() if "CVE-" not in said] == []
 
 
 async def test_a_closed_backend_leaves_nobody_waiting(world: World):

@@ -13,6 +13,7 @@ from redisflow.backend.memory import run_script, store_named
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Claim, ClaimBatch, Created, Extension, Mark, NewRun, Verdict
 from redisflow.run_id import new_run_id, partition_of
+from tests.acl import past_users
 from tests.cluster.raw import ClusterRaw
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class World:
     def __init__(self, backend: RedisBackend, url: str) -> None:
         self.backend = backend
         self._url = url
-        self._target = read_url(url)
+        self._target = read_url(past_users(url))
         self._caller = Caller(self._target, {})
         self._cluster = ClusterRaw(self._target)
         self._operations = itertools.count(1)
