@@ -75,7 +75,9 @@ def define_shop(flow: RedisFlow) -> Any:
 async def test_of_a_busy_namespace_nothing_is_reported_that_is_not_so(
     server_kind: str, server_url: str, namespace: str, partitions: int
 ) -> None:
-    total = 200 if server_kind == "memory" else 2_000 if partitions == 1 else 600
+    # An audit of a server inside this process keeps all others from it: then there are few, and pauses.
+    is_memory = server_kind == "memory"
+    total, batch = (40, 20) if is_memory else (2_000, 100) if partitions == 1 else (600, 100)
     async with RedisFlow(server_url, namespace=namespace, partitions=partitions) as flow:
         order = define_shop(flow)
         reports: list[AuditReport] = []
@@ -84,14 +86,15 @@ async def test_of_a_busy_namespace_nothing_is_reported_that_is_not_so(
             while True:
                 # A repair of what is not broken changes nothing.
                 reports.append(await flow.audit(repair=len(reports) % 2 == 1))
+                await asyncio.sleep(1 if is_memory else 0)
 
         async with flow.new_worker(), flow.new_worker(), flow.new_worker(), flow.new_worker():
             watching = asyncio.create_task(watch())
             ended = 0
-            for first in range(0, total, 100):
+            for first in range(0, total, batch):
                 handles = [
                     await order.run(Order(f"c{number % 7}", number), tags={"batch": str(first)}, priority=number % 3)
-                    for number in range(first, first + 100)
+                    for number in range(first, first + batch)
                 ]
                 for handle in handles[::20]:
                     await handle.cancel()
@@ -132,8 +135,10 @@ async def lose_each(url: str, namespace: str, raw: Raw, *, partitions: int, repa
     async with RedisFlow(url, namespace=namespace, partitions=partitions) as flow:
         await fill(flow)
         names = list(auxiliary(raw, flow, partitions))
-
     at_once = asyncio.Semaphore(8)
+    if url == "memory://":  # a server that works in this process, and is slow: one key of each kind
+        names = list({_kind(name): (partition, name) for partition, name in names}.values())
+        at_once = asyncio.Semaphore(3)
 
     async def lose(number: int, partition: int, name: str) -> None:
         async with at_once, RedisFlow(url, namespace=f"{namespace}:{number}", partitions=partitions) as flow:
@@ -152,7 +157,11 @@ async def lose_each(url: str, namespace: str, raw: Raw, *, partitions: int, repa
             assert not breaches(raw, flow.namespace, partitions), name
 
     await asyncio.gather(*(lose(number, *lost) for number, lost in enumerate(names)))
-    return {re.split("[:0-9]", name)[0] for _, name in names}
+    return {_kind(name) for _, name in names}
+
+
+def _kind(name: str) -> str:
+    return re.split("[:0-9]", name)[0]
 
 
 def auxiliary(raw: Raw, flow: RedisFlow, partitions: int) -> Iterator[tuple[int, str]]:
@@ -228,7 +237,7 @@ async def let_all_end(flow: RedisFlow, handles: list[Any], what: str) -> None:
                 return bool(run.status == "succeeded")
 
             try:
-                await eventually(ends)
+                await eventually(ends, within=180)
             except AssertionError as error:
                 run = await handle.get()
                 raise AssertionError(
@@ -253,7 +262,7 @@ async def test_keys_are_lost_at_random_while_workers_run_and_repairs_too(
                 if names:
                     _, name = chance.choice(names)
                     raw("DEL", prefix_of(flow.namespace) + name)
-                    lost[re.split("[:0-9]", name)[0]] += 1
+                    lost[_kind(name)] += 1
                 repaired.append(await flow.audit(repair=True))
 
         async with flow.new_worker(lease="2s"), flow.new_worker(lease="2s"):
