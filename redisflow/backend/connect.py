@@ -97,7 +97,10 @@ def mask_url(url: str) -> str:
 def read_url(url: str) -> Target:
     """What a URL means. InvalidName (a ValueError) with the form that is expected where it means nothing."""
     masked = mask_url(url)
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its words may hold the password
+        raise _bad(masked, "its host cannot be read; signs in names and passwords are percent-encoded") from None
     if parts.scheme not in _KINDS:
         raise _bad(masked, f"its scheme is none of {', '.join(f'{name}://' for name in _KINDS)}")
     if "://" not in url:
