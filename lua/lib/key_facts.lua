@@ -14,10 +14,19 @@ local function stream_facts(key, row, cursor, most)
   for _, item in ipairs(consumers and not consumers.err and consumers or {}) do row[8][#row[8] + 1] = item[2] end
 end
 
-local pieces = {
-  zset = { 'ZCARD', 'ZSCAN' }, set = { 'SCARD', 'SSCAN' }, hash = { 'HLEN', 'HSCAN' }, list = { 'LLEN' },
-  string = { 'STRLEN' }
+local sizes = {
+  zset = function(key) return redis.call('ZCARD', key) end,
+  set = function(key) return redis.call('SCARD', key) end,
+  hash = function(key) return redis.call('HLEN', key) end,
+  list = function(key) return redis.call('LLEN', key) end,
+  string = function(key) return redis.call('STRLEN', key) end
 }
+
+-- A piece of a set, sorted or not.
+local function scan(kind, key, cursor, most)
+  if kind == 'set' then return redis.call('SSCAN', key, cursor, 'COUNT', most) end
+  return redis.call('ZSCAN', key, cursor, 'COUNT', most)
+end
 
 -- A hash may hold payloads: what is to be known of it depends on whose it is.
 local function hash_facts(key, name, row, cursor, most)
@@ -46,11 +55,11 @@ local function key_facts(prefix, name, cursor, most)
     if string.find(name, '^q:') then stream_facts(key, row, cursor, most) end
     return row
   end
-  row[4] = redis.call(pieces[kind][1], key)
+  row[4] = sizes[kind](key)
   if kind == 'hash' then
     hash_facts(key, name, row, cursor, most)
   elseif kind == 'zset' or kind == 'set' then
-    local found = redis.call(pieces[kind][2], key, cursor, 'COUNT', most)
+    local found = scan(kind, key, cursor, most)
     row[5], row[6] = found[1], found[2]
   elseif kind == 'list' and string.find(name, '^queued:') then
     row[6] = redis.call('LRANGE', key, cursor, cursor + most - 1)

@@ -42,12 +42,15 @@ SAMPLES = 600
 PROMISE_NOTHING = frozenset(
     {
         "await_run",
+        "check_access",
         "claim_runs",
         "clear_outbox",
         "count_runs",
         "count_statuses",
         "drive_controls",
         "due_schedules",
+        "inspect_keys",
+        "inspect_runs",
         "leave_worker",
         "list_controls",
         "list_runs",
