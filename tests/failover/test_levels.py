@@ -122,6 +122,27 @@ async def test_a_server_that_comes_back_with_an_older_file_is_found_out(options,
     assert caplog.text.count("redis lost acknowledged writes") == 1
 
 
+async def test_a_worker_that_has_nothing_to_do_finds_out_as_well(valkey, namespace, tmp_path):
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    with start_server(
+        ServerOptions(provider=valkey.provider, data_dir=data, config={"appendfsync": "always"})
+    ) as server:
+        flow = RedisFlow(server.url, namespace=namespace, call_timeout=60)
+        workflow = define(flow)
+        async with flow, flow.new_worker(lease="2s"):
+            await (await workflow.run(1)).result(timeout=60)
+            await asyncio.to_thread(shutil.copytree, data, backup)
+            await (await workflow.run(2)).result(timeout=60)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(shutil.rmtree, data)
+            await asyncio.to_thread(shutil.copytree, backup, data)
+            await asyncio.to_thread(server.restart)
+            async with RedisFlow(server.url, namespace=namespace, call_timeout=60) as other:
+                (loss,) = await eventually(other.list_losses)
+                assert loss.batches >= 1
+                assert other.backend.durability.losses == 0
+
+
 # -- fsync ------------------------------------------------------------------------------------------------------------
 
 

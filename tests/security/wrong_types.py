@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from tests.lua.harness import NEVER, PREFIX, Lua, audit
+from tests.lua.harness import PREFIX, Lua, audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 Snapshot = dict[bytes, tuple[bytes, int]]
 # The server makes the ids of entries by its own clock, and counts there how long ago something was read.
 _ENTRY = re.compile(rb"\d{13}-\d+")
-_UNTOLD = re.compile(r"its end was not told to (\S+)")
-_TOO_EARLY = re.compile(r"schedules are listed as (\{.*\}), they say (\{.*\})")
+_UNTOLD = re.compile(r"has not told its end to (\S+)")
+_LISTED = re.compile(r"schedule:\S+: it is listed at (\d+), its next tick is at (\d+)")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)")
 # Status, fence, record, output, error and verdict: what a run is. Its entry is a hint.
 _CORE = frozenset({b"s", b"f", b"h", b"o", b"er", b"ca", b"t", b"vd"})
 # A hint too many does no harm: whoever meets it looks at the run's hash, and drops it.
 _STRAY = re.compile(
-    r"is not the current entry|it has an entry|its own field says None|which is no run|instead of \[\]|"
-    r"the keyspace is not what"
+    r"is not the entry of|is due never, its timer is set|is not stored$|is listed$|the keyspace is not what"
 )
 _OF_STRINGS = frozenset({b"GET", b"SET"})
 _CLOCK = f"{PREFIX}clock".encode()
@@ -128,12 +127,12 @@ class WrongTypes(Lua):
         """Whether it is put right by what other workers do anyway, and that is on its way."""
         if told := _UNTOLD.search(problem):
             return {"do": b"look_kids", "run": told[1].encode()} in self.posted()
-        if listed := _TOO_EARLY.search(problem):
-            found, wanted = (ast.literal_eval(words) for words in listed.groups())
-            return all(found.get(name, NEVER) <= max(at, self.now + 60_000) for name, at in wanted.items())
+        if listed := _LISTED.search(problem):
+            found, wanted = map(int, listed.groups())
+            return found <= max(wanted, self.now + 60_000)
         # Of a schedule whose run has ended; within a minute it is looked at again, as one is that could not be read.
         looked = self.redis.zrange(f"{PREFIX}schedules", 0, -1, withscores=True)
-        return "wait for one that has ended" in problem and all(at <= self.now + 60_000 for _, at in looked)
+        return "wait for a run that has ended" in problem and all(at <= self.now + 60_000 for _, at in looked)
 
     def _upkeep(self) -> None:
         names = [key.decode().removeprefix(PREFIX) for key in self.redis.keys("rf:*")]
