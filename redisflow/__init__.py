@@ -69,6 +69,7 @@ from redisflow.errors import (
     WorkflowFailed,
 )
 from redisflow.failure import Failure
+from redisflow.fleet import StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 from redisflow.flow import RedisFlow
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
@@ -163,12 +164,17 @@ __all__ = [
     "StepOptions",
     "StepRun",
     "StepTimeout",
+    "StrandedReport",
+    "StrandedRuns",
     "SyncFlow",
     "SyncWorkflowHandle",
     "Throttle",
     "UnknownWorkflow",
+    "UnreadQueue",
+    "UnservedWorkflow",
     "UnsuitableServer",
     "Worker",
+    "WorkerInfo",
     "WorkerProcessFailed",
     "WorkerProcesses",
     "Workflow",

@@ -51,6 +51,7 @@ from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, RunNotFound, UnknownWorkflow
+from redisflow.fleet import StrandedReport, WorkerInfo
 from redisflow.names import check_name, user_key
 from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
@@ -426,6 +427,14 @@ class RedisFlow:
         """
         return await (await self.open()).listings.count_runs(detailed=detailed)
 
+    async def stranded(self, *, detailed: bool = False) -> StrandedReport:
+        """What no live worker serves, and why: runs put aside for want of code, workflows and queues without a worker.
+
+        With `detailed` the unfinished runs of each workflow of which only some versions are served are looked at, about
+        100,000 in a second. Print it for people.
+        """
+        return await (await self.open()).fleet.find_stranded(detailed=detailed, look_at=None)
+
     async def send_signal(
         self,
         name: str,
@@ -459,6 +468,14 @@ class RedisFlow:
         return WorkflowHandle(await self.open(), spec, started)
 
     # -- workers --------------------------------------------------------------------------------------------------
+
+    async def workers(self, *, gone: bool = False) -> list[WorkerInfo]:
+        """The live workers: what they serve and how many runs each holds, sorted by name.
+
+        With `gone`, those of the last hour as well that ended without a word (`is_alive` is false).
+        """
+        found = await (await self.open()).fleet.list_workers()
+        return [worker for worker in found if gone or worker.is_alive]
 
     @overload
     def new_worker(self, *, processes: Literal[1] = 1, **options: Unpack[OwnWorkerKeywords]) -> Worker: ...

@@ -17,6 +17,7 @@ from redisflow.backend.broadcasts import Broadcasts
 from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
 from redisflow.backend.events import Events, effect_of, size_of
+from redisflow.backend.fleet import Workforce
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.lifecycle import Lifecycle
@@ -172,6 +173,12 @@ class RedisBackend:
         return self._listings
 
     @property
+    def fleet(self) -> Workforce:
+        """Who works here, and what nobody serves."""
+        self._server()
+        return self._fleet
+
+    @property
     def retention(self) -> RetentionOnRedis:
         """Deleting finished runs."""
         self._server()
@@ -236,6 +243,7 @@ class RedisBackend:
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
+        self._fleet = Workforce(transport, self._scripts, self._prefixes, patience, self._listings)
         self._schedules = RedisSchedules(
             transport, self._scripts, patience, self._namespace, self._prefixes, self.seals
         )
@@ -434,11 +442,12 @@ class RedisBackend:
         """Hand the run back for another worker, now."""
         return self._call_about(hold, "release_run", entry=hold.entry)
 
-    def shelve_run(self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int) -> Answer[Verdict]:
+    def shelve_run(
+        self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int, again_ms: int | None = None
+    ) -> Answer[Verdict]:
         """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
-        return self._call_about(
-            hold, "shelve_run", entry=hold.entry, reason=reason, problem=problem, first_ms=first_ms, last_ms=last_ms
-        )
+        waits = {"first_ms": first_ms, "last_ms": last_ms, "again_ms": "" if again_ms is None else again_ms}
+        return self._call_about(hold, "shelve_run", entry=hold.entry, reason=reason, problem=problem, **waits)
 
     def note_progress(self, hold: Hold, progress: bytes) -> Answer[Verdict]:
         """Show what the holder is doing right now."""

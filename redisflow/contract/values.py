@@ -217,6 +217,16 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What a worker says of itself with each heartbeat, as it is stored."""
+
+    said: bytes
+    """Host, process, queues, workflows: for people, and for reports."""
+    serves: str
+    """For scripts: a line for each queue, workflow and version (none: any) that it serves, with spaces between."""
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """What a heartbeat found."""
 

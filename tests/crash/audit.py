@@ -36,6 +36,7 @@ SHARED = (
     "meta",
     "workers",
     "worker:",
+    "served",
     "workflows",
     "queues",
     "idem:",
