@@ -40,7 +40,8 @@ local function field(name, value)
   fields[#fields + 1] = value
 end
 if reason == 'stranded' then
-  local times, wait_ms = tonumber(r[6] or '0'), nil
+  local times = tonumber(r[6] or '0')
+  local wait_ms
   if again_ms ~= '' and is_served(prefix, r[4] or nil, r[5], r[9] or nil, now) then
     -- Who has its code may be full for hours: a millisecond for each that waits, and 1,000 a second are offered again.
     wait_ms = math.max(tonumber(again_ms), redis.call('ZCARD', prefix .. 'stuck:' .. r[5]))

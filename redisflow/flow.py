@@ -86,7 +86,9 @@ class RedisFlow:
     is opened for the first time: 1 for a single server, 16 or more for a Cluster. `call_timeout` is how long a call of
     a client waits for a server that does not answer before it raises BackendUnavailable. `resources` is an async
     context around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
-    `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store.
+    `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store. With
+    `max_pending` a start from here raises BackpressureError while so many runs of the namespace wait to be claimed (of
+    several partitions each takes its share); child runs and schedules go on.
     """
 
     def __init__(
@@ -98,14 +100,19 @@ class RedisFlow:
         call_timeout: Duration = 10,
         resources: Resources | None = None,
         payloads: Payloads | None = None,
+        max_pending: int | None = None,
     ) -> None:
         """Connect later."""
+        if max_pending is not None and (type(max_pending) is not int or max_pending < 1):
+            msg = f"max_pending is a whole number from 1, or None for no limit, not {max_pending!r}"
+            raise ValueError(msg)
         self._location = Location(
             url=url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0",
             namespace=namespace,
             partitions=partitions,
             call_timeout_s=to_ms(call_timeout, what="call_timeout") / 1000,
             payloads=payloads,
+            max_pending=max_pending,
         )
         self._resources = resources
         self._registry = Registry()

@@ -22,6 +22,7 @@ class Location:
     partitions: int
     call_timeout_s: float
     payloads: Payloads | None = None
+    max_pending: int | None = None
     clock: Clock = "server"
     read_clock: ReadClock = field(default=ClaimClock.of, repr=False)
 
@@ -33,6 +34,7 @@ class Location:
             call_timeout_s=self.call_timeout_s,
             clock=self.clock,
             read_clock=self.read_clock,
+            max_pending=self.max_pending,
         )
         if self.payloads is None:
             return RedisBackend(self.url, **options)

@@ -17,3 +17,4 @@ class BackendOptions(TypedDict, total=False):
     read_clock: ReadClock
     call_timeout_s: float
     stall_s: float
+    max_pending: int | None

@@ -97,12 +97,14 @@ class RedisBackend:
         read_clock: ReadClock = ClaimClock.of,
         call_timeout_s: float = 10.0,
         stall_s: float = 10.0,
+        max_pending: int | None = None,
     ) -> None:
         """Connect later, with `open`.
 
         `partitions` counts for a namespace that is opened for the first time; `call_timeout_s` is how long a client's
         call waits for a server that is away; a connection that owes a reply for `stall_s` is given up. With `clock`
         "test" scripts go by the key `clock` of their partition, where it is set; `read_clock` is then what follows it.
+        `max_pending` is how many runs may wait to be claimed, in all partitions, before a start is refused.
         """
         self._target = read_url(url)
         self.read_clock = read_clock
@@ -110,6 +112,9 @@ class RedisBackend:
         self._wanted_partitions = partitions
         self._timeout_s = call_timeout_s
         self._stall_s = stall_s
+        self._most_pending = max_pending
+        self._max_pending: int | None = None
+        """In a partition; known once it is open."""
         self.seals = Seals(Payloads(), namespace)
         self._prefixes: tuple[str, ...] = ()
         self._transport: Transport | None = None
@@ -232,6 +237,8 @@ class RedisBackend:
             await transport.close()
             raise
         self._prefixes = tuple(self._prefix(number) for number in range(partitions))
+        if self._most_pending is not None:
+            self._max_pending = -(-self._most_pending // partitions)
         self._patience = patience
         self._histories = Histories(transport, self._scripts)
         self._batches = RowBatches(transport)
@@ -240,7 +247,7 @@ class RedisBackend:
         self._broadcasts = Broadcasts(transport, self._scripts, patience, self._prefixes)
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of, self._broadcasts)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
-        self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
+        self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of, self._max_pending)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
         self._fleet = Workforce(transport, self._scripts, self._prefixes, patience, self._listings)
@@ -298,7 +305,9 @@ class RedisBackend:
         """Store a run and make it available; BackpressureError where the server is out of memory."""
         prefix = self._prefix_of(new.run_id)
         self._server()
-        answer = self._batches.add(self._create, prefix, row_of(new), len(new.input), replies.created)
+        answer = self._batches.add(
+            self._create, prefix, row_of(new, self._max_pending), len(new.input), replies.created
+        )
         made = await self._patience.give(answer)
         return Created(new.run_id, existing=False) if made == "created" else made
 

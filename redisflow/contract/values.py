@@ -164,6 +164,8 @@ class Claim:
     """A verdict from outside is fixed: only its compensations may run, then it ends so."""
     continued: int = 0
     """How often it was continued as new."""
+    depth: int = 0
+    """How many runs wait for this one's end, one above the other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,10 @@ class Worker:
         self.backend = await self._connect()
         backend = self.backend
         self._around = dataclasses.replace(
-            self._around, partitions=backend.partitions, payload_limit=backend.payload_limit
+            self._around,
+            partitions=backend.partitions,
+            payload_limit=backend.payload_limit,
+            run_limit=max(self._around.run_limit, 32 * backend.payload_limit),
         )
         for warning in await self.backend.check_server():
             _log.warning(warning)
