@@ -319,6 +319,21 @@ async def test_old_news_of_a_loss_do_not_drop_a_run_that_is_held(flow: RedisFlow
     assert (await handle.get()).claims == 1
 
 
+async def test_runs_whose_worker_died_wait_for_each_other_no_longer_than_a_lease(
+    flow: RedisFlow, crew: Crew, raw: Raw
+) -> None:
+    waiting, go_on, starts = define_waiting(flow, crew)
+    handles = [await waiting.run() for _ in range(4)]
+    for handle in handles:
+        raw("HSET", f"rf:{{{flow.namespace}:0}}:run:{handle.id}", "x", 1)  # as if the worker that held them had crashed
+    await crew.hire(lease="500ms")
+    # None of them records anything before all have begun.
+    await until(lambda: len(starts) == 4)
+    go_on.set()
+    for handle in handles:
+        assert await handle.result(timeout=WITHIN_S) == "done"
+
+
 async def test_runs_whose_worker_died_begin_one_after_the_other_and_only_those_that_began_are_blamed(
     flow: RedisFlow, crew: Crew, raw: Raw
 ) -> None:
