@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
-import re
+from pathlib import Path
 
 from redisflow import RedisFlow, Step
 from tests.faults.noted import note
@@ -26,9 +27,11 @@ async def hold_on(seconds: float) -> str:
 
 
 def hold_the_interpreter() -> str:
-    """One call of native code that does not let go of it: no thread of this process runs meanwhile."""
+    """The first time, one call of native code that does not let go of it: no thread of this process runs meanwhile."""
     note("start")
-    re.match(r"(?:a|a?)+b", "a" * int(os.environ["FAULTS_STEPS"]))
+    if not Path(f"{os.environ['FAULTS_LOG']}.held").exists():
+        Path(f"{os.environ['FAULTS_LOG']}.held").touch()
+        ctypes.PyDLL(None).sleep(4)
     note("end")
     return str(os.getpid())
 

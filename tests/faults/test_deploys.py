@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
-from redisflow import RedisFlow, WorkflowHandle, define_workflow_spec
+from redisflow import RedisFlow, Schedule, Step, WorkflowHandle, define_workflow_spec
 from tests.crash.audit import audit, leftovers, raw_calls
 from tests.faults.worker_processes import WITHIN_S, WorkerFleet
 from tests.stories.world import eventually
@@ -112,3 +113,49 @@ async def _all_met(flow: RedisFlow, left: list[WorkflowHandle[list[str]]]) -> bo
     unfinished = [run for run in [await handle.get() for handle in left] if not run.is_finished]
     waiting = sum(each.stranded for each in (await flow.stranded()).runs if each.version == "v1")
     return all(run.waiting_for == "stranded" for run in unfinished) and waiting == len(unfinished)
+
+
+async def test_a_schedule_of_the_new_code_goes_on_while_only_workers_of_the_old_code_live(
+    valkey_url: str, namespace: str
+) -> None:
+    """B6: nothing rests on a run that would start the next one. Whoever lives fires each tick; whoever can, runs it."""
+
+    async def beat(step: Step) -> str:
+        return str(step.version)
+
+    async with RedisFlow(valkey_url, namespace=namespace) as old, RedisFlow(valkey_url, namespace=namespace) as new:
+        old.define_workflow("beat", version="v1")(beat)
+        define = new.define_workflow("beat", version="v2", schedule=Schedule(every="200ms", overlap="queue"))
+        define(beat)
+        async with new.new_worker(lease="2s"):
+            await eventually(lambda: _ticks(new, 2))
+        async with old.new_worker(lease="2s"):
+            # Ticks come and make runs, which wait for each other, the first of them for its code.
+            before = len([run async for run in new.list_runs(workflow="beat")])
+            await eventually(lambda: _ticks(new, before + 5))
+            (stranded,) = (await eventually(lambda: _stranded_report(new))).runs
+            assert (stranded.version, stranded.cause) == ("v2", "no_code")
+            async with new.new_worker(lease="2s"):
+                await eventually(lambda: _ended(new, before + 5))
+        await new.schedules.delete("beat")
+        runs = [run async for run in new.list_runs(workflow="beat", order="oldest")]
+        details = [await new.get_run(run.id) for run in runs]
+        ticks = [run.scheduled_at for run in details if run.scheduled_at is not None]
+        assert len(ticks) == len(set(ticks)) == len(runs)
+        assert all(run.output == "v2" for run in details if run.status == "succeeded")
+        assert all(later - earlier == timedelta(milliseconds=200) for earlier, later in pairwise(sorted(ticks)))
+        for run in runs:
+            await new.cancel_workflow_run(run.id)
+
+
+async def _ticks(flow: RedisFlow, count: int) -> bool:
+    return len([run async for run in flow.list_runs(workflow="beat")]) >= count
+
+
+async def _ended(flow: RedisFlow, count: int) -> bool:
+    return len([run async for run in flow.list_runs(workflow="beat", status="succeeded")]) >= count
+
+
+async def _stranded_report(flow: RedisFlow):
+    report = await flow.stranded()
+    return report if report.runs else None
