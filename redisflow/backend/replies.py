@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redisflow.contract import Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
-from redisflow.errors import BackendError, BackpressureError, PayloadTooLarge
+from redisflow.errors import BackendError, BackpressureError, InvalidDuration, PayloadTooLarge
 from redisflow.runs import Ending
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def created(reply: Any) -> str | Created | Conflict:
     if word == b"full":
         msg = "as many runs wait to be claimed as max_pending allows: start it again later, or add workers"
         raise BackpressureError(msg)
+    if word == b"beyond":
+        msg = "available_at and deadline_at lie at most 10 years from now, by the server's clock"
+        raise InvalidDuration(msg)
     if word == b"oversized":
         msg = "the run's stored input has more than 64 MiB: keep it elsewhere, and pass a reference to it"
         raise PayloadTooLarge(msg)

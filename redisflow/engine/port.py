@@ -20,7 +20,7 @@ from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
 from redisflow.authoring.outside import ChildOrder, start_child, start_detached
 from redisflow.authoring.redis_script import Word
 from redisflow.authoring.step_port import RunInfo
-from redisflow.durations import from_ms
+from redisflow.durations import MAX_DURATION_MS, from_ms
 from redisflow.engine.calls import (
     OpenCall,
     OpenChild,
@@ -34,7 +34,7 @@ from redisflow.engine.desk import CallDesk
 from redisflow.engine.live_log import LiveLogger
 from redisflow.engine.places import Evicted
 from redisflow.engine.voice import Voice
-from redisflow.errors import InvalidLimit, InvalidWorkflow, NestedTooDeep
+from redisflow.errors import InvalidDuration, InvalidLimit, InvalidWorkflow, NestedTooDeep
 from redisflow.mail import child_address, hash_signal_name, reply_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import (
@@ -145,6 +145,9 @@ class Port(CallDesk):
 
     def ask_sleep(self, name: str, ms: int, *, relative: bool) -> OpenSleep:
         """Claim a durable sleep's key."""
+        if not relative and ms > self.time_ms + MAX_DURATION_MS:
+            msg = f"sleep_until: {from_ms(ms)} is more than 10 years from now"
+            raise InvalidDuration(msg)
         place, recorded = self._claim_place("sleep", name)
         call = OpenSleep(place, recorded, self)
         self.calls[place.key] = call

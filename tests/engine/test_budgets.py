@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from redisflow import NestedTooDeep, RetryPolicy, Step, StepError, StepOptions, codec, define_workflow_spec
+from redisflow import (
+    InvalidDuration,
+    NestedTooDeep,
+    RetryPolicy,
+    Step,
+    StepError,
+    StepOptions,
+    codec,
+    define_workflow_spec,
+)
 from redisflow.authoring.children import NESTED_AT_MOST
 from redisflow.authoring.definition import CHILDREN_AT_MOST
 from redisflow.records import StepFailed, decode_record
@@ -143,3 +153,18 @@ def test_children_are_nested_sixteen_levels_deep(depth: int) -> None:
     assert (output == "asked") == (depth < NESTED_AT_MOST)
     if depth == NESTED_AT_MOST:
         assert "17 levels below the first: 16 are allowed" in output
+
+
+@pytest.mark.parametrize(("over_ms", "is_refused"), [(0, False), (1, True)])
+def test_a_sleep_ends_within_ten_years(over_ms: int, is_refused: bool) -> None:
+    async def sleeps(step: Step) -> str:
+        until = step.now() + timedelta(days=3_653, milliseconds=over_ms)
+        try:
+            await step.sleep_until("nap", until)
+        except InvalidDuration as error:
+            return str(error)
+        return "slept"
+
+    output = stage_of(sleeps).play().output
+    assert (output != "slept") == is_refused
+    assert not is_refused or "more than 10 years from now" in output

@@ -74,6 +74,18 @@ def test_an_input_that_no_client_of_ours_would_store_is_refused(lua: Lua, size: 
     lua.redis.flushall()
 
 
+@pytest.mark.parametrize("what", ["available", "deadline"])
+def test_a_run_begins_and_ends_within_ten_years(lua: Lua, what: str) -> None:
+    last = lua.now + 3_653 * 86_400_000
+    for number, instant in enumerate((f"+{last - lua.now}", str(last))):
+        assert lua.create(f"run-{number}", **{what: instant})[0] == "created"
+    before = lua.dump()
+    for instant in (f"+{last - lua.now + 1}", str(last + 1)):
+        assert lua.create("late", **{what: instant})[0] == "beyond"
+        assert lua.start("late", ("throttle", "k", 1, 1_000, "delay"), **{what: instant})[0] == "beyond"
+    assert lua.dump() == before
+
+
 @pytest.mark.parametrize("how", ["commit", "park", "finish"])
 @pytest.mark.parametrize(("size", "is_refused"), [(FULL, False), (FULL + 1, True)])
 def test_a_record_that_the_engine_would_not_let_grow_so_far_is_refused(
