@@ -195,7 +195,7 @@ _SELDOM: dict[bytes, Callable[[Claim, dict[bytes, bytes]], None]] = {
     b"sg": _noting("waits", b"sg", lambda names: names.decode().split()),
     b"vd": _note_ending,
     b"ct": _noting("continued", b"ct", int),
-    b"nd": _noting("depth", b"nd", int),
+    b"dp": _noting("depth", b"dp", int),
 }
 """What a claim says of runs that use more than steps, by the fields that say it."""
 _SELDOM_NAMES = frozenset(_SELDOM)
