@@ -3,7 +3,7 @@
 -- in one call.
 --
 -- Moves    running -> running, a passed deadline -> failed
--- Replies  of each run: ok | mail | fenced | ended | behind | missing | broken
+-- Replies  of each run: ok | mail | fenced | ended | behind | missing | oversized | broken
 --          mail: it was done, and there is mail that the holder has not seen
 
 -- @include lib/clock.lua

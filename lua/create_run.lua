@@ -3,12 +3,14 @@
 -- same time come in one call.
 --
 -- Moves    (nothing) -> pending | waiting:start | waiting:limited
--- Replies  of each run: created | existing <run_id> | conflict <run_id> | broken
+-- Replies  of each run: created | existing <run_id> | conflict <run_id> | full | beyond | oversized | broken
+--          full: as many as its client allows wait to be claimed; beyond: in more than ten years
 --
 -- Sent twice, it answers `created` twice: a run id is made once, by its client.
 
 -- @include lib/clock.lua
 -- @include lib/collect.lua
+-- @include lib/is_oversized.lua
 -- @include lib/store_run.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
@@ -29,6 +31,9 @@ local function judge(at)
   local known = idem ~= '' and on_terms().known_by_key(prefix, idem, ARGV[at + 9])
   if known then return known end
   if runs_here[run_id] or keys_here[idem] then return 'later' end
+  if (ARGV[at + 5] ~= '' or ARGV[at + 6] ~= '') and on_terms().is_beyond(at, now) then return { 'beyond' } end
+  if is_oversized(ARGV[at + 4]) then return { 'oversized' } end
+  if ARGV[at + 10] ~= '0' and not on_terms().may_queue(prefix, at) then return { 'full' } end
   runs_here[run_id] = true
   if idem ~= '' then keys_here[idem] = true end
   collect(listed, workflow, stamp, run_id)

@@ -3,7 +3,7 @@
 -- in one call: leaving their streams and changing the listings is then one command for all of them.
 --
 -- Moves    running -> succeeded | failed | canceled, a passed deadline -> failed
--- Replies  of each run: ok | fenced | ended | behind | missing | broken
+-- Replies  of each run: ok | fenced | ended | behind | missing | oversized | broken
 
 -- @include lib/clock.lua
 -- @include lib/hold.lua

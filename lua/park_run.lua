@@ -3,7 +3,7 @@
 -- park at the same time come in one call.
 --
 -- Moves    running -> waiting:<reason>, a passed deadline -> failed
--- Replies  of each run: ok | mail | fenced | ended | behind | missing | broken
+-- Replies  of each run: ok | mail | fenced | ended | behind | missing | oversized | broken
 --          mail: there is mail that the holder has not seen, so it goes on holding the run; its records were appended
 
 -- @include lib/clock.lua

@@ -10,15 +10,25 @@ local prefix      = KEYS[1]   -- str   of every key in the partition
 local worker      = ARGV[1]   -- str   its consumer name
 local presence_ms = ARGV[2]   -- ms    how long it counts as alive without another heartbeat
 local about       = ARGV[3]   -- bytes what it says of itself: host, process, queues, workflows
-local held        = 4         -- tail  run id, queue, fence and entry of each run
+local serves      = ARGV[4]   -- str   what it has code for, a line each: <queue> <workflow> <version | empty: any>
+local held        = 5         -- tail  run id, queue, fence and entry of each run
 
 local function holds(run_id, fence)
   local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'f', 'm')
   return r[1] == 'running' and r[2] == fence, r[3]
 end
 
-redis.call('ZADD', prefix .. 'workers', now_ms() + presence_ms, worker)
+local until_ms = now_ms() + presence_ms
+redis.call('ZADD', prefix .. 'workers', until_ms, worker)
 if about ~= '' then redis.call('HSET', prefix .. 'worker:' .. worker, 'about', about) end
+if serves ~= '' then
+  local members, size, stamp = { 'GT' }, 1, string.format('%d', until_ms)
+  for line in string.gmatch(serves, '[^\n]+') do
+    members[size + 1], members[size + 2] = stamp, line
+    size = size + 2
+  end
+  redis.call('ZADD', prefix .. 'served', unpack(members))
+end
 
 local reply = { 'ok' }
 for place = held, #ARGV, 4 do

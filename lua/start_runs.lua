@@ -4,11 +4,13 @@
 --
 -- Moves    (nothing) -> pending | waiting:start; an older run of the key: pending | running | waiting -> canceled
 -- Replies  of each run: created <run_id> <available_ms | empty> | existing <run_id> | conflict <run_id> | active <run_id>
---          | debounced <run_id> <available_ms> | throttled <run_id> <free_ms> | broken
+--          | debounced <run_id> <available_ms> | throttled <run_id> <free_ms> | full | beyond | oversized
+--          | broken
 --
 -- Sent twice, it answers what it has done: a run id is made once, by its client.
 
 -- @include lib/clock.lua
+-- @include lib/is_oversized.lua
 -- @include lib/known_by_key.lua
 -- @include lib/known_by_id.lua
 -- @include lib/keep_key.lua
@@ -42,6 +44,9 @@ local function start(at, first, last)
     first = first + 1 + size
   end
 
+  if on_terms().is_beyond(at, now) then return { 'beyond' } end
+  if is_oversized(ARGV[at + 4]) then return { 'oversized' } end
+  if not on_terms().may_queue(prefix, at) then return { 'full' } end
   for _, write in ipairs(writes) do write() end
   redis.call('ZADD', prefix .. 'runs:' .. workflow, stamp, run_id)
   redis.call('SADD', prefix .. 'workflows', workflow)

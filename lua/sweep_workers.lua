@@ -27,4 +27,5 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'workers', '-inf', n
   redis.call('ZREM', prefix .. 'workers', name)
   redis.call('UNLINK', prefix .. 'worker:' .. name)
 end
+redis.call('ZREMRANGEBYSCORE', prefix .. 'served', '-inf', now - 3600000)
 return { 'ok', deleted }

@@ -42,6 +42,7 @@ from redisflow.errors import (
     InvalidWorkflow,
     MailboxFull,
     MissingExtra,
+    NestedTooDeep,
     NonDeterminismError,
     NonRetryableError,
     NotAllowedInWorkflow,
@@ -71,6 +72,7 @@ from redisflow.errors import (
     WorkflowFailed,
 )
 from redisflow.failure import Failure
+from redisflow.fleet import StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 from redisflow.flow import RedisFlow, audit
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
@@ -132,6 +134,7 @@ __all__ = [
     "Loss",
     "MailboxFull",
     "MissingExtra",
+    "NestedTooDeep",
     "NonDeterminismError",
     "NonRetryableError",
     "NotAllowedInWorkflow",
@@ -172,12 +175,17 @@ __all__ = [
     "StepOptions",
     "StepRun",
     "StepTimeout",
+    "StrandedReport",
+    "StrandedRuns",
     "SyncFlow",
     "SyncWorkflowHandle",
     "Throttle",
     "UnknownWorkflow",
+    "UnreadQueue",
+    "UnservedWorkflow",
     "UnsuitableServer",
     "Worker",
+    "WorkerInfo",
     "WorkerProcessFailed",
     "WorkerProcesses",
     "Workflow",

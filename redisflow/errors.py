@@ -22,7 +22,8 @@ A message says what happened, to which run, and what to do next.
     ├── InvalidScript               a script for step.redis that is too large, or keys or arguments that it cannot have
     ├── RedisScriptFailed           a script that step.redis ran raised an error, or its reply cannot be recorded
     ├── NonRetryableError           raised by user code: do not try again
-    │   └── HistoryTooLong          a run made more calls than its history may have
+    │   ├── HistoryTooLong          a run made more calls than its history may have, or has no room for a result
+    │   └── NestedTooDeep           a child run of a child run of ... too many
     ├── RetryAfter                  raised by user code: try again after this delay
     ├── StepError                   a step failed for good (its retries are spent)
     │   ├── StepTimeout             ... because its last attempt took too long
@@ -53,7 +54,7 @@ A message says what happened, to which run, and what to do next.
     └── BackendError                Redis said no, or nothing
         ├── BackendUnavailable      not reachable, loading, fail-over: try again later
         │   └── PayloadStoreUnavailable     the store of large payloads cannot be used now
-        ├── BackpressureError       out of memory: new work is refused, running work goes on
+        ├── BackpressureError       out of memory, or too many runs wait: new work is refused, running work goes on
         └── UnsuitableServer        too old, or an eviction policy that deletes runs
 """
 
@@ -148,7 +149,14 @@ class NonRetryableError(RedisflowError):
 
 
 class HistoryTooLong(NonRetryableError):
-    """A run has made as many calls as its history may have (`max_steps`); let it continue as new before."""
+    """A run has made as many calls as its history may have (`max_steps`), or its record is full (32 MiB).
+
+    What a step returned, a child ended with or a signal brought is then not recorded. Let it continue as new before.
+    """
+
+
+class NestedTooDeep(NonRetryableError):
+    """A child run 16 levels below the first: as a rule, a workflow that starts itself."""
 
 
 class RetryAfter(RedisflowError):
@@ -369,7 +377,7 @@ class PayloadStoreUnavailable(BackendUnavailable):
 
 
 class BackpressureError(BackendError):
-    """Redis is out of memory: new work is refused, running work goes on."""
+    """Redis is out of memory, or as many runs wait as `max_pending` allows: new work is refused, running goes on."""
 
 
 class UnsuitableServer(BackendError):

@@ -54,6 +54,7 @@ from redisflow.contract import Backend
 from redisflow.durability import AS_CONFIGURED, Durability, Level, Loss, as_durability
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, UnknownWorkflow
+from redisflow.fleet import StrandedReport, WorkerInfo
 from redisflow.names import check_name, user_key
 from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
@@ -89,7 +90,9 @@ class RedisFlow:
     is opened for the first time: 1 for a single server, 16 or more for a Cluster. `call_timeout` is how long a call of
     a client waits for a server that does not answer before it raises BackendUnavailable. `resources` is an async
     context around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
-    `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store.
+    `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store. With
+    `max_pending` a start from here raises BackpressureError while so many runs of the namespace wait to be claimed (of
+    several partitions each takes its share); child runs and schedules go on.
     `durability` is when a write counts as acknowledged: "redis", "fsync" or "replicated", see `Durability`.
     """
 
@@ -103,8 +106,12 @@ class RedisFlow:
         resources: Resources | None = None,
         payloads: Payloads | None = None,
         durability: Durability | Level = AS_CONFIGURED,
+        max_pending: int | None = None,
     ) -> None:
         """Connect later."""
+        if max_pending is not None and (type(max_pending) is not int or max_pending < 1):
+            msg = f"max_pending is a whole number from 1, or None for no limit, not {max_pending!r}"
+            raise ValueError(msg)
         self._location = Location(
             url=url or os.environ.get("REDISFLOW_URL") or "redis://localhost:6379/0",
             namespace=namespace,
@@ -112,6 +119,7 @@ class RedisFlow:
             call_timeout_s=to_ms(call_timeout, what="call_timeout") / 1000,
             payloads=payloads,
             durability=as_durability(durability),
+            max_pending=max_pending,
         )
         self._resources = resources
         self._registry = Registry()
@@ -450,6 +458,14 @@ class RedisFlow:
         """
         return await audit_namespace(await self.open(), repair=repair, progress=progress)
 
+    async def stranded(self, *, detailed: bool = False) -> StrandedReport:
+        """What no live worker serves, and why: runs put aside for want of code, workflows and queues without a worker.
+
+        With `detailed` the unfinished runs of each workflow of which only some versions are served are looked at, about
+        100,000 in a second. Print it for people.
+        """
+        return await (await self.open()).fleet.find_stranded(detailed=detailed, look_at=None)
+
     async def send_signal(
         self,
         name: str,
@@ -483,6 +499,14 @@ class RedisFlow:
         return WorkflowHandle(await self.open(), spec, started)
 
     # -- workers --------------------------------------------------------------------------------------------------
+
+    async def workers(self, *, gone: bool = False) -> list[WorkerInfo]:
+        """The live workers: what they serve and how many runs each holds, sorted by name.
+
+        With `gone`, those of the last hour as well that ended without a word (`is_alive` is false).
+        """
+        found = await (await self.open()).fleet.list_workers()
+        return [worker for worker in found if gone or worker.is_alive]
 
     @overload
     def new_worker(self, *, processes: Literal[1] = 1, **options: Unpack[OwnWorkerKeywords]) -> Worker: ...

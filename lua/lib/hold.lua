@@ -8,6 +8,10 @@ local function hold(run_key, fence, entry, before, after, ...)
   local r = redis.call('HMGET', run_key, 's', 'f', 'e', 'h', 'dl', ...)
   if not r[1] then return 'missing' end
   if r[2] ~= fence then return is_terminal(r[1]) and 'ended' or 'fenced' end
-  if r[1] == 'running' and r[3] == entry and r[4] == before then return 'ok', r end
+  if r[1] == 'running' and r[3] == entry and r[4] == before then
+    -- A net: four times what the engine lets a record grow to.
+    if #after > 10 and tonumber(string.match(after, '%d+$')) > 134217728 then return 'oversized' end
+    return 'ok', r
+  end
   return r[4] == after and 'repeat' or 'behind', r
 end

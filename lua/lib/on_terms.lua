@@ -3,9 +3,15 @@
 local terms
 local function on_terms()
   if terms then return terms end
+-- @include lib/instant.lua
+-- @include lib/is_beyond.lua
+-- @include lib/may_queue.lua
 -- @include lib/is_prevented.lua
 -- @include lib/known_by_key.lua
 -- @include lib/store_on_terms.lua
-  terms = { is_prevented = is_prevented, known_by_key = known_by_key, store = store_on_terms }
+  terms = {
+    is_beyond = is_beyond, is_prevented = is_prevented, known_by_key = known_by_key, may_queue = may_queue,
+    store = store_on_terms
+  }
   return terms
 end

@@ -43,7 +43,7 @@ local function store_on_terms(prefix, at, now, stamp, starts_at_ms, reason)
       bytes = bytes + tonumber(string.match(value, '%d+$'))
       value = string.match(value, '^%d+:') .. string.format('%d', bytes)
     end
-    field(name, value)
+    if name ~= 'mp' then field(name, value) end
     if name == 'tg' then list_tags(prefix, value, stamp, run_id) end
   end
   if copied then assert(has_staged(prefix, run_id, copied)) end

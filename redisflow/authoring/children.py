@@ -15,6 +15,10 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+NESTED_AT_MOST = 16
+"""Runs above a child: of a run that nobody waits for it is 0, of its child 1."""
+
+
 class Specified(Protocol[In, Out]):
     """A workflow that can be run as a child: what `define_workflow` returns."""
 

@@ -24,6 +24,8 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 DEFAULT_QUEUE = "default"
+CHILDREN_AT_MOST = 10_000
+"""Child runs of one run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,8 @@ class WorkflowOptions(TypedDict, total=False):
     on_drift: Literal["strict", "warn"]
     """Where the code does not match a run's record: suspend the run (the default), or warn and go on where it can."""
     max_steps: int
-    """A run that makes more calls than that (10,000 unless given, children apart) fails: it should continue as new."""
+    """A run that makes more calls than that (10,000 unless given, children apart: 10,000 as well) fails: it should
+    continue as new."""
     warn_steps: int
     """From so many calls on (1,000) the worker's log says so."""
 
@@ -179,7 +182,7 @@ class WorkflowDefinition(Generic[In, Out]):
         if self.max_steps < 1 or self.warn_steps < 1:
             msg = f"max_steps and warn_steps of workflow {self.spec} are whole numbers from 1"
             raise InvalidWorkflow(msg)
-        object.__setattr__(self, "look_at", min(self.max_steps, self.warn_steps))
+        object.__setattr__(self, "look_at", min(self.max_steps, self.warn_steps, CHILDREN_AT_MOST))
         if self.on_drift not in ("strict", "warn"):
             msg = f'on_drift of workflow {self.spec} is "strict" or "warn", not {self.on_drift!r}'
             raise InvalidWorkflow(msg)

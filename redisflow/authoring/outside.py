@@ -36,7 +36,7 @@ class Broadcast:
 class ChildOrder:
     """A child run to be started. Not a dataclass: it is handed to a body as it is, not as a copy."""
 
-    __slots__ = ("data", "deadline_ms", "parent", "queue", "run_id", "spec", "tags", "version")
+    __slots__ = ("data", "deadline_ms", "depth", "parent", "queue", "run_id", "spec", "tags", "version")
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class ChildOrder:
         self.run_id = ""
         self.parent: str | None = None
         """The run that waits for the child's end; None where nobody does."""
+        self.depth = 0
+        """How many runs wait above the child."""
 
 
 class Outside(Protocol):

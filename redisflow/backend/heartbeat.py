@@ -26,7 +26,9 @@ class ThreadHeartbeat:
         self._scripts = scripts
         self._prefixes = prefixes
 
-    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
+    def renew(
+        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold], serves: str = ""
+    ) -> Beat:
         """Renew presence and leases; returns what is new of the runs that the worker holds.
 
         Raises BackendUnavailable where the server does not answer within 5 s. It may then be called again.
@@ -39,7 +41,12 @@ class ThreadHeartbeat:
             for hold in holds[first : first + _RUNS_A_CALL]:
                 held += (hold.run_id, hold.queue, hold.fence, hold.entry)
             command = self._scripts.renew_runs.call(
-                prefix, held, worker=worker, presence_ms=presence_ms, about=about if first == 0 else b""
+                prefix,
+                held,
+                worker=worker,
+                presence_ms=presence_ms,
+                about=about if first == 0 else b"",
+                serves=serves if first == 0 else "",
             )
             for news in self._calls.call(prefix, command)[1:]:
                 run_id, has_mail, number = news.decode().partition(" ")

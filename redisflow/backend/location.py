@@ -24,6 +24,7 @@ class Location:
     call_timeout_s: float
     payloads: Payloads | None = None
     durability: Durability = AS_CONFIGURED
+    max_pending: int | None = None
     clock: Clock = "server"
     read_clock: ReadClock = field(default=ClaimClock.of, repr=False)
 
@@ -36,6 +37,7 @@ class Location:
             clock=self.clock,
             read_clock=self.read_clock,
             durability=self.durability,
+            max_pending=self.max_pending,
         )
         if self.payloads is None:
             return RedisBackend(self.url, **options)

@@ -19,3 +19,4 @@ class BackendOptions(TypedDict, total=False):
     call_timeout_s: float
     stall_s: float
     durability: Durability
+    max_pending: int | None

@@ -21,6 +21,7 @@ from redisflow.backend.connect import read_url
 from redisflow.backend.controls import Controls
 from redisflow.backend.durability import DurabilityOnRedis
 from redisflow.backend.events import Events, effect_of, size_of
+from redisflow.backend.fleet import Workforce
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
 from redisflow.backend.lifecycle import Lifecycle
@@ -95,7 +96,7 @@ class RedisBackend:
     durability: DurabilityOnRedis
     """Known once it is open."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keywords with defaults: `BackendOptions`
         self,
         url: str,
         *,
@@ -106,12 +107,14 @@ class RedisBackend:
         call_timeout_s: float = 10.0,
         stall_s: float = 10.0,
         durability: Durability = AS_CONFIGURED,
+        max_pending: int | None = None,
     ) -> None:
         """Connect later, with `open`.
 
         `partitions` counts for a namespace that is opened for the first time; `call_timeout_s` is how long a client's
         call waits for a server that is away; a connection that owes a reply for `stall_s` is given up. With `clock`
         "test" scripts go by the key `clock` of their partition, where it is set; `read_clock` is then what follows it.
+        `max_pending` is how many runs may wait to be claimed, in all partitions, before a start is refused.
         """
         self._target = read_url(url)
         self.read_clock = read_clock
@@ -120,6 +123,9 @@ class RedisBackend:
         self._timeout_s = call_timeout_s
         self._stall_s = stall_s
         self._durability = durability
+        self._most_pending = max_pending
+        self._max_pending: int | None = None
+        """In a partition; known once it is open."""
         self.seals = Seals(Payloads(), namespace)
         self._may_write = True
         self._prefixes: tuple[str, ...] = ()
@@ -190,6 +196,12 @@ class RedisBackend:
         return self._listings
 
     @property
+    def fleet(self) -> Workforce:
+        """Who works here, and what nobody serves."""
+        self._server()
+        return self._fleet
+
+    @property
     def retention(self) -> RetentionOnRedis:
         """Deleting finished runs."""
         self._server()
@@ -246,6 +258,8 @@ class RedisBackend:
             await transport.close()
             raise
         self._prefixes = tuple(self._prefix(number) for number in range(partitions))
+        if self._most_pending is not None:
+            self._max_pending = -(-self._most_pending // partitions)
         self._patience = patience
         self._histories = Histories(transport, self._scripts)
         self._batches = RowBatches(transport)
@@ -254,7 +268,7 @@ class RedisBackend:
         self._broadcasts = Broadcasts(transport, self._scripts, patience, self._prefixes)
         self._outbox = Outbox(transport, self._scripts, self._prefixes, self._prefix_of, self._broadcasts)
         self._upkeep = UpkeepCalls(transport, self._scripts, self._prefixes)
-        self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of)
+        self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of, self._max_pending)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
         self._audit = AuditOnRedis(
@@ -265,6 +279,7 @@ class RedisBackend:
             self._prefixes,
             is_cluster=self._target.kind == "cluster",
         )
+        self._fleet = Workforce(transport, self._scripts, self._prefixes, patience, self._listings)
         self._schedules = RedisSchedules(
             transport, self._scripts, patience, self._namespace, self._prefixes, self.seals
         )
@@ -353,7 +368,9 @@ class RedisBackend:
         """Store a run and make it available; BackpressureError where the server is out of memory."""
         prefix = self._prefix_of(new.run_id)
         self._server()
-        answer = self._batches.add(self._create, prefix, row_of(new), len(new.input), replies.created)
+        answer = self._batches.add(
+            self._create, prefix, row_of(new, self._max_pending), len(new.input), replies.created
+        )
         made: Created | Conflict | str = await self._patience.give(answer)
         if isinstance(made, str):
             made = Created(new.run_id, existing=False)
@@ -499,11 +516,12 @@ class RedisBackend:
         """Hand the run back for another worker, now."""
         return self._call_about(hold, "release_run", entry=hold.entry)
 
-    def shelve_run(self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int) -> Answer[Verdict]:
+    def shelve_run(
+        self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int, again_ms: int | None = None
+    ) -> Answer[Verdict]:
         """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
-        return self._call_about(
-            hold, "shelve_run", entry=hold.entry, reason=reason, problem=problem, first_ms=first_ms, last_ms=last_ms
-        )
+        waits = {"first_ms": first_ms, "last_ms": last_ms, "again_ms": "" if again_ms is None else again_ms}
+        return self._call_about(hold, "shelve_run", entry=hold.entry, reason=reason, problem=problem, **waits)
 
     def note_progress(self, hold: Hold, progress: bytes) -> Answer[Verdict]:
         """Show what the holder is doing right now."""

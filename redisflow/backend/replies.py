@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redisflow.contract import Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
-from redisflow.errors import BackendError
+from redisflow.errors import BackendError, BackpressureError, InvalidDuration, PayloadTooLarge
 from redisflow.runs import Ending
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ def created(reply: Any) -> str | Created | Conflict:
     if word == b"broken":
         msg = "the run could not be created: a key of the namespace holds something else than redisflow wrote"
         raise BackendError(msg)
+    if word == b"full":
+        msg = "as many runs wait to be claimed as max_pending allows: start it again later, or add workers"
+        raise BackpressureError(msg)
+    if word == b"beyond":
+        msg = "available_at and deadline_at lie at most 10 years from now, by the server's clock"
+        raise InvalidDuration(msg)
+    if word == b"oversized":
+        msg = "the run's stored input has more than 64 MiB: keep it elsewhere, and pass a reference to it"
+        raise PayloadTooLarge(msg)
     run_id = reply[1].decode()
     return Created(run_id, existing=True) if word == b"existing" else Conflict(run_id)
 
@@ -186,6 +195,7 @@ _SELDOM: dict[bytes, Callable[[Claim, dict[bytes, bytes]], None]] = {
     b"sg": _noting("waits", b"sg", lambda names: names.decode().split()),
     b"vd": _note_ending,
     b"ct": _noting("continued", b"ct", int),
+    b"dp": _noting("depth", b"dp", int),
 }
 """What a claim says of runs that use more than steps, by the fields that say it."""
 _SELDOM_NAMES = frozenset(_SELDOM)

@@ -23,13 +23,18 @@ COLUMNS = (
 )
 
 
-def row_of(new: NewRun) -> tuple[Any, ...]:
-    """The values of `COLUMNS`, then its further fields with their number before them."""
+def row_of(new: NewRun, max_pending: int | None = None) -> tuple[Any, ...]:
+    """The values of `COLUMNS`, then its further fields with their number before them.
+
+    With `max_pending` it is refused where as many wait in its partition; not the children of running work.
+    """
     idem, fields = new.idempotency, new.fields
     if new.expires is not None:
         fields = {**fields, "xp": _when(new.expires)}
     if new.parent is not None:
         fields = {**fields, "pa": new.parent}
+    elif max_pending is not None:
+        fields = {**fields, "mp": max_pending}
     return (
         new.run_id,
         new.workflow,

@@ -254,11 +254,13 @@ class SealedBackend(RedisBackend):
         """Hand the run back for another worker, now."""
         return self._after(hold, partial(super().release_run, hold))
 
-    def shelve_run(self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int) -> Answer[Verdict]:
+    def shelve_run(
+        self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int, again_ms: int | None = None
+    ) -> Answer[Verdict]:
         """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
         sealed = self.seals.seal_now(problem, hold.run_id, "problem")
         call = partial(super().shelve_run, hold, reason=reason, problem=sealed, first_ms=first_ms, last_ms=last_ms)
-        return self._after(hold, call)
+        return self._after(hold, partial(call, again_ms=again_ms))
 
     def note_progress(self, hold: Hold, progress: bytes) -> Answer[Verdict]:
         """Show what the holder is doing right now."""

@@ -23,12 +23,18 @@ class RuledStarts:
     """One object per open backend."""
 
     def __init__(
-        self, batches: RowBatches, patience: Patience, scripts: Scripts, prefix_of: Callable[[str], str]
+        self,
+        batches: RowBatches,
+        patience: Patience,
+        scripts: Scripts,
+        prefix_of: Callable[[str], str],
+        max_pending: int | None,
     ) -> None:
         """All that it needs to call."""
         self._batches = batches
         self._patience = patience
         self._prefix_of = prefix_of
+        self._max_pending = max_pending
         self._head = scripts.start_runs.head(*COLUMNS)
 
     async def start_run(self, new: NewRun, rules: Sequence[StartRule]) -> Started | Conflict | Active | Throttled:
@@ -37,7 +43,7 @@ class RuledStarts:
         if unique is not None:
             new = replace(new, fields={**new.fields, "uq": unique})
         demands = [part for rule in rules for part in _demand(rule)]
-        row = (*row_of(new), len(demands), *demands)
+        row = (*row_of(new, self._max_pending), len(demands), *demands)
         answer = self._batches.add(self._head, self._prefix_of(new.run_id), row, len(new.input), _answer)
         made: Started | Conflict | Active | Throttled = await self._patience.give(answer)
         return made if answer.is_confirmed else unconfirmed(made)

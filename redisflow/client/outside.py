@@ -33,7 +33,8 @@ class ClientOutside:
         value = spec.input.decode(order.data)
         limits = limits_for(spec.control, spec.name, queue, value, self._queue_limits)
         prepared = Prepared(order.data, NO_RULES, limits)
-        await start_prepared(backend, spec, prepared, options, Beginning(order.run_id, parent=order.parent))
+        begin = Beginning(order.run_id, parent=order.parent, fields={"dp": order.depth} if order.depth else {})
+        await start_prepared(backend, spec, prepared, options, begin)
 
     async def send_signal(self, run_id: str, name: str, payload: bytes, once: str) -> bool:
         """Put a signal into a run's mailbox, once for each `once`; False where the run has ended or is not stored."""

@@ -14,6 +14,7 @@ from redisflow.contract.events import (
     NewEvent,
     StoredEvent,
 )
+from redisflow.contract.fleet import FleetCalls
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.outbox import OutboxCalls
@@ -32,6 +33,7 @@ from redisflow.contract.starts import (
 )
 from redisflow.contract.values import (
     NOTHING_SAID,
+    About,
     Answer,
     Beat,
     Claim,
@@ -54,6 +56,7 @@ __all__ = [
     "EVENTS_KEPT",
     "NOTHING_SAID",
     "STATE_KEYS",
+    "About",
     "Active",
     "Alarm",
     "Answer",
@@ -75,6 +78,7 @@ __all__ = [
     "EventCalls",
     "Extension",
     "FireOutcome",
+    "FleetCalls",
     "Heartbeat",
     "Hold",
     "Idempotency",

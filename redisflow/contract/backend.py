@@ -17,6 +17,7 @@ from redisflow.contract.clock import ReadClock
 from redisflow.contract.controls import ControlCalls
 from redisflow.contract.durability import DurabilityCalls
 from redisflow.contract.events import EventCalls
+from redisflow.contract.fleet import FleetCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
@@ -46,8 +47,13 @@ if TYPE_CHECKING:
 class Heartbeat(Protocol):
     """A worker's heartbeat, on a connection of its own: used by an OS thread, never by the event loop."""
 
-    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
-        """Renew presence and leases; returns what is new of the runs that the worker holds."""
+    def renew(
+        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold], serves: str = ""
+    ) -> Beat:
+        """Renew presence and leases; returns what is new of the runs that the worker holds.
+
+        `about` is what the worker says of itself, `serves` what of that scripts look at (see `About`).
+        """
         ...
 
     def close(self) -> None:
@@ -101,6 +107,11 @@ class Backend(Protocol):
     @property
     def listings(self) -> Listings:
         """Finding runs."""
+        ...
+
+    @property
+    def fleet(self) -> FleetCalls:
+        """Who works here, and what nobody serves."""
         ...
 
     @property
@@ -240,8 +251,13 @@ class Backend(Protocol):
         """Hand the run back for another worker, now."""
         ...
 
-    def shelve_run(self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int) -> Answer[Verdict]:
-        """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
+    def shelve_run(
+        self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int, again_ms: int | None = None
+    ) -> Answer[Verdict]:
+        """Let the run wait for code: `stranded` (tried again by itself) or `suspended`.
+
+        With `again_ms` a stranded one waits so long where another worker has its code, longer where hundreds wait.
+        """
         ...
 
     def note_progress(self, hold: Hold, progress: bytes) -> Answer[Verdict]:

@@ -166,6 +166,8 @@ class Claim:
     """A verdict from outside is fixed: only its compensations may run, then it ends so."""
     continued: int = 0
     """How often it was continued as new."""
+    depth: int = 0
+    """How many runs wait for this one's end, one above the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,16 @@ class Extension:
     """What is done in the same step: verbs with their arguments, one after the other (lua/lib/effect_*.lua)."""
     saying: Saying | None = None
     """What is said in the same step."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a worker says of itself with each heartbeat, as it is stored."""
+
+    said: bytes
+    """Host, process, queues, workflows: for people, and for reports."""
+    serves: str
+    """For scripts: a line for each queue, workflow and version (none: any) that it serves, with spaces between."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,9 @@ class Execution(Delivery):
         del self._agenda.running[key]
         port = self._port
         port.at_ms = now_ms
+        room = self._around.run_limit - self._ledger.bytes
         record, value = judge_attempt(
-            call, outcome, self._around, started_at_ms, port.monotonic_ms(), now_ms + port.slack_ms
+            call, outcome, self._around, room, started_at_ms, port.monotonic_ms(), now_ms + port.slack_ms
         )
         number = self._ledger.append(record)
         if isinstance(record, AttemptFailed):

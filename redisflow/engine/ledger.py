@@ -62,6 +62,11 @@ class Ledger:
             self._besides.withdraw()
 
     @property
+    def bytes(self) -> int:
+        """Of the input and all records, new ones too."""
+        return (self.sent or self.acknowledged).bytes + self._new_bytes
+
+    @property
     def besides(self) -> Besides:
         """What leaves beside the records."""
         if self._besides is None:

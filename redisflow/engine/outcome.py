@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowDefinition
 from redisflow.engine.calls import OpenChild, OpenMailCall, OpenRedis, OpenStep
 from redisflow.engine.commands import BodyOutcome, Returned
-from redisflow.errors import CannotDecode, InvalidSignal, RedisScriptFailed, StepError
+from redisflow.errors import CannotDecode, HistoryTooLong, InvalidSignal, RedisScriptFailed, StepError
 from redisflow.failure import Failure
 from redisflow.mail import Mail
 from redisflow.payload import check_size
 from redisflow.records import AttemptFailed, ChildEnded, ChildStarted, SignalReceived, StepFailed, StepSucceeded
 from redisflow.retry import delay_ms
+
+BRIEF_BYTES = 1024
+"""Of a traceback, in a record that has no room left."""
 
 IN_RECORD = object()
 """Instead of a value: it is still to be read from the record."""
@@ -32,16 +35,25 @@ class Surroundings:
     """The thread's CPU clock, for the bound on code that never waits."""
     payload_limit: int = 1 << 20
     """Bytes of a step's result or of an output."""
+    run_limit: int = 32 << 20
+    """Bytes of a run's record: its input, its results, what it was sent."""
     partitions: int = 1
     """Of the namespace: where child runs may be spread."""
 
 
 def judge_attempt(
-    step: OpenStep, outcome: BodyOutcome, around: Surroundings, started_at_ms: int, at_ms: int, due_from_ms: int
+    step: OpenStep,
+    outcome: BodyOutcome,
+    around: Surroundings,
+    room: int,
+    started_at_ms: int,
+    at_ms: int,
+    due_from_ms: int,
 ) -> tuple[StepSucceeded | StepFailed | AttemptFailed | ChildStarted, Any]:
     """The record of an attempt, and the value that it gives to workflow code: what the record decodes to.
 
-    The next attempt is due a delay after `due_from_ms`.
+    The next attempt is due a delay after `due_from_ms`. What is larger than the `room` that the run's record has is
+    not recorded: the step fails, and where there is none at all, it is not tried again either.
     """
     call, attempt = step.place, step.attempt
     if isinstance(outcome, Returned):
@@ -51,21 +63,39 @@ def judge_attempt(
             data, value = step.payload.record(outcome.value)
             if len(data) > around.payload_limit:
                 check_size(data, around.payload_limit, f"the result of step {call.key!r}", is_storable=True)
+            if len(data) > room:
+                _refuse_to_grow(f"the result of step {call.key!r}", len(data), room, around)
         except Exception as error:  # noqa: BLE001  # CannotRecord, or what code of users raises while it is looked at
             # Trying again would return the same kind of value.
             return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False), None
         return StepSucceeded(call, attempt, started_at_ms, at_ms, data), value
-    failure = Failure.of(outcome.error)
+    failure = Failure.of(outcome.error) if room > 0 else Failure.of(outcome.error, limit=BRIEF_BYTES)
     wait_ms = delay_ms(step.plan.retry, attempt, outcome.error, around.entropy())
-    if wait_ms is None:
+    if wait_ms is None or room <= 0:
         return StepFailed(call, attempt, started_at_ms, at_ms, failure, timed_out=outcome.timed_out), None
     return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, due_from_ms + wait_ms), None
 
 
+def _refuse_to_grow(what: str, size: int, room: int, around: Surroundings) -> NoReturn:
+    msg = (
+        f"{what} has {size:,} bytes, for which the record of its run has no room: it has {max(0, room):,} of "
+        f"{around.run_limit:,} left. Let the run begin anew with what it still needs (step.continue_as_new), or keep "
+        "large values elsewhere"
+    )
+    raise HistoryTooLong(msg)
+
+
 def judge_mail(
-    call: OpenMailCall, mail: Mail, at_ms: int
+    call: OpenMailCall, mail: Mail, around: Surroundings, room: int, at_ms: int
 ) -> tuple[SignalReceived | StepFailed | StepSucceeded | ChildEnded, Any]:
     """The record of mail that a call takes, and the value that it gives to workflow code, where it is known here."""
+    if len(mail.payload) > room:
+        try:
+            _refuse_to_grow(f"what came for {call.key!r}", len(mail.payload), room, around)
+        except HistoryTooLong as error:
+            if isinstance(call, OpenChild):
+                return ChildEnded(call.place, at_ms, "failed", "", describe_failure(error)), IN_RECORD
+            return StepFailed(call.place, 1, at_ms, at_ms, Failure.of(error), timed_out=False), None
     if isinstance(call, OpenChild):
         return ChildEnded(call.place, at_ms, mail.status, mail.cause, mail.payload), IN_RECORD
     if isinstance(call, OpenRedis):

@@ -11,6 +11,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any
 
+from redisflow.authoring.definition import CHILDREN_AT_MOST
 from redisflow.authoring.step_port import RunInfo
 from redisflow.contract import Claim
 from redisflow.engine.calls import (
@@ -171,7 +172,14 @@ class Places:
     def _look_at_length(self, kind: CallKind) -> None:
         most, many = self.definition.max_steps, self.definition.warn_steps
         count = sum(call.kind != "child" for call in self.calls.values())
+        children = len(self.calls) - count
         run_id = self._claim.hold.run_id
+        if children >= CHILDREN_AT_MOST and kind == "child":
+            msg = (
+                f"run {run_id} has started {children:,} child runs, which is as many as one may have. Let each of its "
+                "children start some of them, or let it begin anew: step.continue_as_new(input)"
+            )
+            raise HistoryTooLong(msg)
         if count >= most and kind != "child":
             msg = (
                 f"run {run_id} has made {count} calls, which is as many as its history may have (max_steps of its "
@@ -188,7 +196,8 @@ class Places:
                 extra={"run_id": run_id},
             )
         # As many calls must come at least before either is reached.
-        self.look_at = len(self.calls) + max(1, (many if count < many else most) - count)
+        left = min((many if count < many else most) - count, CHILDREN_AT_MOST - children)
+        self.look_at = len(self.calls) + max(1, left)
 
     def idempotency_key(self, call: OpenCall) -> str:
         """The same on every attempt of this call, and another one once a failed workflow attempt has archived it."""

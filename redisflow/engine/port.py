@@ -14,13 +14,13 @@ from types import FunctionType
 from typing import Any, NoReturn
 
 from redisflow.authoring.body import detached_arguments
-from redisflow.authoring.children import ChildTerms
+from redisflow.authoring.children import NESTED_AT_MOST, ChildTerms
 from redisflow.authoring.inputs import encode_input
 from redisflow.authoring.options import StepOptions, StepPlan, resolve_options
 from redisflow.authoring.outside import ChildOrder, start_child, start_detached
 from redisflow.authoring.redis_script import Word
 from redisflow.authoring.step_port import RunInfo
-from redisflow.durations import from_ms
+from redisflow.durations import MAX_DURATION_MS, from_ms
 from redisflow.engine.calls import (
     OpenCall,
     OpenChild,
@@ -34,7 +34,7 @@ from redisflow.engine.desk import CallDesk
 from redisflow.engine.live_log import LiveLogger
 from redisflow.engine.places import Evicted
 from redisflow.engine.voice import Voice
-from redisflow.errors import InvalidLimit, InvalidWorkflow
+from redisflow.errors import InvalidDuration, InvalidLimit, InvalidWorkflow, NestedTooDeep
 from redisflow.mail import child_address, hash_signal_name, reply_address, signal_address
 from redisflow.payload import PayloadType, return_annotation
 from redisflow.records import (
@@ -145,6 +145,9 @@ class Port(CallDesk):
 
     def ask_sleep(self, name: str, ms: int, *, relative: bool) -> OpenSleep:
         """Claim a durable sleep's key."""
+        if not relative and ms > self.time_ms + MAX_DURATION_MS:
+            msg = f"sleep_until: {from_ms(ms)} is more than 10 years from now"
+            raise InvalidDuration(msg)
         place, recorded = self._claim_place("sleep", name)
         call = OpenSleep(place, recorded, self)
         self.calls[place.key] = call
@@ -173,13 +176,19 @@ class Port(CallDesk):
 
     def ask_child(self, terms: ChildTerms, value: Any) -> OpenChild:
         """Claim the key of a child run. Its input is validated and encoded as it is now."""
-        spec = terms.spec
+        spec, depth = terms.spec, self._claim.depth + 1
+        if depth > NESTED_AT_MOST:
+            msg = (
+                f"child run {terms.name!r} of run {self._claim.hold.run_id} would be {depth} levels below the first: "
+                f"{NESTED_AT_MOST} are allowed. Start it with step.start_workflow, for which nobody waits"
+            )
+            raise NestedTooDeep(msg)
         data, _ = encode_input(spec, value, self._around.payload_limit)
         place, recorded = self._claim_place("child", terms.name)
         call = OpenChild(place, recorded, self)
         self.calls[place.key] = call
         order = self._order_child(terms, data, call)
-        call.child_id, order.parent = order.run_id, self._claim.hold.run_id
+        call.child_id, order.parent, order.depth = order.run_id, self._claim.hold.run_id, depth
         call.address, call.policy = child_address(call.child_id), terms.on_parent_end
         call.plan, call.fn, call.payload = StepPlan(terms.name, _UNTIL_STARTED, None), start_child, spec.output
         call.args, call.kwargs = (order,), {}

@@ -12,20 +12,8 @@ LISTINGS = ("runs:", "done:", "stuck:", "held:", "tag:")
 LINES = ("limit:", "blocked:", "fair:")
 
 SHARED = (
-    *(
-        "meta",
-        "workers",
-        "worker:",
-        "workflows",
-        "queues",
-        "upkeep",
-        "bell:",
-        "alarm",
-        "schedule:",
-        "schedules",
-        "losses",
-    ),
-    *("controls", "control:", "lanes", "clock", "u:"),
+    *("meta", "workers", "worker:", "served", "workflows", "queues", "upkeep", "bell:", "alarm", "losses"),
+    *("schedule:", "schedules", "controls", "control:", "lanes", "clock", "u:"),
     *(kind for kind in PASSING if kind not in LINES),
 )
 """Of the whole partition: they outlive runs, or are no run's."""
@@ -34,7 +22,7 @@ LAYOUT = ("run:", "q:", "delayed", "signal:", "unique:", "queued:", "outbox", *O
 """How each key that belongs here begins; the words without a colon are whole names."""
 
 _TYPES = {
-    "zset": ("delayed", "signal:", *LISTINGS, *LINES, "workers", "schedules", "broken"),
+    "zset": ("delayed", "signal:", *LISTINGS, *LINES, "workers", "served", "schedules", "broken"),
     "hash": (
         "mail:",
         "kids:",

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from redisflow.contract import Backend, Heartbeat, Hold
+from redisflow.contract import About, Backend, Heartbeat, Hold
 from redisflow.errors import RedisflowError
 from redisflow.run_id import partition_of
 
@@ -31,7 +31,7 @@ class HeartbeatThread:
         *,
         every_s: float,
         presence_ms: int,
-        about: bytes,
+        about: About,
         holds: Callable[[], Sequence[Hold]],
         lost: Callable[[Sequence[Hold]], None],
         mail: Callable[[Mapping[str, int]], None],
@@ -52,6 +52,8 @@ class HeartbeatThread:
         """By partition, when the last successful beat looked for what is held; the leases of that last from then."""
         self.loop_seen_s = time.monotonic()
         """The worker's loop writes this as long as it turns."""
+        self.present: Callable[[], object] | None = None
+        """Called once, in the thread, when a beat has reached every partition; set before the start."""
 
     def start(self) -> None:
         """Begin."""
@@ -91,10 +93,16 @@ class HeartbeatThread:
         for partition in sorted(by_partition, key=self._failing.__contains__):
             if not self._stop.is_set():
                 self._renew(heartbeat, partition, by_partition[partition], looked_s)
+        if self.present is not None and not self._failing and not self._stop.is_set():
+            self.present()
+            self.present = None
 
     def _renew(self, heartbeat: Heartbeat, partition: int, holds: dict[str, Hold], looked_s: float) -> None:
+        about = self._about
         try:
-            beat = heartbeat.renew(partition, self._worker, self._presence_ms, self._about, list(holds.values()))
+            beat = heartbeat.renew(
+                partition, self._worker, self._presence_ms, about.said, list(holds.values()), about.serves
+            )
         except RedisflowError as error:
             if partition not in self._failing:
                 _log.warning("heartbeat of partition %d failed, trying again: %s", partition, error)

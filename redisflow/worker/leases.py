@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from redisflow.contract import Backend, Hold
+from redisflow.contract import About, Backend, Hold
 from redisflow.run_id import partition_of
 from redisflow.worker.heartbeat import HeartbeatThread
 from redisflow.worker.held_run import HeldRun
@@ -35,8 +35,9 @@ class LeaseWatch:
         self._give_up_s = options.give_up_s
         self._stale_s = options.beat_s * 2
         self._heartbeat: HeartbeatThread | None = None
+        self._present = asyncio.Event()
 
-    def begin(self, backend: Backend, worker: str, about: bytes) -> None:
+    def begin(self, backend: Backend, worker: str, about: About) -> None:
         """Start the heartbeat; `about` is what the worker says of itself."""
         loop = asyncio.get_running_loop()
 
@@ -47,6 +48,10 @@ class LeaseWatch:
         def mail(counts: Mapping[str, int]) -> None:
             with contextlib.suppress(RuntimeError):  # the same
                 loop.call_soon_threadsafe(self._found_mail, counts)
+
+        def present() -> None:
+            with contextlib.suppress(RuntimeError):  # the same
+                loop.call_soon_threadsafe(self._present.set)
 
         self._heartbeat = HeartbeatThread(
             backend,
@@ -59,7 +64,12 @@ class LeaseWatch:
             lost=lost,
             mail=mail,
         )
+        self._heartbeat.present = present
         self._heartbeat.start()
+
+    async def wait_for_presence(self) -> None:
+        """Until every partition knows that this worker is there, and what it serves."""
+        await self._present.wait()
 
     async def end(self) -> bool:
         """Stop the heartbeat; whether there was one."""

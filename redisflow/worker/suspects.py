@@ -40,6 +40,8 @@ class Suspects:
             self._next()
 
     def _next(self) -> None:
+        if self._on_trial is not None:
+            return  # each of several that came together asked; the patience with the first is not to be forgotten
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -39,12 +39,16 @@ from redisflow.worker.retention import RetentionService
 from redisflow.worker.schedules import ScheduleService, declare_all
 from redisflow.worker.services import keep_going
 from redisflow.worker.signals import on_signals
+from redisflow.worker.stranded import StrandedAlarm
 from redisflow.worker.suspects import Suspects
 from redisflow.worker.timers import watch_forever
 from redisflow.worker.upkeep import UpkeepService
 
 STRANDED_FIRST_MS = 5_000
 STRANDED_LAST_MS = 300_000
+SERVED_ELSEWHERE_MS = 500
+"""How long a run waits that this worker has no code for and another one has: in a deploy, workers of two versions take
+each other's runs. Longer where more than 500 wait: see shelve_run."""
 GOOD_BYE_S = 2.0
 """For each of the last things that a worker waits for: its calls are answered, its bodies have cleaned up."""
 
@@ -92,6 +96,8 @@ class Worker:
         self._suspects = Suspects(options.lease_ms / 1000)
         self._grace_ms = options.grace_ms
         self._failure: BaseException | None = None
+        self._refused: set[tuple[str, str | None]] = set()
+        """Workflows and versions of which it has said that it has no code."""
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +150,10 @@ class Worker:
         self.backend = await self._connect()
         backend = self.backend
         self._around = dataclasses.replace(
-            self._around, partitions=backend.partitions, payload_limit=backend.payload_limit
+            self._around,
+            partitions=backend.partitions,
+            payload_limit=backend.payload_limit,
+            run_limit=max(self._around.run_limit, 32 * backend.payload_limit),
         )
         for warning in await self.backend.check_server():
             _log.warning(warning)
@@ -158,6 +167,7 @@ class Worker:
         for workflow in self._registry.names():
             self._serve("wake-stuck", partial(self._wake_stuck, workflow))
         options, backend = self.options, self.backend
+        self._serve("stranded", StrandedAlarm(backend, self.name, options.upkeep_s).run_forever)
         self._serve("policies", partial(backend.retention.set_retention, self._registry.retention()))
         if declared := self._registry.schedules():
             self._serve("declare-schedules", partial(declare_all, backend, declared))
@@ -300,7 +310,8 @@ class Worker:
         claim = held.claim
         held.drop()
         _log.error("run.stranded %s: its payloads cannot be read here: %s", claim.hold.run_id, error)
-        self._strand(claim)
+        # Of those who have the code, nobody knows who has the key: it is not offered again soon.
+        self._strand(claim, again_ms=None)
 
     def _start_taken(self) -> None:
         taken, self._taken = self._taken, []
@@ -313,12 +324,21 @@ class Worker:
             self._release(hold)
             return
         workflow, version = claim.workflow, claim.version
-        _log.warning("run.stranded %s: no worker here has workflow %s version %s", hold.run_id, workflow, version)
-        self._strand(claim)
+        if (workflow, version) not in self._refused:
+            # Once: of the rest, and of what becomes of them, the alarm tells.
+            self._refused.add((workflow, version))
+            text = "run.stranded %s: this worker has no workflow %s version %s; further runs of it are not logged here"
+            _log.warning(text, hold.run_id, workflow, version)
+        self._strand(claim, again_ms=SERVED_ELSEWHERE_MS)
 
-    def _strand(self, claim: Claim) -> None:
+    def _strand(self, claim: Claim, *, again_ms: int | None) -> None:
         answer = self.backend.shelve_run(
-            claim.hold, reason="stranded", problem=b"", first_ms=STRANDED_FIRST_MS, last_ms=STRANDED_LAST_MS
+            claim.hold,
+            reason="stranded",
+            problem=b"",
+            first_ms=STRANDED_FIRST_MS,
+            last_ms=STRANDED_LAST_MS,
+            again_ms=again_ms,
         )
         answer.add_done_callback(forget)
 
@@ -356,6 +376,8 @@ class Worker:
     # -- services -------------------------------------------------------------------------------------------------
 
     async def _wake_stuck(self, workflow: str) -> None:
+        # Workers without its code may take them again, and put aside for long what they know nobody to serve.
+        await self._leases.wait_for_presence()
         woken = await self.backend.wake_stuck(workflow)
         if woken:
             _log.info("%d runs of %s that waited for code are offered again", woken, workflow)

@@ -264,10 +264,12 @@ class _FaultyHeartbeat:
         self._real = real
         self._stopped = stopped
 
-    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
+    def renew(
+        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold], serves: str = ""
+    ) -> Beat:
         if self._stopped.is_set():
             raise BackendUnavailable("the world has stopped")
-        return self._real.renew(partition, worker, presence_ms, about, holds)
+        return self._real.renew(partition, worker, presence_ms, about, holds, serves)
 
     def close(self) -> None:
         self._real.close()

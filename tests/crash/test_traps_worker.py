@@ -13,7 +13,7 @@ import pytest
 
 from redisflow import RedisFlow, Step
 from redisflow.backend.redis_backend import RedisBackend
-from redisflow.contract import Backend, Beat, ClaimBatch, Heartbeat, Hold
+from redisflow.contract import About, Backend, Beat, ClaimBatch, Heartbeat, Hold
 from redisflow.engine.execution import Execution
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 from redisflow.worker.heartbeat import HeartbeatThread
@@ -195,10 +195,12 @@ class _BadHeartbeat:
         self._real = real
         self._errors = errors
 
-    def renew(self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold]) -> Beat:
+    def renew(
+        self, partition: int, worker: str, presence_ms: int, about: bytes, holds: Sequence[Hold], serves: str
+    ) -> Beat:
         if self._errors:
             raise self._errors.pop()
-        return self._real.renew(partition, worker, presence_ms, about, holds)
+        return self._real.renew(partition, worker, presence_ms, about, holds, serves)
 
     def close(self) -> None:
         self._real.close()
@@ -241,7 +243,8 @@ async def test_a_partition_whose_server_is_away_costs_the_others_no_lease() -> N
         def close(self) -> None: ...
 
     backend: Any = Partly()
-    thread = HeartbeatThread(backend, "w", every_s=0.02, presence_ms=1, about=b"", holds=list, lost=print, mail=print)
+    about = About(b"", "")
+    thread = HeartbeatThread(backend, "w", every_s=0.02, presence_ms=1, about=about, holds=list, lost=print, mail=print)
     began = dict(thread.renewed_s)
     thread.start()
     await until(lambda: renewed[0] >= 4)
@@ -314,6 +317,21 @@ async def test_old_news_of_a_loss_do_not_drop_a_run_that_is_held(flow: RedisFlow
     go_on.set()
     assert await handle.result(timeout=WITHIN_S) == "done"
     assert (await handle.get()).claims == 1
+
+
+async def test_runs_whose_worker_died_wait_for_each_other_no_longer_than_a_lease(
+    flow: RedisFlow, crew: Crew, raw: Raw
+) -> None:
+    waiting, go_on, starts = define_waiting(flow, crew)
+    handles = [await waiting.run() for _ in range(4)]
+    for handle in handles:
+        raw("HSET", f"rf:{{{flow.namespace}:0}}:run:{handle.id}", "x", 1)  # as if the worker that held them had crashed
+    await crew.hire(lease="500ms")
+    # None of them records anything before all have begun.
+    await until(lambda: len(starts) == 4)
+    go_on.set()
+    for handle in handles:
+        assert await handle.result(timeout=WITHIN_S) == "done"
 
 
 async def test_runs_whose_worker_died_begin_one_after_the_other_and_only_those_that_began_are_blamed(

@@ -98,6 +98,7 @@ class Store:
     parent: str | None = None
     is_compensable: bool = False
     continued: int = 0
+    depth: int = 0
     ending: Ending | None = None
     """The verdict that is fixed."""
     cause: str = ""
@@ -133,6 +134,7 @@ class Store:
             parent=self.parent,
             ending=self.ending,
             continued=self.continued,
+            depth=self.depth,
             mail=list(self.mail),
             mail_count=self.mail_count,
             said=self.said,

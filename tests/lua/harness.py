@@ -202,10 +202,12 @@ class Lua:
         word: str = self.call("note_progress", run_id=held.run_id, fence=held.fence, progress=progress)[0]
         return word
 
-    def renew(self, *holds: Held, worker: str = "w1", presence_ms: int = LEASE_MS, about: bytes = b"") -> list[str]:
+    def renew(
+        self, *holds: Held, worker: str = "w1", presence_ms: int = LEASE_MS, about: bytes = b"", serves: str = ""
+    ) -> list[str]:
         """A heartbeat; the ids of the runs that the worker no longer holds."""
         tail = [part for held in holds for part in (held.run_id, held.queue, held.fence, held.entry)]
-        reply = self.call("renew_runs", tail, worker=worker, presence_ms=presence_ms, about=about)
+        reply = self.call("renew_runs", tail, worker=worker, presence_ms=presence_ms, about=about, serves=serves)
         return [run_id.decode() for run_id in reply[1:]]
 
     def cancel(self, run_id: str = "run-1") -> list[Any]:
@@ -372,7 +374,15 @@ def started(*rules: Any, fields: Sequence[Any] = ()) -> tuple[list[Any], list[An
 def shelved(held: Held, reason: str = "stranded", **changes: Any) -> dict[str, Any]:
     """The arguments of shelve_run: 1 s the first time, at most 10 s."""
     identity = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry}
-    return {**identity, "reason": reason, "problem": b"", "first_ms": 1_000, "last_ms": 10_000, **changes}
+    return {
+        **identity,
+        "reason": reason,
+        "problem": b"",
+        "first_ms": 1_000,
+        "last_ms": 10_000,
+        "again_ms": "",
+        **changes,
+    }
 
 
 def held_of(worker: str, row: Sequence[Any], operation: str, now_ms: int) -> Held:

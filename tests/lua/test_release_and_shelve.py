@@ -149,3 +149,54 @@ def test_a_zombie_can_neither_release_nor_shelve(lua: Lua) -> None:
     assert (lua.release(zombie), lua.shelve(zombie)) == ("fenced", "fenced")
     lua_state = lua.dump()
     assert lua_state == before
+
+
+@pytest.mark.parametrize(
+    ("serves", "is_served"),
+    [
+        ("default order v2", True),
+        ("default order ", True),  # of whichever version
+        ("other order v1\ndefault order v2\ndefault order v1", True),
+        ("default order v1", False),
+        ("default order-v2 ", False),
+        ("other order v2", False),
+        ("default order v22", False),
+    ],
+)
+def test_a_run_that_another_worker_has_code_for_is_offered_again_soon(lua: Lua, serves: str, is_served: bool) -> None:
+    lua.renew(worker="w2", presence_ms=60_000, serves=serves)
+    lua.create(version="v2")
+    waits = []
+    for _ in range(6):
+        lua.shelve(lua.claim_only(), first_ms=5_000, last_ms=20_000, again_ms=200)
+        waits.append((lua.due() or 0) - lua.now)
+        lua.at(lua.now + waits[-1])
+        lua.renew(worker="w2", presence_ms=60_000, serves=serves)
+    assert waits == ([200] * 6 if is_served else [5_000, 10_000, 20_000, 20_000, 20_000, 20_000])
+    assert ("z" in lua.fields()) != is_served  # it begins with short waits again where they are gone
+
+
+def test_the_more_runs_wait_that_another_worker_serves_the_less_often_each_is_offered(lua: Lua) -> None:
+    lua.renew(worker="w2", presence_ms=60_000, serves="default order ")
+    for number in range(8):
+        lua.create(f"run-{number}")
+    waits = []
+    for held in lua.claim():
+        lua.shelve(held, again_ms=3, last_ms=6)
+        waits.append((lua.due(held.run_id) or 0) - lua.now)
+    assert waits == [3, 3, 3, 3, 4, 5, 6, 6]
+
+
+def test_what_served_a_run_and_is_gone_is_forgotten(lua: Lua) -> None:
+    lua.renew(worker="w2", presence_ms=1_000, serves="default order ")
+    lua.renew(worker="w3", presence_ms=500, serves="default order ")  # the one that lives longer counts
+    held = lua.take()
+    lua.later(999)
+    lua.shelve(held, again_ms=10)
+    assert lua.due() == lua.now + 10
+    lua.later(10)
+    lua.shelve(lua.claim_only(), first_ms=3_000, last_ms=9_000, again_ms=10)
+    assert lua.due() == lua.now + 3_000
+    lua.later(3_600_000)
+    lua.call("sweep_workers", queue="default", lane="0")
+    assert lua.redis.zcard(f"{PREFIX}served") == 0

@@ -25,7 +25,7 @@ def test_a_heartbeat_of_an_idle_worker_says_that_it_lives(lua: Lua) -> None:
 def test_a_heartbeat_that_is_sent_again_changes_nothing_more(lua: Lua) -> None:
     held = lua.take()
     tail = [held.run_id, held.queue, held.fence, held.entry]
-    arguments = {"worker": "w1", "presence_ms": 5_000, "about": b"x"}
+    arguments = {"worker": "w1", "presence_ms": 5_000, "about": b"x", "serves": "default order "}
     first = lua.call("renew_runs", tail, **arguments)
     before = lua.dump_without_leases()
     assert lua.call("renew_runs", tail, **arguments) == first == ["ok"]
@@ -87,5 +87,5 @@ def test_thousands_of_runs_fit_one_heartbeat(lua: Lua) -> None:
     held = lua.take()
     tail = [held.run_id, held.queue, held.fence, held.entry]
     strangers = [part for number in range(3_000) for part in (f"nobody-{number}", "default", "1:x", "0:1-1")]
-    reply = lua.call("renew_runs", [*strangers, *tail], worker="w1", presence_ms=1, about=b"")
+    reply = lua.call("renew_runs", [*strangers, *tail], worker="w1", presence_ms=1, about=b"", serves="")
     assert len(reply) == 3_001

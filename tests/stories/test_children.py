@@ -101,7 +101,7 @@ async def test_a_child_that_fails_times_out_or_is_canceled_raises_an_error_of_it
         except ChildFailed as error:
             seen.append(f"{error.error_type.rpartition('.')[2]}: {error.failure.message}")
         try:
-            await step.run_workflow(patient, name="late", timeout="100ms")
+            await step.run_workflow(patient, name="late", timeout="1s")
         except ChildTimedOut as error:
             seen.append(f"too late: {error.run_id == child_ids['late']}")
         try:

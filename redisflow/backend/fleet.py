@@ -1,0 +1,226 @@
+"""Workers and stranded runs, from what workers say and from listings: no key is scanned, each call is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from redisflow import codec
+from redisflow.backend import replies
+from redisflow.durations import from_ms
+from redisflow.fleet import Fleet, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from redisflow.backend.listings import ListingCalls
+    from redisflow.backend.patience import Patience
+    from redisflow.backend.scripts import Scripts
+    from redisflow.backend.transport import Transport
+
+STEP = 100
+"""Workers or runs that one call looks at."""
+SHOWN = 5
+"""Runs of one cause that a report names."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Runs that wait for the same code."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+    next_ms: float = math.inf
+    oldest: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+
+    def add(self, run_id: str, since_ms: float, reason: str, look: bytes) -> None:
+        """One that waits since then, and is looked at again then."""
+        self.counts[reason] += 1
+        if reason == "stranded" and look:
+            self.next_ms = min(self.next_ms, float(look))
+        self.oldest = sorted([*self.oldest, (since_ms, run_id)])[:SHOWN]
+
+
+class Workforce:
+    """See `FleetCalls`. One object per backend."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        scripts: Scripts,
+        prefixes: Sequence[str],
+        patience: Patience,
+        listings: ListingCalls,
+    ) -> None:
+        """All that it needs to call."""
+        self._transport = transport
+        self._scripts = scripts
+        self._prefixes = prefixes
+        self._patience = patience
+        self._listings = listings
+
+    async def _ask(self, prefix: str, name: str, **arguments: Any) -> list[Any]:
+        command = self._scripts.by_name[name].call(prefix, **arguments)
+        return replies.expect_ok(await self._patience.give(self._transport.send(prefix, command)))
+
+    # -- workers ------------------------------------------------------------------------------------------------------
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        """See `FleetCalls`."""
+        presence, held = await asyncio.gather(self._read_presence(), self._count_held())
+        found = (_worker(name, *about, held=held[name]) for name, about in sorted(presence.items()))
+        return [worker for worker in found if worker is not None]
+
+    async def _read_presence(self) -> dict[str, tuple[int, int, bytes]]:
+        """By name: ms left to live (none: less than 1), when that was said, and what the worker says of itself."""
+        found: dict[str, tuple[int, int, bytes]] = {}
+        for listed in await asyncio.gather(*map(self._list_presence, self._prefixes)):
+            for name, left_ms, now_ms, about in listed:
+                # Each partition knows it: it lives where one of them says so.
+                found[name] = max(found.get(name, (left_ms, now_ms, about)), (left_ms, now_ms, about))
+        return found
+
+    async def _list_presence(self, prefix: str) -> list[tuple[str, int, int, bytes]]:
+        listed: list[tuple[str, int, int, bytes]] = []
+        more = True
+        while more:
+            now_ms, *rows = await self._ask(prefix, "list_workers", first=len(listed), limit=STEP)
+            listed += [(name.decode(), int(float(until)) - now_ms, now_ms, about) for name, until, about in rows]
+            more = len(rows) == STEP
+        return listed
+
+    async def _count_held(self) -> Counter[str]:
+        held: Counter[str] = Counter()
+        for prefix in self._prefixes:
+            queues = await self._queues(prefix)
+            for _, _, *flat in await asyncio.gather(
+                *(self._ask(prefix, "survey_queue", queue=each) for each in queues)
+            ):
+                for name, count in zip(flat[::2], flat[1::2], strict=True):
+                    held[name.decode()] += count
+        return held
+
+    async def _queues(self, prefix: str) -> list[str]:
+        """Those that were ever used."""
+        names = await self._patience.give(self._transport.send(prefix, ("SMEMBERS", f"{prefix}queues")))
+        return sorted({"default", *(name.decode() for name in names)})
+
+    # -- what nobody serves -------------------------------------------------------------------------------------------
+
+    async def find_stranded(self, *, detailed: bool, look_at: int | None) -> StrandedReport:
+        """See `FleetCalls`."""
+        presence, counts = await asyncio.gather(self._read_presence(), self._listings.count_runs(detailed=False))
+        found = (_worker(name, *about, held=0) for name, about in sorted(presence.items()))
+        fleet = Fleet([worker for worker in found if worker is not None and worker.is_alive])
+        stuck = sorted(name for name, each in counts.workflows.items() if each.stuck)
+        unfinished = {name: each.unfinished for name, each in counts.workflows.items() if each.unfinished}
+        groups = await asyncio.gather(*(self._group_stuck(fleet, name, look_at) for name in stuck))
+        return StrandedReport(
+            runs=[each for several in groups for each in several],
+            workflows=await self._find_unserved(fleet, unfinished, detailed=detailed),
+            queues=await self._find_unread(fleet),
+            workers=fleet.workers,
+        )
+
+    async def _group_stuck(self, fleet: Fleet, workflow: str, look_at: int | None) -> list[StrandedRuns]:
+        groups: dict[tuple[str, str], _Group] = defaultdict(_Group)
+        for prefix in self._prefixes:
+            looked_at = 0
+            async for rows in self._pieces(prefix, "list_stuck", workflow):
+                for run_id, since, status, queue, version, look in rows:
+                    group = groups[version.decode(), queue.decode() or "default"]
+                    group.add(run_id.decode(), float(since), status.decode().partition(":")[2], look)
+                looked_at += len(rows)
+                if look_at is not None and looked_at >= look_at:
+                    break
+        found: list[StrandedRuns] = []
+        for (version, queue), group in sorted(groups.items()):
+            cause, why = fleet.explain(workflow, version or None, queue)
+            found.append(
+                StrandedRuns(
+                    workflow=workflow,
+                    version=version or None,
+                    queue=queue,
+                    stranded=group.counts["stranded"],
+                    suspended=group.counts["suspended"],
+                    since=from_ms(int(group.oldest[0][0])),
+                    next_look_at=from_ms(int(group.next_ms)) if group.next_ms < math.inf else None,
+                    run_ids=[run_id for _, run_id in group.oldest],
+                    cause=cause,
+                    why=why,
+                )
+            )
+        return found
+
+    async def _find_unserved(
+        self, fleet: Fleet, unfinished: dict[str, int], *, detailed: bool
+    ) -> list[UnservedWorkflow]:
+        found: list[UnservedWorkflow] = []
+        for workflow, count in sorted(unfinished.items()):
+            if not fleet.versions_of(workflow):
+                why = fleet.explain_code(workflow, None)
+                found.append(UnservedWorkflow(workflow=workflow, version=None, unfinished=count, why=why))
+            elif detailed:
+                for version, runs in sorted((await self._count_versions(workflow)).items()):
+                    if not fleet.has_code(workflow, version or None):
+                        why = fleet.explain_code(workflow, version or None)
+                        each = UnservedWorkflow(workflow=workflow, version=version or None, unfinished=runs, why=why)
+                        found.append(each)
+        return found
+
+    async def _count_versions(self, workflow: str) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for prefix in self._prefixes:
+            async for flat in self._pieces(prefix, "count_versions", workflow):
+                for version, count in zip(flat[::2], flat[1::2], strict=True):
+                    found[version.decode()] += count
+        return found
+
+    async def _pieces(self, prefix: str, script: str, workflow: str) -> AsyncIterator[list[Any]]:
+        at_ms: Any = 0
+        at_id: Any = ""
+        while True:
+            asked = {"workflow": workflow, "at_ms": at_ms, "at_id": at_id, "limit": STEP}
+            at_id, at_ms, *found = await self._ask(prefix, script, **asked)
+            if at_ms == b"":
+                return
+            yield found
+
+    async def _find_unread(self, fleet: Fleet) -> list[UnreadQueue]:
+        read = {queue for worker in fleet.workers for queue in worker.queues}
+        runs: Counter[str] = Counter()
+        since_ms: dict[str, int] = {}
+        for prefix in self._prefixes:
+            for queue in await self._queues(prefix):
+                if queue not in read:
+                    count, oldest_ms, *_ = await self._ask(prefix, "survey_queue", queue=queue)
+                    runs[queue] += count
+                    if count:
+                        since_ms[queue] = min(int(oldest_ms), since_ms.get(queue, int(oldest_ms)))
+        return [
+            UnreadQueue(queue=queue, runs=runs[queue], since=from_ms(oldest), why=fleet.explain_queue(queue))
+            for queue, oldest in sorted(since_ms.items())
+        ]
+
+
+def _worker(name: str, left_ms: int, now_ms: int, about: bytes, *, held: int) -> WorkerInfo | None:
+    """None where it says nothing of itself that this version understands."""
+    said = codec.decode(about) if about else None
+    if not isinstance(said, dict):
+        return None
+    told = cast("dict[str, Any]", said)
+    return WorkerInfo(
+        name=name,
+        host=told["host"],
+        pid=told["pid"],
+        queues=tuple(told["queues"]),
+        workflows=tuple((workflow, version) for workflow, version in told["workflows"]),
+        concurrency=told["concurrency"],
+        python=told["python"],
+        held=held,
+        is_alive=left_ms > 0,
+        # Workers of the first version did not say for how long they count as alive.
+        seen_at=from_ms(now_ms + left_ms - told.get("lease_ms", 0)),
+    )

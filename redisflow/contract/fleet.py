@@ -1,0 +1,24 @@
+"""Who works here, and what nobody serves. It changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from redisflow.fleet import StrandedReport, WorkerInfo
+
+
+class FleetCalls(Protocol):
+    """See the module."""
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        """Those that live, and those of the last hour that did not say good-bye."""
+        ...
+
+    async def find_stranded(self, *, detailed: bool, look_at: int | None) -> StrandedReport:
+        """What no live worker serves; `detailed` tells versions apart where only some of a workflow are served.
+
+        Of the runs of a workflow that wait for code, `look_at` are looked at in each partition (None: all); counts are
+        then of these.
+        """
+        ...
