@@ -92,6 +92,8 @@ local function mend_run(prefix, run_id, run, now, waiting)
     if is_lost then lost[#lost + 1] = word end
     return is_lost
   end
+  -- Stores of the first version have no list of queues.
+  note('queue', run.queue and redis.call('SADD', prefix .. 'queues', run.queue) == 1)
   local is_ready = run.status == 'pending' or run.status == 'running'
   if note('timer', run.due and not has_timer(prefix, run, run_id)) then set_due(prefix, run_id, run.due) end
   if note('place', is_stuck(run.status) and not redis.call('ZSCORE', stuck, run_id)) then

@@ -1,13 +1,11 @@
 -- @include lib/give_kept.lua
 -- @include lib/is_terminal.lua
--- @include lib/list_queue.lua
 -- @include lib/list_tags.lua
 -- @include lib/look_for_kids.lua
 -- @include lib/orphan_kids.lua
 -- @include lib/signal_number.lua
 
--- What upkeep does not look at, because it finds runs by it: the listings that name a run, and the names of workflows
--- and queues. `note` is told of each kind that was lost.
+-- What upkeep does not look at, because it finds runs by it: the listings that name a run, and the names of workflows. `note` is told of each kind that was lost.
 local function relist_run(prefix, run_id, run, now, note)
   local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 'tg', 'sg', 'd')
   local function put(listing, score)
@@ -17,7 +15,6 @@ local function relist_run(prefix, run_id, run, now, note)
     return true
   end
   note('workflow', redis.call('SADD', prefix .. 'workflows', run.workflow) == 1)
-  note('queue', run.queue and redis.call('SADD', prefix .. 'queues', run.queue) == 1)
   local tags_lost = false
   for _, listing in ipairs(tag_listings(prefix, r[1] or '')) do tags_lost = put(listing, run.created) or tags_lost end
   note('tags', tags_lost)

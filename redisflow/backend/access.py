@@ -66,7 +66,7 @@ READS = frozenset(
         *("LINDEX", "LLEN", "LPOS", "LRANGE", "PTTL", "ROLE", "SCARD", "SISMEMBER", "SMEMBERS", "SSCAN", "STRLEN"),
         *("TIME", "TYPE", "WAIT"),
         *("XINFO|CONSUMERS", "XINFO|STREAM", "XLEN", "XPENDING", "XRANGE"),
-        *("ZCARD", "ZCOUNT", "ZRANDMEMBER", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "ZSCORE"),
+        *("ZCARD", "ZCOUNT", "ZMSCORE", "ZRANDMEMBER", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "ZSCORE"),
     }
 )
 # Where a call's key is not simply its first argument. A cluster's map and another database are needed by few.

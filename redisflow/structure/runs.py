@@ -54,7 +54,8 @@ def _check_listings(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
             yield _rebuilt(space, Rule.LISTING, name, run, f"is listed at {found:.0f} instead of {score}")
     if workflow not in space.groups.get("workflows", ()):
         yield _rebuilt(space, Rule.LISTING, "workflows", run, f"is of workflow {workflow}, which is not known")
-    if "q" in fields and run.queue != "default" and run.queue not in space.groups.get("queues", ()):
+    is_named = run.is_terminal or "q" not in fields or run.queue == "default"
+    if not is_named and run.queue not in space.groups.get("queues", ()):
         yield _rebuilt(space, Rule.LISTING, "queues", run, f"is in queue {run.queue}, which is not known")
 
 

@@ -43,8 +43,10 @@ async def test_every_run_of_an_older_store_ends_as_it_should(
     url: str = request.getfixturevalue(f"{server}_url")
     raw, close = raw_calls(url)
     ids = load(store, raw, namespace)
-    assert audit(raw, namespace) == []
     has_features = "signal" in ids
+    # The first version had no list of queues: upkeep makes it.
+    found = audit(raw, namespace)
+    assert found == [] or (not has_features and all("which is not known" in breach for breach in found))
     async with RedisFlow(url, namespace=namespace) as flow:
         register(flow, Maker())
         if has_features:

@@ -119,7 +119,7 @@ DAMAGES: dict[str, Damage] = {
         raw("ZADD", "tag:aaaaaaaaaaaa", T0, "timer"), {Rule.LISTING: 1}, {"unlisted from tag"}
     ),
     "the names of workflows are lost": Damage(drop("workflows"), {Rule.LISTING: 18}, {"rebuilt workflow"}),
-    "the names of queues are lost": Damage(drop("queues"), {Rule.LISTING: 9}, {"rebuilt queue"}),
+    "the names of queues are lost": Damage(drop("queues"), {Rule.LISTING: 6}, {"rebuilt queue"}),
     "the used lanes are lost": Damage(drop("lanes"), {Rule.LISTING: 1}, {"rebuilt lane"}),
     # T3: what is of no run
     "a listing names no run": Damage(
