@@ -40,7 +40,7 @@ class Client:
         self._parser: Any = hiredis.Reader(notEnoughData=..., replyError=Refused)
 
     def send(self, *commands: tuple[Any, ...]) -> None:
-        self._writer.write(b"".join(hiredis.pack_command(command) for command in commands))  # type: ignore[arg-type]  # its stub knows one element
+        self._writer.write(b"".join(hiredis.pack_command(command) for command in commands))
 
     async def next(self) -> Any:
         while (reply := self._parser.gets()) is ...:

@@ -38,6 +38,8 @@ class Proxy:
         """All that came by, in order."""
         self.opened = 0
         """How many connections were ever made."""
+        self.pieces = 0
+        """In how many pieces all that clients sent came: one a write, as a rule."""
         self._name_of = name_of
         self._counts: Counter[str] = Counter()
         self._rules: list[Rule] = []
@@ -134,6 +136,7 @@ class Proxy:
 
     async def pass_on(self, direction: Direction, size: int) -> None:
         """Return when so many bytes may pass. For connections."""
+        self.pieces += direction == "requests" and size > 0
         wait_s = self._delay_s + (size / self._bytes_per_s if self._bytes_per_s else 0.0)
         if wait_s:
             await asyncio.sleep(wait_s)
