@@ -161,7 +161,7 @@ class Cluster:
     def _dispatch(self, calls: Iterable[Call]) -> None:
         for call in calls:
             command = call[3]
-            key = str(command[3] if command[0] in ("EVALSHA", "EVAL") else command[1])
+            key = _key_of(command)
             if call[0].done():
                 continue
             if self._closed:
@@ -262,6 +262,13 @@ def _address(node: Sequence[Any], asked: Address) -> Address:
     """Of a node in CLUSTER SLOTS; one that does not know its own address is the one that was asked."""
     host, port = node[0], node[1]
     return (host.decode() if host else asked[0]), int(port)
+
+
+def _key_of(command: Command) -> str:
+    """What tells the node; any will do for what names no key (INFO)."""
+    if command[0] in ("EVALSHA", "EVAL"):
+        return str(command[3])
+    return str(command[1]) if len(command) > 1 else ""
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -9,6 +9,7 @@ carries it is resolved.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,6 +30,8 @@ BATCH_BYTES = 256 * 1024
 BATCHES_IN_FLIGHT = 2
 
 _REDIRECTS = frozenset({"MOVED", "ASK"})
+# Refusals after which it may be another server that serves.
+_ELSEWHERE = frozenset({"MASTERDOWN", "CLUSTERDOWN"})
 
 
 class Link:
@@ -51,7 +54,7 @@ class Link:
         self.on_redirect: Callable[[Call, str], None] | None = None
         """Called with each call that the server says belongs elsewhere; it may be handed to `adopt` there."""
         self.on_outage: Callable[[], None] | None = None
-        """Called when the connection has been lost, or could not be made."""
+        """Called when the connection has been lost or could not be made, or where another server may serve by now."""
         self._endpoint = endpoint
         self._outage = outage
         self._texts: Mapping[str, str] = texts if texts is not None else {}
@@ -67,6 +70,10 @@ class Link:
         self._batches: deque[int] = deque()
         """How many replies each batch in flight still owes."""
         self._deferred: list[Call] = []
+        self._came_back: set[asyncio.Future[Any]] = set()
+        """Those that are to be sent again, as of the last time that there were any."""
+        self._refused: set[asyncio.Future[Any]] = set()
+        """Those that the server would not execute for now: while one waits, others that are answered end no outage."""
         self._heard_at_s = 0.0
         self._watchdog: asyncio.TimerHandle | None = None
         self._wakes = True
@@ -97,6 +104,8 @@ class Link:
             self._wire = None
         for queue in (self._unanswered, self._deferred, self._waiting, self._batches):
             queue.clear()
+        self._came_back.clear()
+        self._refused.clear()
         self._wakes = True
         return calls
 
@@ -153,6 +162,9 @@ class Link:
 
     def _receive(self, replies: list[Any]) -> None:
         self._heard_at_s = self._loop.time()
+        if len(replies) > len(self._unanswered):
+            self._lose("it says what nobody has asked for", self._wire)
+            return
         next_call = self._unanswered.popleft
         again: list[Call] = []
         told: set[str] = set()
@@ -160,6 +172,10 @@ class Link:
         for reply in replies:
             call = next_call()
             if type(reply) is Refusal:
+                if reply.code == "READONLY" or reply.has_no_room:
+                    # It was the primary and is no longer, or has no room: its address may now lead to another server.
+                    self._turned_away(call, reply, again)
+                    return
                 refused += 1
                 self._take_refusal(call, reply, again, told)
                 continue
@@ -176,10 +192,9 @@ class Link:
             else:
                 future.set_result(value)
         if self._troubled and refused < len(replies):
-            self._recovered()
+            self._end_trouble()
         self._count_down(len(replies))
-        if again:
-            self._again(again)
+        self._again(again)
 
     def _count_down(self, answered: int) -> None:
         batches = self._batches
@@ -208,14 +223,11 @@ class Link:
                 call = (future, parse, pack(command), command)
             again.append(call)
         elif code in PASSING:
-            self._trouble(refusal.words)
+            self._refused.add(future)
+            self._trouble(refusal.words, is_elsewhere=code in _ELSEWHERE)
             if not self._deferred:
                 self._loop.call_later(self._backoff.next_s(), self._resume)
             self._deferred.append(call)
-        elif code == "READONLY":
-            # It was the primary and is no longer: its address may now lead to another server.
-            again.append(call)
-            self._loop.call_soon(self._lose, refusal.words, self._wire)
         elif code in _REDIRECTS and self.on_redirect is not None:
             self.on_redirect(call, str(refusal))
         elif code == "OOM":
@@ -223,8 +235,22 @@ class Link:
         else:
             future.set_exception(BackendError(f"{self._outage.masked_url} refused: {refusal.words}"))
 
+    def _turned_away(self, call: Call, refusal: Refusal, again: list[Call]) -> None:
+        self._refused.add(call[0])
+        self._unanswered.appendleft(call)
+        self._lose(refusal.words, self._wire)
+        self._again(again)
+
     def _again(self, calls: list[Call]) -> None:
-        self._waiting.extendleft(reversed(calls))
+        """Send these before whatever was never sent, and behind those that came back before them."""
+        if not calls:
+            return
+        waiting = self._waiting
+        before = list(itertools.takewhile(self._came_back.__contains__, (call[0] for call in waiting)))
+        waiting.rotate(-len(before))
+        waiting.extendleft(reversed(calls))
+        waiting.rotate(len(before))
+        self._came_back = {*before, *(call[0] for call in calls)}
         self._wakes = False
         self._loop.call_soon(self._flush)
 
@@ -274,6 +300,8 @@ class Link:
                     self._wakes = True
                     _fail(self.give_up(), BackendError(f"{self._outage.masked_url}: {error}"))
                     return
+                except Exception as error:  # noqa: BLE001  # whatever it is, calls wait for this to go on
+                    self._trouble(repr(error))
                 else:
                     break
         finally:
@@ -283,13 +311,18 @@ class Link:
         if self._wire is wire:
             self._flush()
             if self._troubled and not self._unanswered:
-                self._recovered()
+                self._end_trouble()
 
-    def _trouble(self, why: str) -> None:
+    def _trouble(self, why: str, *, is_elsewhere: bool = True) -> None:
         self._troubled = True
         self._outage.begin(self, why)
-        if self.on_outage is not None:
+        if is_elsewhere and self.on_outage is not None:
             self.on_outage()
+
+    def _end_trouble(self) -> None:
+        self._refused = {future for future in self._refused if not future.done()}
+        if not self._refused:
+            self._recovered()
 
     def _recovered(self) -> None:
         self._troubled = False

@@ -11,12 +11,12 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from redisflow.backend.caller import Caller
+from redisflow.backend.caller import CALL_S, Caller
 from redisflow.backend.channels import Channels, Listener
 from redisflow.backend.connect import Target, handshake
 from redisflow.backend.link import STALL_S, Call, Link, Parse
 from redisflow.backend.outage import OutageLog
-from redisflow.backend.pops import Popper
+from redisflow.backend.pops import POP_S, Popper
 from redisflow.backend.wire import CONNECT_S, Command
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ class SingleServer:
         names = tuple(keys)
         popper = self._poppers.get(names)
         if popper is None:
-            popper = self._poppers[names] = Popper(self._link(), names, self._put_back)
+            pop_s = min(POP_S, self._stall_s / 2)
+            popper = self._poppers[names] = Popper(self._link(), names, self._put_back, pop_s=pop_s)
         return await popper.wait(timeout_s)
 
     def _put_back(self, key: bytes, token: bytes) -> None:
@@ -154,7 +155,7 @@ class SingleServer:
 
     def open_calls(self) -> SingleCalls:
         """A connection for a thread."""
-        return SingleCalls(self._target, self._endpoint, self._texts)
+        return SingleCalls(self._target, self._endpoint, self._texts, min(CALL_S, self._stall_s))
 
     def adopt(self, calls: Iterable[Call]) -> None:
         """Take over calls from another node."""
@@ -176,9 +177,9 @@ class SingleServer:
 class SingleCalls:
     """Calls from a thread, to wherever the event loop found the server last."""
 
-    def __init__(self, target: Target, endpoint: ServerEndpoint, texts: dict[str, str]) -> None:
+    def __init__(self, target: Target, endpoint: ServerEndpoint, texts: dict[str, str], call_s: float) -> None:
         """Made by `SingleServer.open_calls`."""
-        self._caller = Caller(target, texts)
+        self._caller = Caller(target, texts, call_s=call_s)
         self._endpoint = endpoint
 
     def call(self, prefix: str, command: Command) -> Any:
