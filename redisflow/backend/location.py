@@ -21,6 +21,7 @@ class Location:
     namespace: str
     partitions: int
     call_timeout_s: float
+    stall_s: float = 10.0
     payloads: Payloads | None = None
     clock: Clock = "server"
     read_clock: ReadClock = field(default=ClaimClock.of, repr=False)
@@ -31,6 +32,7 @@ class Location:
             namespace=self.namespace,
             partitions=self.partitions,
             call_timeout_s=self.call_timeout_s,
+            stall_s=self.stall_s,
             clock=self.clock,
             read_clock=self.read_clock,
         )

@@ -286,6 +286,7 @@ class Crew:
     workers: list[Worker] = field(default_factory=list)
     payloads: Payloads | None = None
     partitions: int = 1
+    stall_s: float = 10.0
     prepare: Callable[[FaultyBackend], object] = lambda _: None
     """Called with the backend of each worker that is hired from now on."""
 
@@ -297,7 +298,7 @@ class Crew:
     async def hire(self, *, fault: Fault | None = None, at: int = 0, **options: Any) -> tuple[Worker, FaultyBackend]:
         """Start a worker."""
         if self.payloads is None:
-            real = RedisBackend(self.url, namespace=self.namespace)
+            real = RedisBackend(self.url, namespace=self.namespace, stall_s=self.stall_s)
         else:
             real = SealedBackend(self.url, namespace=self.namespace, payloads=self.payloads)
         backend = FaultyBackend(real, self.journal, fault=fault, at=at)

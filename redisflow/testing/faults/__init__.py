@@ -8,13 +8,14 @@ async with open_proxy(server.url) as proxy, RedisFlow(proxy.url) as flow:
 ```
 """
 
-from redisflow.testing.faults.calls import CallSelector, SeenCall, call, name_by, script_names
+from redisflow.testing.faults.calls import CallSelector, NameOf, SeenCall, Words, call, name_by, script_names
 from redisflow.testing.faults.proxy import Proxy, open_proxy
 from redisflow.testing.faults.resp import NotResp, Reply, ReplySplitter, Request, RequestSplitter
 from redisflow.testing.faults.rules import Rule, Trigger
 
 __all__ = [
     "CallSelector",
+    "NameOf",
     "NotResp",
     "Proxy",
     "Reply",
@@ -24,6 +25,7 @@ __all__ = [
     "Rule",
     "SeenCall",
     "Trigger",
+    "Words",
     "call",
     "name_by",
     "open_proxy",
