@@ -64,7 +64,8 @@ class Scenario:
         self._lines = Lines()
         self._problems: list[str] = []
         self._rule: Rule | None = None
-        self._aged = False
+        self._aged = 0
+        self._has_arrived = False
         self._refused_starts = 0
 
     async def play(self) -> Played:
@@ -111,9 +112,12 @@ class Scenario:
         handle = await client.run_workflow(self.reference.name, **self.reference.options)
         told = asyncio.create_task(client.end_of(handle))
         hired = asyncio.create_task(self._hire(crew))
+        stack.push_async_callback(_cancel, told, hired)
         await self._nurse(crew, near, {told, hired}, handle.id)
         worker = await hired
-        await self._is_at_work(worker, probe)
+        await self._is_at_work(crew, near, worker, probe)
+        if self._rule is not None:
+            self._rule.release()
         await crew.close()
         crew.workers.clear()
         await sweep(near, crew)
@@ -139,66 +143,63 @@ class Scenario:
                 return worker
 
     async def _nurse(self, crew: Crew, near: RedisFlow, tasks: set[asyncio.Task[Any]], run_id: str) -> None:
-        """Wait for the end, and do what time would: leases end, and what is held up arrives."""
-        if self._rule is not None and self._is_late and self.site is not None:
-            fired = asyncio.create_task(self._rule.wait())
-            everything: asyncio.Future[Any] = asyncio.gather(*tasks)
-            waits: set[asyncio.Future[Any]] = {fired, everything}
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            fired.cancel()
-            if self._rule.fired:
-                if self.site.who == "worker":
-                    await self._take_over(crew, near, run_id)
-                else:
-                    await asyncio.sleep(LOOK_S)
-                self._rule.release()
-            await everything
-            return
-        pending: set[asyncio.Task[Any]] = tasks
+        """Wait for all of it, and do what time would: leases end, and what is held up arrives."""
+        pending, patience_s = tasks, LOOK_S
         while pending:
-            _, pending = await asyncio.wait(pending, timeout=LOOK_S)
-            if pending and self.outcome is not None and self._rule is not None and self._rule.fired:
-                if self.outcome.is_overtaken and await _has_ended(near, run_id):
+            _, pending = await asyncio.wait(pending, timeout=patience_s)
+            if not pending or self._rule is None or not self._rule.fired or self.outcome is None:
+                continue
+            if self.outcome.is_overtaken:
+                if await _has_ended(near, run_id):
                     self._rule.release()
-                elif self.outcome.leaves_to_lease:
-                    await self._age(crew, near)
-        if self._rule is not None:
-            self._rule.release()
+            elif self.outcome.is_late and not self._has_arrived:
+                self._has_arrived = True
+                if self.site is not None and self.site.who == "worker":
+                    await self._take_over(crew, near, run_id)
+                self._rule.release()
+            elif self.outcome.leaves_to_lease and self.reference.name not in LEASES:
+                await self._age(crew, near)
+                patience_s *= 3  # whoever has it now needs time for it
 
     async def _take_over(self, crew: Crew, near: RedisFlow, run_id: str) -> None:
-        """Another worker has the run before the call arrives."""
+        """Another worker has the run before the call arrives. The first may have it again: it is at work, too."""
         await self._age(crew, near)
         url, crew.url = crew.url, self.url
         helper, _ = await crew.hire(lease=LEASE)
+        looks = 0
         while not await _has_ended(near, run_id):
-            await asyncio.sleep(0.01)
-            await self._age(crew, near)
+            looks += 1
+            await asyncio.sleep(0.02)
+            if looks % 25 == 0:
+                await self._age(crew, near)
         await crew.dismiss(helper)
         crew.url = url
 
     async def _age(self, crew: Crew, near: RedisFlow) -> None:
-        self._aged = True
+        self._aged += 1
         crew.age(presence=False)
+        for number in range(crew.partitions):
+            for worker in crew.workers:  # they live: none of this is a crash
+                self.raw("ZADD", f"rf:{{{self._namespace}:{number}}}:workers", 1 << 52, worker.name)
         await crew.reclaim(near.backend)
 
-    async def _is_at_work(self, worker: Worker, probe: Any) -> None:
+    async def _is_at_work(self, crew: Crew, near: RedisFlow, worker: Worker, probe: Any) -> None:
         """A worker that lost one of its parts would be found out here."""
         ended = asyncio.create_task(worker.wait())
         handle = await probe.run()
         found = asyncio.create_task(handle.result())
-        await asyncio.wait({ended, found}, timeout=WITHIN_S / 2, return_when=asyncio.FIRST_COMPLETED)
+        nursing = asyncio.create_task(self._nurse(crew, near, {found}, handle.id))
+        await asyncio.wait({ended, nursing}, timeout=WITHIN_S / 2, return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
             self._problems.append(f"the worker has stopped: {ended.exception()}")
         elif not found.done():
             self._problems.append("the worker has not stopped, and does not work")
-        for task in (ended, found):
-            task.cancel()
-        await asyncio.gather(ended, found, return_exceptions=True)
+        await _cancel(ended, found, nursing)
 
     async def _check(self, near: RedisFlow, client: Client, crew: Crew, handle: Any, told: tuple[str, Any]) -> None:
         reference, found = self.reference, self._problems
         run = await near.get_run(handle.id)
-        found += _problems(reference, run, crew.journal)
+        found += _problems(reference, run, crew.journal, most=2 + self._aged)
         expected = reference.output if reference.status == "succeeded" else reference.error or None
         if told != (reference.status, expected):
             found.append(f"its client was told {told}, not {(reference.status, expected)}")
@@ -237,6 +238,12 @@ class Scenario:
 _DONE = ("succeeded", "failed", "canceled")
 _TELLS = frozenset({"create_run", "cancel_run", "signal_run", "await_run"})
 """Calls of a client whose refusal is the caller's to hear."""
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _has_ended(near: RedisFlow, run_id: str) -> bool:
