@@ -169,7 +169,11 @@ class FaultyBackend:
         def answered(inner: Answer[Any], *, again: bool) -> None:
             if not settled.done():
                 settled.set_result(None)
-            if inner.cancelled() or inner.exception() is not None:
+            if inner.cancelled():
+                return
+            if (error := inner.exception()) is not None:
+                if not self.stopped.is_set() and not outer.done():
+                    outer.set_exception(error)
                 return
             if extension is not None and inner.result() in {Verdict.OK, Verdict.MAIL}:
                 self._journal.recorded(run_id, extension)
