@@ -111,12 +111,13 @@ async def survives(reference: Reference, fault: Fault, at: int, url: str, payloa
         close()
 
 
-async def sweep(flow: RedisFlow, crew: Crew) -> None:
+async def sweep(flow: RedisFlow, crew: Crew, *, age: bool = True) -> None:
     """Once nobody works any more, the consumers of those who said no good-bye can go, and nothing is left.
 
     What they had still to do across partitions is carried out first, and as if somebody had done so already.
     """
-    crew.age()
+    if age:
+        crew.age()
     for _ in range(3):  # what a parent left is canceled, and that is told to it
         for partition in range(crew.partitions):
             while await flow.backend.outbox.deliver(partition):

@@ -31,7 +31,7 @@ from tests.faults.workflows import LEASES
 
 WITHIN_S = 60.0
 """For what takes a fraction of a second: only what never comes is late."""
-STALL_S = 0.4
+STALL_S = 2.0
 """A connection that owes a reply for so long is given up; on a busy machine, sooner or later for no reason."""
 LEASE = "10m"
 """So long that nothing is mended by a lease that ends: they are aged, where a run has to wait for that."""
@@ -179,10 +179,14 @@ class Scenario:
 
     async def _age(self, crew: Crew, near: RedisFlow) -> None:
         self._aged += 1
-        crew.age(presence=False)
-        for number in range(crew.partitions):
-            for worker in crew.workers:  # they live: none of this is a crash
-                self.raw("ZADD", f"rf:{{{self._namespace}:{number}}}:workers", 1 << 52, worker.name)
+
+        def age() -> None:
+            crew.age(presence=False)
+            for number in range(crew.partitions):
+                for worker in crew.workers:  # they live: none of this is a crash
+                    self.raw("ZADD", f"rf:{{{self._namespace}:{number}}}:workers", 1 << 52, worker.name)
+
+        await asyncio.to_thread(age)
         await crew.reclaim(near.backend)
 
     async def _is_at_work(self, crew: Crew, near: RedisFlow, worker: Worker, probe: Any) -> None:
@@ -200,9 +204,10 @@ class Scenario:
 
     async def _sweep(self, near: RedisFlow, crew: Crew) -> list[str]:
         """Do what the workers had still to do; returns what is left. What was held up may only just arrive."""
+        await asyncio.to_thread(crew.age)
         for _ in range(SWEEPS):
-            await sweep(near, crew)
-            left = leftovers(self.raw, self._namespace, self.reference.partitions)
+            await sweep(near, crew, age=False)
+            left = await asyncio.to_thread(leftovers, self.raw, self._namespace, self.reference.partitions)
             if not left:
                 return []
             await asyncio.sleep(0.05)
@@ -211,7 +216,9 @@ class Scenario:
     async def _check(self, near: RedisFlow, client: Client, crew: Crew, handle: Any, told: tuple[str, Any]) -> None:
         reference, found = self.reference, self._problems
         run = await near.get_run(handle.id)
-        found += _problems(reference, run, crew.journal, most=2 + self._aged)
+        # A short lease may end by itself on a busy machine, as often as it likes.
+        most = 1_000 if reference.name in LEASES else 2 + self._aged
+        found += _problems(reference, run, crew.journal, most=most)
         expected = reference.output if reference.status == "succeeded" else reference.error or None
         if told != (reference.status, expected):
             found.append(f"its client was told {told}, not {(reference.status, expected)}")
@@ -222,17 +229,27 @@ class Scenario:
         definition = crew.registry.find(reference.name, None)
         assert definition is not None
         await _check_outputs(reference, await near.get_handle(handle.id, definition.spec), "")
-        made = sum(self._count(f"{listing}:{reference.name}") for listing in ("runs", *_DONE))
+        made = await asyncio.to_thread(self._count_runs)
         if made != 1:
             found.append(f"{made} runs were made")
         self._check_errors(client)
-        found += audit(self.raw, self._namespace, reference.partitions)
+        found += await asyncio.to_thread(audit, self.raw, self._namespace, reference.partitions)
+        if not found:
+            await asyncio.to_thread(self._delete_all)
 
-    def _count(self, listing: str) -> int:
-        first, _, rest = listing.partition(":")
-        name = listing if first == "runs" else f"done:{rest}:{first}"
-        prefixes = (f"rf:{{{self._namespace}:{number}}}:" for number in range(self.reference.partitions))
-        return sum(int(self.raw("ZCARD", f"{prefix}{name}")) for prefix in prefixes)
+    @property
+    def _prefixes(self) -> list[str]:
+        return [f"rf:{{{self._namespace}:{number}}}:" for number in range(self.reference.partitions)]
+
+    def _count_runs(self) -> int:
+        name = self.reference.name
+        listings = (f"runs:{name}", *(f"done:{name}:{status}" for status in _DONE))
+        return sum(int(self.raw("ZCARD", prefix + listing)) for prefix in self._prefixes for listing in listings)
+
+    def _delete_all(self) -> None:
+        """So that looking for keys does not take ever longer."""
+        for prefix in self._prefixes:
+            self.raw("UNLINK", *self.raw("KEYS", f"{prefix}*"))
 
     def _check_errors(self, client: Client) -> None:
         """A client is told of a refusal in a word of redisflow's, and of nothing else."""

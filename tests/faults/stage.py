@@ -15,7 +15,9 @@ from tests.faults import lines
 from tests.faults.plan import Planned
 from tests.faults.scenario import Played
 
-AT_ONCE = 40
+AT_ONCE = 60
+LOOK_S = 0.01
+LAG_S = 0.2
 
 
 @dataclass
@@ -35,9 +37,12 @@ class Stage:
     ) -> None:
         """All of them, or those that can be begun before this instant of `time.monotonic`."""
         rest = iter(planned)
+        turn = asyncio.Lock()
 
         async def play_some() -> None:
             for one in rest:
+                async with turn:
+                    await _calm()
                 if time.monotonic() > until_s:
                     return
                 report(one, await one.scenario(self.url, self.raw).play())
@@ -46,6 +51,15 @@ class Stage:
             for _ in range(at_once):
                 # A task of its own each: what it begins logs in its name.
                 group.create_task(play_some())
+
+
+async def _calm() -> None:
+    """Return when the loop keeps up: one that lags takes living connections for stalled ones, and only gets busier."""
+    while True:
+        began_s = time.monotonic()
+        await asyncio.sleep(LOOK_S)
+        if time.monotonic() - began_s < LOOK_S + LAG_S:
+            return
 
 
 @asynccontextmanager
