@@ -1,4 +1,4 @@
-# All that anybody needs: `make demo`, `make test`, `make check`, `make bench`, `make docs`.
+# All that anybody needs: `make demo`, `make test`, `make check`, `make faults`, `make bench`, `make docs`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -51,6 +51,11 @@ demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, 
 .PHONY: test
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+# Each line ends within 20 minutes on two cores, and says what it left out if its time was up.
+.PHONY: faults
+faults: $(ALL_STAMP) ## Every fault at every call site of every reference workflow
+	@$(BIN)/python -m tests.faults.call_sites $(ARGS)
 
 .PHONY: check
 check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, documentation
