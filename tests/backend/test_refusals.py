@@ -8,7 +8,10 @@ import logging
 import pytest
 import redis
 
+from redisflow.backend.cluster import Cluster
+from redisflow.backend.connect import read_url
 from redisflow.backend.redis_backend import RedisBackend
+from redisflow.backend.scripts import Scripts, load_scripts
 from redisflow.errors import BackendUnavailable
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.faults import call, open_proxy
@@ -125,3 +128,34 @@ async def test_an_alarm_that_is_refused_makes_no_watcher_spin(valkey_url, namesp
         watcher.cancel()
         await asyncio.wait([watcher])
         await backend.close()
+
+
+async def test_a_worker_that_stops_a_release_waits_for_a_server_that_is_away(valkey_url, namespace):
+    async with open_proxy(valkey_url) as proxy:
+        backend = RedisBackend(proxy.url, namespace=namespace, call_timeout_s=0.2)
+        await backend.open()
+        proxy.blackhole()
+        stop = asyncio.ensure_future(backend.controls.stop(0, "w:order", "release"))
+        done, _ = await asyncio.wait({stop}, timeout=0.6)
+        assert not done
+        proxy.heal()
+        await asyncio.wait_for(stop, 30)
+        await backend.close()
+
+
+async def test_a_call_without_a_key_that_a_node_of_a_cluster_sends_elsewhere_is_answered():
+    asked = 0
+
+    def answer(command: list[bytes]) -> bytes:
+        nonlocal asked
+        if command[0] == b"CLUSTER":
+            return b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % node.port
+        asked += 1
+        return b"-ASK 0 127.0.0.1:1\r\n" if asked == 1 else b"+info\r\n"
+
+    async with open_scripted(answer) as node:
+        cluster = Cluster(read_url(node.url.replace("redis://", "redis+cluster://")))
+        await cluster.load(Scripts({"open_namespace": load_scripts().open_namespace}))
+        asked = 0
+        assert await asyncio.wait_for(cluster.send("rf:{x:0}:", ("INFO",)), 30) == b"info"
+        await cluster.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import os
 import queue
 import sys
 import time
@@ -144,9 +145,19 @@ def _play(planned: list[Planned], processes: int, until_s: float, at_once: int) 
 
 
 def _play_part(planned: list[Planned], until_s: float, at_once: int, results: Any) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    async def end_with_parent() -> None:
+        while parent.is_alive():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(1)
+        os._exit(1)
+
     async def play() -> None:
         async with open_stage() as stage:
+            watch = asyncio.create_task(end_with_parent())
             await stage.play(planned, lambda one, played: results.put((one, played)), until_s=until_s, at_once=at_once)
+            watch.cancel()
 
     asyncio.run(play())
     results.put(_END)

@@ -15,7 +15,7 @@ from tests.faults import lines
 from tests.faults.plan import Planned
 from tests.faults.scenario import Played
 
-AT_ONCE = 60
+AT_ONCE = 32
 LOOK_S = 0.01
 LAG_S = 0.2
 
