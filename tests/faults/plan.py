@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from tests.faults.scenario import Scenario
 from tests.faults.sites import Site
 from tests.faults.workflows import WORKFLOWS
 
+AT_LEAST = 5
+"""Scenarios of each outcome, in the part that has all of both: one may come to nothing, where its call is not made."""
 LOOKS = 2
 """Undisturbed runs of each workflow: which calls it makes varies a little with who is faster."""
 
@@ -71,4 +74,15 @@ def plan_some(sites: dict[str, list[Site]], outcomes: Sequence[Outcome] = OUTCOM
             fitting = [outcome for outcome in outcomes if outcome.applies(site.command)]
             planned.append(Planned(workflow, site, fitting[turn % len(fitting)].name))
             turn += 1
+    for outcome in outcomes:
+        had = sum(one.outcome == outcome.name for one in planned)
+        fitting_sites = (
+            (workflow, site) for workflow, found in sites.items() for site in found if _fits(outcome, site)
+        )
+        for workflow, site in itertools.islice(fitting_sites, max(0, AT_LEAST - had)):
+            planned.append(Planned(workflow, site, outcome.name))
     return planned
+
+
+def _fits(outcome: Outcome, site: Site) -> bool:
+    return outcome.applies(site.command)

@@ -11,7 +11,7 @@ from tests.faults.stage import open_stage
 from tests.faults.workflows import WORKFLOWS
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_a_fault_at_any_call_site_costs_nothing() -> None:
     failures: list[str] = []
     fired: set[str] = set()
