@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.outcomes import OUTCOMES
-from tests.faults.plan import Planned, find_sites, plan_all
+from tests.faults.plan import SEED, Planned, find_sites, plan_all
 from tests.faults.scenario import Played
 from tests.faults.sites import Site
 from tests.faults.stage import AT_ONCE, open_stage
@@ -77,11 +77,10 @@ def main() -> int:
         sites = {workflow: [Site.parse(site) for site in given.site] for workflow in workflows}
     else:
         sites = asyncio.run(_find_all(workflows))
-    planned = plan_all(sites, outcomes)
+    planned = plan_all(sites, outcomes, seed=given.seed)
     count = sum(map(len, sites.values()))
-    print(
-        f"{count} call sites of {len(sites)} workflows, {len(outcomes)} outcomes: {len(planned)} scenarios", flush=True
-    )
+    parts = f"{count} call sites of {len(sites)} workflows, {len(outcomes)} outcomes"
+    print(f"{parts}: {len(planned)} scenarios, seed {given.seed}", flush=True)
     table = _play(planned, min(given.processes, len(planned)), until_s, given.at_once)
     table.show()
     for one, problems in table.failures[:_SHOWN]:
@@ -103,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--site", action="append", help="the same: worker:commit_run:1")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=18.0, help="begin nothing after these")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the order; another one leaves out others")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="scenarios of a process at a time")
     return parser.parse_args()
 
