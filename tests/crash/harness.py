@@ -353,7 +353,8 @@ class Crew:
         try:
             await worker.start()
         except BackendUnavailable:
-            assert backend.stopped.is_set()
+            if not backend.stopped.is_set():
+                raise
         return worker, backend
 
     async def dismiss(self, worker: Worker) -> None:

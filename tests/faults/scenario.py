@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+import traceback
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,8 @@ class Scenario:
         except TimeoutError:
             self._problems.append(f"not over within {WITHIN_S:g} s")
         except Exception as error:  # whatever it is, it is what the scenario found
-            self._problems.append(f"{type(error).__name__}: {error}")
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._problems.append(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
         finally:
             self._lines.leave()
         seconds = time.monotonic() - began_s
@@ -140,7 +142,9 @@ class Scenario:
                 worker, _ = await crew.hire(**options)
             except BackendError as error:
                 self._refused_starts += 1
-                if self.outcome is None or self.outcome.refused_as is None or self._refused_starts > 1:
+                # One that is held up for longer than a start waits has no server, either.
+                may_fail = self.outcome is not None and self.outcome.leaves_to_lease
+                if not may_fail or self._refused_starts > 1:
                     self._problems.append(f"the worker's start was refused: {error}")
                     if self._refused_starts > 3:
                         raise
