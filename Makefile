@@ -1,4 +1,4 @@
-# All that anybody needs: `make demo`, `make test`, `make check`, `make bench`, `make docs`.
+# All that anybody needs: `make demo`, `make test`, `make check`, `make faults`, `make bench`, `make docs`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -64,6 +64,11 @@ mutants: $(ALL_STAMP) ## Take out one safeguard at a time: each time the checker
 .PHONY: cluster
 cluster: $(ALL_STAMP) ## Run the suites, and load through faults, on clusters of 3 primaries and 3 replicas (40 minutes)
 	@$(BIN)/python -m tests.cluster
+
+# Each line ends within 20 minutes on two cores, and says what it left out if its time was up.
+.PHONY: faults
+faults: $(ALL_STAMP) ## Every fault at every call site of every reference workflow
+	@$(BIN)/python -m tests.faults.call_sites $(ARGS)
 
 .PHONY: check
 check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, documentation

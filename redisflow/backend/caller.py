@@ -31,10 +31,11 @@ class Redirected(BackendUnavailable):
 
 
 class Caller:
-    """A connection that blocks its thread, for 5 s at a time; made anew after every failure."""
+    """A connection that blocks its thread, for 5 s at a time at most; made anew after every failure."""
 
-    def __init__(self, target: Target, texts: Mapping[str, str]) -> None:
-        """`texts` are the scripts by their SHA-1."""
+    def __init__(self, target: Target, texts: Mapping[str, str], *, call_s: float = CALL_S) -> None:
+        """`texts` are the scripts by their SHA-1; `call_s` is how long a call waits."""
+        self._call_s = call_s
         self._target = target
         self._texts = texts
         self._ssl = target.ssl_context()
@@ -56,7 +57,7 @@ class Caller:
                 reply = self._exchange(self._socket, ("EVAL", self._texts[command[1]], *command[2:]))
         except (OSError, hiredis.ProtocolError) as error:
             self.close()
-            msg = f"no answer from {self._target.masked} within {CALL_S:g} s: {error}"
+            msg = f"no answer from {self._target.masked} within {self._call_s:g} s: {error}"
             raise BackendUnavailable(msg) from error
         return self._check(reply)
 
@@ -66,7 +67,7 @@ class Caller:
         self.close()  # the next call looks for the server again
         if reply.code in ("MOVED", "ASK"):
             raise Redirected(self._target.masked, reply.words)
-        if reply.code in PASSING or reply.code == "READONLY":
+        if reply.has_no_room or reply.code in PASSING or reply.code == "READONLY":
             msg = f"{self._target.masked} does not serve calls now: {reply.words}"
             raise BackendUnavailable(msg)
         msg = f"{self._target.masked} refused: {reply.words}"
@@ -76,10 +77,10 @@ class Caller:
         self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=...)
         if isinstance(where, str):
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(CALL_S)
+            connection.settimeout(self._call_s)
             connection.connect(where)
             return connection
-        connection = socket.create_connection(where, timeout=CALL_S)
+        connection = socket.create_connection(where, timeout=self._call_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._ssl.wrap_socket(connection, server_hostname=where[0]) if self._ssl else connection
 

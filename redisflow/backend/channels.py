@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.wire import Command, Endpoint, Refusal, Wire, open_wire, pack
-from redisflow.errors import BackendError
 
 Listener: TypeAlias = Callable[[bytes | None], None]
 _PING_S = 5.0
@@ -49,6 +48,8 @@ class Channels:
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._why = ""
+        self._is_served = False
+        """Whether this connection has said anything but refusals."""
         self._heard_at_s = 0.0
 
     def subscribe(self, name: str, listener: Listener) -> asyncio.Future[None]:
@@ -100,16 +101,16 @@ class Channels:
         while True:
             try:
                 wire = await open_wire(self._endpoint)
-            except (OSError, BackendError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, listeners wait for this to go on
                 self._trouble(str(error) or type(error).__name__)
             else:
-                self._outage.end(self)
                 try:
-                    if await self._listen(wire):
-                        backoff.reset()
+                    await self._listen(wire)
                 finally:
                     self._wire = None
                     await wire.close()
+                if self._is_served:
+                    backoff.reset()
                 self._trouble(self._why)
             await asyncio.sleep(backoff.next_s())
 
@@ -118,13 +119,15 @@ class Channels:
         if self._on_outage is not None:
             self._on_outage()
 
-    async def _listen(self, wire: Wire) -> bool:
-        """Serve one connection to its end; whether it ever said anything."""
-        self._wire, self._out, self._ended = wire, [], asyncio.Event()
-        began_at_s = self._heard_at_s = self._loop.time()
+    async def _listen(self, wire: Wire) -> None:
+        """Serve one connection to its end."""
+        self._wire, self._out, self._ended, self._is_served = wire, [], asyncio.Event(), False
+        self._heard_at_s = self._loop.time()
         wire.own(self._receive, self._lost)
         for name in self._channels:
             self._say(("SSUBSCRIBE", name))
+        if not self._channels:
+            self._say(("PING",))
         while not self._ended.is_set():
             quiet_s = self._loop.time() - self._heard_at_s
             if quiet_s >= self._stall_s:
@@ -140,7 +143,6 @@ class Channels:
                     await self._ended.wait()
             except TimeoutError:
                 continue
-        return self._heard_at_s > began_at_s
 
     def _lost(self, why: str) -> None:
         self._why = why
@@ -150,8 +152,13 @@ class Channels:
         self._heard_at_s = self._loop.time()
         for reply in replies:
             if isinstance(reply, Refusal):
+                # One that may not subscribe, say: it is asked again ever more seldom, and that is one outage.
                 self._lost(reply.words)
-            elif reply[0] in (b"smessage", b"message"):
+                return
+            if not self._is_served:
+                self._is_served = True
+                self._outage.end(self)
+            if reply[0] in (b"smessage", b"message"):
                 self._tell(reply[1], reply[2])
             elif reply[0] in (b"ssubscribe", b"subscribe"):
                 self._confirm(reply[1])

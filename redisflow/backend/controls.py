@@ -35,8 +35,9 @@ class Controls:
         await self._ask(partition, "pause_control", control=control, release="")
 
     async def stop(self, partition: int, control: str, release: str) -> None:
-        """End a release where it is still this one."""
-        await self._ask(partition, "pause_control", control=control, release=release)
+        """End a release where it is still this one; it waits for a server that is away, as all calls of workers do."""
+        prefix = self._prefixes[partition]
+        await self._transport.send(prefix, self._scripts.pause_control.call(prefix, control=control, release=release))
 
     async def resume(self, partition: int, control: str) -> None:
         """Let all of it go on."""

@@ -10,6 +10,7 @@ resolved.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,6 +32,8 @@ BATCH_BYTES = 256 * 1024
 BATCHES_IN_FLIGHT = 2
 
 _REDIRECTS = frozenset({"MOVED", "ASK"})
+# Refusals after which it may be another server that serves.
+_ELSEWHERE = frozenset({"MASTERDOWN", "CLUSTERDOWN"})
 # What a server answers to a seal when it has become a replica.
 _DEMOTED = frozenset({"MASTERDOWN", "UNBLOCKED"})
 _NO_PRIMARY = "WAIT cannot be used with replica"
@@ -51,19 +54,23 @@ class _Batch:
         self.replies: list[Any] = []
         """Those to the calls, then those to the seal; without one a call is answered at once."""
 
+    def next_call(self) -> Call | None:
+        """The call whose reply is there; None where it is the seal's."""
+        return self.calls[self.answered] if self.answered < len(self.calls) else None
+
     def give_away(self) -> Call | None:
-        """The call whose reply is there, for somebody else to care for; None where it is the seal's."""
-        if self.answered >= len(self.calls):
-            return None
-        call, self.calls[self.answered] = self.calls[self.answered], None
+        """The same, for somebody else to care for."""
+        call = self.next_call()
+        if call is not None:
+            self.calls[self.answered] = None
         return call
 
     def is_demotion(self, refusal: Refusal) -> bool:
-        """Whether it says that the server is a replica by now: what it executed before may be lost, so it is no answer.
+        """Whether another server is to be looked for: this one is a replica by now, or has no room.
 
         To a call, being unblocked is no more than not executed; to the seal, those before it were.
         """
-        if refusal.code == "READONLY":
+        if refusal.code == "READONLY" or refusal.has_no_room:
             return True
         is_of_seal = self.answered >= len(self.calls)
         return is_of_seal and (refusal.code in _DEMOTED or _NO_PRIMARY in refusal.words)
@@ -101,7 +108,7 @@ class Link:
         self.on_redirect: Callable[[Call, str], None] | None = None
         """Called with each call that the server says belongs elsewhere; it may be handed to `adopt` there."""
         self.on_outage: Callable[[], None] | None = None
-        """Called when the connection has been lost, or could not be made."""
+        """Called when the connection has been lost or could not be made, or where another server may serve by now."""
         self._endpoint = endpoint
         self._outage = outage
         self._texts: Mapping[str, str] = texts if texts is not None else {}
@@ -120,6 +127,10 @@ class Link:
         self._batches: deque[_Batch] = deque()
         """Those in flight."""
         self._deferred: list[Call] = []
+        self._came_back: set[asyncio.Future[Any]] = set()
+        """Those that are to be sent again, as of the last time that there were any."""
+        self._refused: set[asyncio.Future[Any]] = set()
+        """Those that the server would not execute for now: while one waits, others that are answered end no outage."""
         self._heard_at_s = 0.0
         self._watchdog: asyncio.TimerHandle | None = None
         self._wakes = True
@@ -154,6 +165,8 @@ class Link:
             self._wire = None
         for queue in (self._deferred, self._waiting, self._batches):
             queue.clear()
+        self._came_back.clear()
+        self._refused.clear()
         self._wakes = True
         return calls
 
@@ -224,6 +237,9 @@ class Link:
     def _receive(self, replies: list[Any]) -> None:
         self._heard_at_s = self._loop.time()
         batches = self._batches
+        if len(replies) > sum(batch.owed - batch.answered for batch in batches):
+            self._lose("it says what nobody has asked for", self._wire)
+            return
         again: list[Call] = []
         told: set[str] = set()
         is_served = has_ended = False
@@ -232,10 +248,9 @@ class Link:
             if type(reply) is not Refusal:
                 is_served = True
             elif batch.is_demotion(reply):
-                # It was the primary and is no longer: its address may now lead to another server.
-                self._lose(reply.words, self._wire)
-                is_served = has_ended = False
-                break
+                # It was the primary and is no longer, or has no room: its address may now lead to another server.
+                self._turned_away(batch, reply, again)
+                return
             elif (call := batch.give_away()) is not None:
                 self._take_refusal(call, reply, again, told)
             if batch.take(reply):
@@ -243,15 +258,20 @@ class Link:
                 batches.popleft()
                 self._open_seal(batch)
         if self._troubled and is_served:
-            self._recovered()
+            self._end_trouble()
         if has_ended:
             # Behind the callbacks of the futures above: what they send next joins this batch.
             if self._waiting and not self._wakes:
                 self._loop.call_soon(self._flush)
             else:
                 self._wakes = True
-        if again:
-            self._again(again)
+        self._again(again)
+
+    def _turned_away(self, batch: _Batch, refusal: Refusal, again: list[Call]) -> None:
+        if (call := batch.next_call()) is not None:
+            self._refused.add(call[0])
+        self._lose(refusal.words, self._wire)
+        self._again(again)
 
     def _open_seal(self, batch: _Batch) -> None:
         """Its calls are answered now."""
@@ -279,7 +299,8 @@ class Link:
                 call = (future, parse, pack(("EVAL", self._texts[sha], *command[2:])), command)
             again.append(call)
         elif code in PASSING:
-            self._trouble(refusal.words)
+            self._refused.add(future)
+            self._trouble(refusal.words, is_elsewhere=code in _ELSEWHERE)
             if not self._deferred:
                 self._loop.call_later(self._backoff.next_s(), self._resume)
             self._deferred.append(call)
@@ -291,7 +312,15 @@ class Link:
             future.set_exception(BackendError(f"{self._outage.masked_url} refused: {refusal.words}"))
 
     def _again(self, calls: list[Call]) -> None:
-        self._waiting.extendleft(reversed(calls))
+        """Send these before whatever was never sent, and behind those that came back before them."""
+        if not calls:
+            return
+        waiting = self._waiting
+        before = list(itertools.takewhile(self._came_back.__contains__, (call[0] for call in waiting)))
+        waiting.rotate(-len(before))
+        waiting.extendleft(reversed(calls))
+        waiting.rotate(len(before))
+        self._came_back = {*before, *(call[0] for call in calls)}
         self._wakes = False
         self._loop.call_soon(self._flush)
 
@@ -342,6 +371,8 @@ class Link:
                     self._wakes = True
                     _fail(self.give_up(), BackendError(f"{self._outage.masked_url}: {error}"))
                     return
+                except Exception as error:  # noqa: BLE001  # whatever it is, calls wait for this to go on
+                    self._trouble(repr(error))
                 else:
                     break
         finally:
@@ -351,7 +382,7 @@ class Link:
         if self._wire is wire:
             self._flush()
             if self._troubled and not self._batches:
-                self._recovered()
+                self._end_trouble()
 
     async def _open_wire(self) -> Wire:
         wire = await open_wire(self._endpoint)
@@ -364,11 +395,16 @@ class Link:
                 raise
         return wire
 
-    def _trouble(self, why: str) -> None:
+    def _trouble(self, why: str, *, is_elsewhere: bool = True) -> None:
         self._troubled = True
         self._outage.begin(self, why)
-        if self.on_outage is not None:
+        if is_elsewhere and self.on_outage is not None:
             self.on_outage()
+
+    def _end_trouble(self) -> None:
+        self._refused = {future for future in self._refused if not future.done()}
+        if not self._refused:
+            self._recovered()
 
     def _recovered(self) -> None:
         self._troubled = False

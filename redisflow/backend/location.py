@@ -22,6 +22,7 @@ class Location:
     namespace: str
     partitions: int
     call_timeout_s: float
+    stall_s: float = 10.0
     payloads: Payloads | None = None
     durability: Durability = AS_CONFIGURED
     max_pending: int | None = None
@@ -34,6 +35,7 @@ class Location:
             namespace=self.namespace,
             partitions=self.partitions,
             call_timeout_s=self.call_timeout_s,
+            stall_s=self.stall_s,
             clock=self.clock,
             read_clock=self.read_clock,
             durability=self.durability,

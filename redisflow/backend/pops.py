@@ -15,18 +15,21 @@ if TYPE_CHECKING:
     from redisflow.backend.link import Link
 
 # A longer wait is made of several pops, so that a connection that died silently is found out: its link expects a
-# reply within STALL_S (10 s).
-_POP_S = 5.0
+# reply within 10 s, or sooner where it is told so.
+POP_S = 5.0
 
 
 class Popper:
     """The blocking pop of one set of keys."""
 
-    def __init__(self, link: Link, keys: tuple[str, ...], put_back: Callable[[bytes, bytes], None]) -> None:
-        """`link` is this popper's alone."""
+    def __init__(
+        self, link: Link, keys: tuple[str, ...], put_back: Callable[[bytes, bytes], None], *, pop_s: float = POP_S
+    ) -> None:
+        """`link` is this popper's alone, and must not take a pop of `pop_s` for a server that is away."""
         self._link = link
         self._keys = keys
         self._put_back = put_back
+        self._pop_s = pop_s
         self._pending: asyncio.Future[Any] | None = None
         self._waiters = 0
         self._token = False
@@ -44,7 +47,7 @@ class Popper:
                 pending = self._pending
                 if pending is None:
                     # The timeout is rounded up by the server to 100 ms; 0 would be for ever.
-                    command = ("BLPOP", *self._keys, f"{max(0.01, min(left_s, _POP_S)):.3f}")
+                    command = ("BLPOP", *self._keys, f"{max(0.01, min(left_s, self._pop_s)):.3f}")
                     pending = self._pending = self._link.send(command)
                     pending.add_done_callback(self._popped)
                 await asyncio.wait([pending], timeout=left_s)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from redisflow.backend.caller import Caller
+from redisflow.backend.caller import CALL_S, Caller
 from redisflow.backend.channels import Channels, Listener
 from redisflow.backend.connect import Target, handshake
 from redisflow.backend.link import STALL_S, Call, Link, Parse
 from redisflow.backend.outage import Backoff, OutageLog
-from redisflow.backend.pops import Popper
+from redisflow.backend.pops import POP_S, Popper
 from redisflow.backend.servers import explain_fsync, refuse_without_fsync
 from redisflow.backend.wire import CONNECT_S, Command, Refusal, Wire, open_wire
 from redisflow.errors import BackendError
@@ -237,7 +237,8 @@ class SingleServer:
         names = tuple(keys)
         popper = self._poppers.get(names)
         if popper is None:
-            popper = self._poppers[names] = Popper(self._link(), names, self._put_back)
+            pop_s = min(POP_S, self._stall_s / 2)
+            popper = self._poppers[names] = Popper(self._link(), names, self._put_back, pop_s=pop_s)
         return await popper.wait(timeout_s)
 
     def _put_back(self, key: bytes, token: bytes) -> None:
@@ -255,7 +256,7 @@ class SingleServer:
 
     def open_calls(self) -> SingleCalls:
         """A connection for a thread."""
-        return SingleCalls(self._target, self._endpoint, self._texts)
+        return SingleCalls(self._target, self._endpoint, self._texts, min(CALL_S, self._stall_s))
 
     def adopt(self, calls: Iterable[Call]) -> None:
         """Take over calls from another node."""
@@ -290,9 +291,9 @@ class SingleServer:
 class SingleCalls:
     """Calls from a thread, to wherever the event loop found the server last."""
 
-    def __init__(self, target: Target, endpoint: ServerEndpoint, texts: dict[str, str]) -> None:
+    def __init__(self, target: Target, endpoint: ServerEndpoint, texts: dict[str, str], call_s: float) -> None:
         """Made by `SingleServer.open_calls`."""
-        self._caller = Caller(target, texts)
+        self._caller = Caller(target, texts, call_s=call_s)
         self._endpoint = endpoint
 
     def call(self, prefix: str, command: Command) -> Any:

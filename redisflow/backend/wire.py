@@ -26,6 +26,8 @@ Command: TypeAlias = tuple[Any, ...]
 pack: Callable[[Command], bytes] = cast("Any", hiredis).pack_command
 # Refusals by which the server says that it did not execute the call, and that this passes.
 PASSING = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "UNBLOCKED"})
+# A server says so unasked, to whoever connects, and hangs up.
+_NO_ROOM = "ERR max number of clients"
 
 
 class Refusal(Exception):
@@ -35,6 +37,11 @@ class Refusal(Exception):
     def code(self) -> str:
         """Its first word."""
         return str(self).partition(" ")[0]
+
+    @property
+    def has_no_room(self) -> bool:
+        """Whether the server takes no more connections for now."""
+        return str(self).startswith(_NO_ROOM)
 
     @property
     def words(self) -> str:
@@ -200,4 +207,5 @@ async def open_wire(endpoint: Endpoint) -> Wire:
 def _check(replies: Sequence[Any]) -> None:
     for reply in replies:
         if isinstance(reply, Refusal):
-            raise ConnectionError(reply.words) if reply.code in PASSING else BackendError(reply.words)
+            passes = reply.code in PASSING or reply.has_no_room
+            raise ConnectionError(reply.words) if passes else BackendError(reply.words)

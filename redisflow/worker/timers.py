@@ -40,7 +40,10 @@ async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
             if woken == WAKE_AT_ONCE:
                 continue
             wait_s = min([WATCH_S, *(ms / 1000 for ms in (next_in_ms, release_in_ms) if ms is not None)])
-            if alarm is None or alarm.done():
+            if alarm is not None and alarm.done():
+                alarm.result()  # raises a refusal: the next look is then not at once, and not in silence
+                alarm = None
+            if alarm is None:
                 # It stays pending over several rounds: blocking pops are too coarse to time anything.
                 alarm = asyncio.create_task(backend.wait_alarm(partition, 5.0))
             await asyncio.wait({alarm}, timeout=wait_s)
@@ -48,6 +51,8 @@ async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
         outbox.stop()
         if alarm is not None:
             alarm.cancel()
+            if alarm.done() and not alarm.cancelled():
+                alarm.exception()  # this look ends: nobody asks for it any more
 
 
 class OutboxCarrier:

@@ -12,7 +12,7 @@ from redisflow import codec
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.events import follow_events
 from redisflow.contract import Emission, Hold, NewEvent
-from tests.backend.proxy import Fault, open_proxy
+from redisflow.testing.faults import call, open_proxy
 from tests.backend.test_faults import new_run
 
 
@@ -27,7 +27,7 @@ async def hold_a_run(backend: RedisBackend) -> Hold:
     return claim.hold
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_AFTER])
+@pytest.mark.parametrize("fault", ["drop_request", "drop_reply"])
 async def test_each_call_of_a_body_is_stored_once(server, valkey_url, namespace, fault):
     chance = random.Random(1)
     async with open_proxy(server) as proxy:
@@ -35,13 +35,13 @@ async def test_each_call_of_a_body_is_stored_once(server, valkey_url, namespace,
         await near.open()
         await far.open()
         hold = await hold_a_run(near)
-        proxy.fault = lambda _: fault if chance.random() < 0.3 else Fault.NONE
+        getattr(proxy.on(call(where=lambda _: chance.random() < 0.3)), fault)()
         for number in range(50):
             answer = far.events.emit_events(hold.run_id, hold.fence, number + 1, [token(number)], {"n": b"\x01"})
             assert await answer is Emission.OK
         seen = [event.data async for event in follow_events(far, hold.run_id, None, live=False)]
         assert seen == list(range(50))
-        assert proxy.connections > 3
+        assert proxy.opened > 3
         await far.close()
         await near.close()
 
@@ -57,12 +57,12 @@ async def test_who_follows_a_run_goes_on_after_its_connections_were_lost(server,
         async with asyncio.timeout(60):
             for number in range(10):
                 if number % 3 == 2:
-                    proxy.fault = lambda _: Fault.CUT
-                    proxy.cut()
+                    proxy.on(call()).drop_request()
+                    proxy.close_all()
                 await near.events.emit_events(hold.run_id, hold.fence, number + 1, [token(number)], {})
-                proxy.fault = lambda _: Fault.NONE
+                proxy.forget_rules()
                 seen.append((await anext(events)).data)
-            proxy.cut()
+            proxy.close_all()
             await near.cancel_run(hold.run_id)
             assert [event async for event in events] == []
         assert seen == list(range(10))

@@ -11,7 +11,7 @@ from redisflow.contract import Beat, Extension, Mark, NewRun, Verdict
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 from redisflow.run_id import new_run_id
 from redisflow.testing import ServerOptions, start_server
-from tests.backend.proxy import Fault, open_proxy
+from redisflow.testing.faults import call, open_proxy
 from tests.backend.waiting import until
 
 
@@ -23,14 +23,14 @@ def with_one_record(claim) -> Extension:
     return Extension(claim.mark, Mark(1, claim.mark.bytes + 1), [b"r"])
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_AFTER])
+@pytest.mark.parametrize("fault", ["drop_request", "drop_reply"])
 @pytest.mark.parametrize("seed", range(3))
 async def test_every_run_is_made_claimed_and_finished_once_on_a_bad_network(server, raw, namespace, fault, seed):
     chance = random.Random(seed)
     async with open_proxy(server) as proxy:
         backend = RedisBackend(proxy.url, namespace=namespace)
         await backend.open()
-        proxy.fault = lambda _: fault if chance.random() < 0.25 else Fault.NONE
+        getattr(proxy.on(call(where=lambda _: chance.random() < 0.25)), fault)()
         runs = [new_run() for _ in range(100)]
 
         async def create(run: NewRun) -> None:
@@ -63,7 +63,7 @@ async def test_every_run_is_made_claimed_and_finished_once_on_a_bad_network(serv
     assert raw("ZCARD", f"{prefix}done:order:succeeded") == 100
     assert raw("XLEN", f"{prefix}q:default:0") == 0
     assert raw("XPENDING", f"{prefix}q:default:0", "workers")[0] == 0
-    assert proxy.connections > 3
+    assert proxy.opened > 3
 
 
 async def test_whoever_awaits_a_result_hears_of_it_after_an_outage(server, valkey_url, namespace):
@@ -75,10 +75,10 @@ async def test_whoever_awaits_a_result_hears_of_it_after_an_outage(server, valke
         await near.create_run(run)
         async with far.watch_end(run.run_id) as ticks:
             assert await far.get_end(run.run_id) is not None
-            proxy.fault = lambda _: Fault.CUT
-            proxy.cut()
+            rule = proxy.on(call()).drop_request()
+            proxy.close_all()
             await near.cancel_run(run.run_id)
-            proxy.fault = lambda _: Fault.NONE
+            proxy.forget(rule)
             await asyncio.wait_for(anext(ticks), 10)
         await far.close()
         await near.close()
@@ -96,7 +96,7 @@ async def test_a_subscription_that_died_silently_is_made_anew(server, valkey_url
             assert await far.get_end(run.run_id) is not None
             proxy.blackhole()
             await near.cancel_run(run.run_id)
-            proxy.heal()
+            proxy.heal(resume=False)
             await asyncio.wait_for(anext(ticks), 10)
         await far.close()
         await near.close()
@@ -109,15 +109,15 @@ async def test_a_clients_call_gives_up_and_a_holders_waits(server, namespace):
         await backend.open()
         await backend.create_run(new_run())
         (claim,) = (await backend.claim_runs(0, "w", "op", 1, ["default"])).claims
-        proxy.fault = lambda _: Fault.CUT
-        proxy.cut()
+        rule = proxy.on(call()).drop_request()
+        proxy.close_all()
         finish = backend.finish_run(claim.hold, with_one_record(claim), status="succeeded", payload=b"\x02")
         with pytest.raises(BackendUnavailable, match=r"no answer from redis://.* within 0.3 s .*may be made again"):
             await backend.create_run(new_run())
         with pytest.raises(BackendUnavailable):
             await backend.get_workflow_run(claim.hold.run_id)
         assert not finish.done()
-        proxy.fault = lambda _: Fault.NONE
+        proxy.forget(rule)
         assert await asyncio.wait_for(finish, 10) is Verdict.OK
         await backend.close()
 
@@ -152,11 +152,11 @@ async def test_a_heartbeat_survives_each_fault(server, namespace):
         await backend.create_run(new_run())
         (claim,) = (await backend.claim_runs(0, "w", "op", 1, ["default"])).claims
         heartbeat = backend.open_heartbeat()
-        for fault in (Fault.CUT, Fault.CUT_AFTER):
-            proxy.fault = lambda _, fault=fault: fault  # type: ignore[misc]  # the usual way to bind a loop's variable
+        for fault in ("drop_request", "drop_reply"):
+            getattr(proxy.on(call()), fault)()
             with pytest.raises(BackendUnavailable, match="no answer"):
                 await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [claim.hold])
-            proxy.fault = lambda _: Fault.NONE
+            proxy.forget_rules()
             assert await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [claim.hold]) == Beat([], {})
         heartbeat.close()
         await backend.close()

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
-from tests.backend.proxy import Fault, open_proxy
+from redisflow.testing.faults import call, open_proxy
 from tests.backend.scripted import open_scripted
 from tests.backend.waiting import until
 
@@ -42,17 +42,17 @@ async def test_a_reply_is_parsed_on_its_way(valkey_url, open_link):
 async def test_what_is_sent_together_leaves_as_one_write(server, open_link):
     async with open_proxy(server) as proxy, open_link(proxy.url) as link:
         await link.send(("PING",))
-        proxy.requests.clear()
+        before = proxy.pieces
         await asyncio.gather(*(link.send(("ECHO", "x")) for _ in range(1_000)))
-        assert len(proxy.requests) <= 3
-        proxy.requests.clear()
+        assert proxy.pieces - before <= 3
+        before = proxy.pieces
 
         async def one() -> None:
             for _ in range(20):
                 await link.send(("ECHO", "x"))
 
         await asyncio.gather(*(one() for _ in range(100)))
-        assert len(proxy.requests) <= 120
+        assert proxy.pieces - before <= 120
 
 
 async def test_a_batch_is_bounded(valkey_url, open_link):
@@ -61,13 +61,13 @@ async def test_a_batch_is_bounded(valkey_url, open_link):
         assert set(await asyncio.gather(*(link.send(("ECHO", big)) for _ in range(100)))) == {big.encode()}
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_AFTER])
+@pytest.mark.parametrize("fault", ["drop_request", "drop_reply"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_on_a_bad_network_each_call_is_answered_and_in_order(server, raw, key, open_link, fault, seed):
     chance = random.Random(seed)
     async with open_proxy(server) as proxy, open_link(proxy.url, texts=TEXTS) as link:
         await link.send(("PING",))
-        proxy.fault = lambda _: fault if proxy.connections < 3 or chance.random() < 0.3 else Fault.NONE
+        getattr(proxy.on(call(where=lambda _: proxy.opened < 3 or chance.random() < 0.02)), fault)()
         wanted: list[asyncio.Future] = []
         for number in range(1, 401):
             wanted.append(link.send(("EVALSHA", SHA, "1", key, number)))
@@ -77,7 +77,7 @@ async def test_on_a_bad_network_each_call_is_answered_and_in_order(server, raw, 
                 await asyncio.wait([chance.choice(wanted)])
         answers = await asyncio.gather(*wanted)
     assert answers == list(range(1, 401))
-    assert proxy.connections >= 3
+    assert proxy.opened >= 3
     assert raw("GET", key) == b"400"
 
 
@@ -103,12 +103,11 @@ async def test_a_cancelled_call_leaves_no_reply_behind(valkey_url, open_link):
 async def test_a_call_that_was_cancelled_is_not_sent_again(server, raw, key, open_link):
     async with open_proxy(server) as proxy, open_link(proxy.url) as link:
         await link.send(("PING",))
-        proxy.fault = lambda _: Fault.CUT
-        proxy.requests.clear()
+        rule = proxy.on(call()).drop_request()
         unwanted, wanted = link.send(("RPUSH", key, "unwanted")), link.send(("RPUSH", key, "wanted"))
-        await until(lambda: proxy.requests)
+        await until(lambda: rule.fired)
         unwanted.cancel()
-        proxy.fault = lambda _: Fault.NONE
+        proxy.forget(rule)
         assert await wanted == 1
     assert raw("LRANGE", key, 0, -1) == [b"wanted"]
 
@@ -130,7 +129,7 @@ async def test_a_script_that_the_server_does_not_know_is_not_told_with_each_call
         wanted = [link.send(("EVALSHA", SHA, "1", key, number)) for number in range(1, 101)]
         assert await asyncio.gather(*wanted) == list(range(1, 101))
     # Once for all whose refusals come together, as a rule those of one write.
-    assert 1 <= b"".join(proxy.requests).count(b"$4\r\nEVAL\r\n") <= 10
+    assert 1 <= sum(seen.words[0] == b"EVAL" for seen in proxy.calls) <= 10
 
 
 async def test_a_half_open_connection_is_given_up(server, open_link):
@@ -140,10 +139,10 @@ async def test_a_half_open_connection_is_given_up(server, open_link):
         calls = [link.send(("ECHO", f"{number}")) for number in range(10)]
         done, _ = await asyncio.wait(calls, timeout=0.1)
         assert not done
-        proxy.heal()
+        proxy.heal(resume=False)
         answers = await asyncio.wait_for(asyncio.gather(*calls), 5)
     assert answers == [b"%d" % number for number in range(10)]
-    assert proxy.connections == 2
+    assert proxy.opened == 2
 
 
 async def test_a_slow_but_living_server_is_waited_for(open_link):
@@ -248,10 +247,10 @@ async def test_an_outage_is_one_warning_and_one_recovery_in_the_log(server, open
     caplog.set_level(logging.INFO, "redisflow.backend")
     async with open_proxy(server) as proxy, open_link(proxy.url) as link:
         await link.send(("PING",))
-        proxy.fault = lambda _: Fault.CUT
+        proxy.on(call()).drop_request()
         calls = [link.send(("ECHO", "x")) for _ in range(50)]
-        await until(lambda: proxy.connections >= 4)
-        proxy.fault = lambda _: Fault.NONE
+        await until(lambda: proxy.opened >= 4)
+        proxy.forget_rules()
         await asyncio.gather(*calls)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
@@ -259,7 +258,7 @@ async def test_an_outage_is_one_warning_and_one_recovery_in_the_log(server, open
 async def test_an_idle_connection_that_is_closed_is_no_outage(server, open_link, caplog):
     async with open_proxy(server) as proxy, open_link(proxy.url) as link:
         await link.send(("PING",))
-        proxy.cut()
+        proxy.close_all()
         await until(lambda: not proxy.open_connections)
         assert await link.send(("PING",)) == b"PONG"
     assert caplog.records == []

@@ -15,7 +15,7 @@ from redisflow import RedisFlow, WorkflowSpec, define_workflow_spec
 from redisflow.errors import BackendUnavailable
 from redisflow.runs import WorkflowRun
 from redisflow.testing import ServerOptions, start_server
-from tests.backend.proxy import Proxy
+from redisflow.testing.faults import Proxy
 from tests.chaos.fleet import Fleet
 from tests.chaos.lines import Line, recoveries_s, starts_after_record, wrong_ends
 from tests.crash.audit import audit, leftovers
@@ -188,6 +188,7 @@ async def _break_things(fleet: Fleet, proxy: Proxy, until_s: float, per_s: float
 async def _report(load: _Load, fleet: Fleet, until_s: float, tell: Callable[[str], None]) -> None:
     while (left_s := until_s - time.monotonic()) > 0:
         tell(f"{left_s:4.0f} s left: {len(load.started)} runs started, {sum(fleet.faults.values())} faults")
+        fleet.forget_calls()
         await asyncio.sleep(min(10, left_s))
 
 

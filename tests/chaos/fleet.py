@@ -14,10 +14,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 from redisflow.testing import Server
-from tests.backend.proxy import Fault, Proxy, open_proxy
+from redisflow.testing.faults import Proxy, SeenCall, call, open_proxy
 from tests.crash.processes import end_all
 
 ROOT = Path(__file__).parents[2]
@@ -60,10 +59,12 @@ class Fleet:
 
     async def open_proxy(self) -> Proxy:
         """A way to the server."""
-        address = urlsplit(self.server.url)
-        assert address.hostname is not None
-        assert address.port is not None
-        return await self._exit.enter_async_context(open_proxy((address.hostname, address.port)))
+        return await self._exit.enter_async_context(open_proxy(self.server.url))
+
+    def forget_calls(self) -> None:
+        """What came by so far: a proxy remembers it all."""
+        for hand in self.hands:
+            hand.proxy.calls.clear()
 
     async def hire(self, code: str) -> Hand:
         """Start a worker with this code."""
@@ -125,24 +126,24 @@ class Fleet:
         hand.is_disturbed = True
         hand.proxy.blackhole()
         await asyncio.sleep(LEASE_S * 2)  # the fault itself
-        hand.proxy.heal()
-        if self.chance.random() < 0.5:
-            hand.proxy.cut()
+        # Half of the time as a network that lost its way for a while, else as one that has lost all connections.
+        hand.proxy.heal(resume=self.chance.random() < 0.5)
         hand.is_disturbed = False
 
     def drop_replies(self, proxy: Proxy) -> None:
         """Some of the next calls are executed, and their replies never seen."""
         left = self.chance.randint(1, 5)
 
-        def fault(data: bytes) -> Fault:
+        def is_next(seen: SeenCall) -> bool:
             nonlocal left
-            if b"EVALSHA" not in data or left == 0 or self.chance.random() < 0.5:
-                return Fault.NONE
+            if seen.words[0] != b"EVALSHA" or left == 0 or self.chance.random() < 0.5:
+                return False
             left -= 1
             self.faults["reply dropped"] += 1
-            return Fault.CUT_AFTER
+            return True
 
-        proxy.fault = fault
+        proxy.forget_rules()
+        proxy.on(call(where=is_next)).drop_reply()
 
     async def kill_server(self) -> None:
         """SIGKILL, and a start with what its append-only file holds."""

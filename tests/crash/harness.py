@@ -18,7 +18,19 @@ from redisflow.authoring.definition import Registry, WorkflowDefinition
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.client.outside import ClientOutside
-from redisflow.contract import Answer, Backend, Beat, Extension, Heartbeat, Hold, PayloadCalls, ReadClock, Verdict
+from redisflow.contract import (
+    Answer,
+    Backend,
+    Beat,
+    Claim,
+    ClaimBatch,
+    Extension,
+    Heartbeat,
+    Hold,
+    PayloadCalls,
+    ReadClock,
+    Verdict,
+)
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
 from redisflow.runs import numbered_live_records
@@ -47,6 +59,8 @@ class Journal:
     starts: list[tuple[str, int]] = field(default_factory=list)
     """Idempotency key and attempt of each body that started."""
     problems: list[str] = field(default_factory=list)
+    _rounds: dict[str, int] = field(default_factory=dict)
+    """By run, how often it was continued as new at its last claim."""
 
     def body_starts(self) -> int:
         """Called by each body first; returns its attempt."""
@@ -72,10 +86,22 @@ class Journal:
             return []
         return numbered_live_records([known[number] for number in range(len(known))])
 
+    def claimed(self, claim: Claim) -> None:
+        """What came with a claim is recorded, whoever heard of that: a late answer to a commit may be another."""
+        if claim.opening is not None:
+            return
+        if self._rounds.setdefault(claim.hold.run_id, claim.continued) != claim.continued:
+            self.records.pop(claim.hold.run_id, None)
+            self._rounds[claim.hold.run_id] = claim.continued
+        self._know(claim.hold.run_id, 0, claim.records)
+
     def recorded(self, run_id: str, extension: Extension) -> None:
         """These records were acknowledged."""
+        self._know(run_id, extension.before.records, extension.records)
+
+    def _know(self, run_id: str, first: int, records: Sequence[bytes]) -> None:
         known = self.records.setdefault(run_id, {})
-        for number, data in enumerate(extension.records, extension.before.records):
+        for number, data in enumerate(records, first):
             record = decode_record(data, 0)
             if known.setdefault(number, record) != record:
                 self.problems.append(f"{run_id}: record {number} was written twice, and differs")
@@ -143,7 +169,11 @@ class FaultyBackend:
         def answered(inner: Answer[Any], *, again: bool) -> None:
             if not settled.done():
                 settled.set_result(None)
-            if inner.cancelled() or inner.exception() is not None:
+            if inner.cancelled():
+                return
+            if (error := inner.exception()) is not None:
+                if not self.stopped.is_set() and not outer.done():
+                    outer.set_exception(error)
                 return
             if extension is not None and inner.result() in {Verdict.OK, Verdict.MAIL}:
                 self._journal.recorded(run_id, extension)
@@ -199,6 +229,12 @@ class FaultyBackend:
     def open_heartbeat(self) -> Heartbeat:
         return _FaultyHeartbeat(self.real.open_heartbeat(), self.stopped)
 
+    async def _claim_runs(self, *where: Any) -> ClaimBatch:
+        batch: ClaimBatch = await self._call("claim_runs", lambda: self.real.claim_runs(*where))
+        for claim in batch.claims:
+            self._journal.claimed(claim)
+        return batch
+
     def commit_run(self, hold: Hold, extension: Extension, **about: Any) -> Answer[Verdict]:
         return self._send("commit_run", lambda: self.real.commit_run(hold, extension, **about), hold.run_id, extension)
 
@@ -237,6 +273,8 @@ class FaultyBackend:
 
     def __getattr__(self, name: str) -> Any:
         """The rest of the contract: calls that are awaited, and groups of such calls."""
+        if name == "claim_runs":
+            return self._claim_runs
         return self._awaited(self.real, name)
 
     def _awaited(self, holder: Any, name: str) -> Any:
@@ -288,6 +326,7 @@ class Crew:
     workers: list[Worker] = field(default_factory=list)
     payloads: Payloads | None = None
     partitions: int = 1
+    stall_s: float = 10.0
     prepare: Callable[[FaultyBackend], object] = lambda _: None
     """Called with the backend of each worker that is hired from now on."""
 
@@ -299,7 +338,7 @@ class Crew:
     async def hire(self, *, fault: Fault | None = None, at: int = 0, **options: Any) -> tuple[Worker, FaultyBackend]:
         """Start a worker."""
         if self.payloads is None:
-            real = RedisBackend(self.url, namespace=self.namespace)
+            real = RedisBackend(self.url, namespace=self.namespace, stall_s=self.stall_s)
         else:
             real = SealedBackend(self.url, namespace=self.namespace, payloads=self.payloads)
         backend = FaultyBackend(real, self.journal, fault=fault, at=at)
@@ -316,7 +355,8 @@ class Crew:
         try:
             await worker.start()
         except BackendUnavailable:
-            assert backend.stopped.is_set()
+            if not backend.stopped.is_set():
+                raise
         return worker, backend
 
     async def dismiss(self, worker: Worker) -> None:

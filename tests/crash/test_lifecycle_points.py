@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions, WorkflowFailed
-from redisflow.backend.scripts import load_scripts
+from redisflow.testing.faults import call, open_proxy
 from tests.crash.audit import audit, leftovers
 from tests.crash.harness import Crew, Fault
 from tests.crash.test_crash_points import FAULTS
-from tests.crash.test_traps_replies import proxy_to
 from tests.keyspace import Raw, raw_calls
 from tests.stories.world import eventually, until
 
@@ -58,13 +57,13 @@ async def test_a_reply_that_is_lost_changes_nothing_of_what_was_asked(
 
     crew.know(workflow.definition)
     await crew.hire()
-    async with proxy_to(valkey_url) as (proxy, url), RedisFlow(url, namespace=flow.namespace) as far:
+    async with open_proxy(valkey_url) as proxy, RedisFlow(proxy.url, namespace=flow.namespace) as far:
         await far.open()
         first = await far.get_handle((await workflow.run()).id, workflow)
         with pytest.raises(WorkflowFailed):
             await first.result(timeout="20s")
         is_broken = False
-        proxy.armed = load_scripts().by_name[script].sha.encode()
+        lost = proxy.on(call(script, nth=1)).drop_reply()
         await first.retry()
         assert await first.result(timeout="20s") == "finepaid"
         fork = await first.fork("pay")
@@ -78,7 +77,7 @@ async def test_a_reply_that_is_lost_changes_nothing_of_what_was_asked(
         await far.controls.release(workflow="pay", rate=50)
         assert await waiting.result(timeout="20s") == "finepaid"
         await far.controls.resume(workflow="pay")
-        assert proxy.dropped == 1
+        assert lost.fired == 1
     assert bodies == {"fine": 2, "pay": 4}
     assert (await flow.get_run(first.id)).retries == 1
     assert sum(int(raw("ZCARD", key)) for key in raw("KEYS", f"rf:{{{flow.namespace}:0}}:done:*")) == 3

