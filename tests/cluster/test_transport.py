@@ -339,7 +339,7 @@ async def test_a_worker_starts_while_a_node_is_away_and_works_for_the_others(
 def takes_writes(cluster: ServerCluster, node: Server, prefix: str) -> bool:
     """A primary that has just been started refuses them for a moment."""
     try:
-        return cluster.call(node, "DEL", f"{prefix}nothing") == 0
+        return bool(cluster.call(node, "DEL", f"{prefix}nothing") == 0)
     except BackendError:
         return False
 
