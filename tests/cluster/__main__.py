@@ -77,7 +77,7 @@ def stages() -> list[Stage]:
         Stage("stories, 16 partitions", ("tests/stories",), (*SIDE_BY_SIDE, "-k", "cluster")),
         Stage("conformance, Valkey", ("tests/conformance",), SIDE_BY_SIDE),
         Stage("conformance, Redis", ("tests/conformance",), SIDE_BY_SIDE, {"REDISFLOW_TEST_CLUSTER": "redis"}),
-        Stage("scripts on nodes of a cluster, Valkey and Redis", ("tests/lua",), SIDE_BY_SIDE),
+        Stage("scripts on nodes of a cluster, Valkey and Redis", ("tests/lua",)),
         Stage("crash points and traps", ("tests/crash",), SIDE_BY_SIDE),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from redisflow import RedisFlow, Step
@@ -25,6 +26,9 @@ async def test_standing_still_for_longer_than_a_lease_is_no_crash(primaries_only
     starts: list[int] = []
     may_end = asyncio.Event()
 
+    def has_started(times: int) -> bool:
+        return len(starts) == times
+
     async def work() -> str:
         starts.append(len(starts))
         await may_end.wait()
@@ -39,12 +43,12 @@ async def test_standing_still_for_longer_than_a_lease_is_no_crash(primaries_only
         async with flow.new_worker(lease=LEASE_S), flow.new_worker(lease=LEASE_S):
             handle = await long.run()
             for number in range(1, STANDSTILLS + 1):
-                await until(lambda number=number: len(starts) == number)
+                await until(partial(has_started, number))
                 owner = cluster.owner_of_partition(namespace, 0)
                 heir = next(node for node in cluster.nodes if node is not owner)
                 begin_migration(cluster, slot_of(prefix), owner, heir)
                 await asyncio.sleep(LEASE_S * 1.5)  # the fault itself
                 await asyncio.to_thread(cluster.migrate_slot, slot_of(prefix), heir)
-            await until(lambda: len(starts) == STANDSTILLS + 1)
+            await until(partial(has_started, STANDSTILLS + 1))
             may_end.set()
             assert await handle.result(timeout="30s") == "done"
