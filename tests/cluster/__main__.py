@@ -85,6 +85,8 @@ def stages() -> list[Stage]:
 def main() -> int:
     """0 where all went well."""
     began_s = time.monotonic()
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would the tests that are about it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ran = stages()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
