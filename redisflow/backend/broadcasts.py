@@ -78,12 +78,17 @@ class Broadcasts:
     async def _carry_everywhere(self, home: str | None, signal: dict[str, Any], reached: _Sum, after: bytes) -> None:
         """Carry it on at home after those that were reached already, and to the other partitions."""
         starts = ((prefix, after if prefix == home else FIRST) for prefix in self._prefixes)
-        await asyncio.gather(*(self._carry(prefix, signal, reached, start) for prefix, start in starts if start))
+        sums = await asyncio.gather(*(self._carry(prefix, signal, start) for prefix, start in starts if start))
+        # Whichever node answers first: told again, it is told in the same order.
+        for one in sums:
+            reached.add_all(one)
 
-    async def _carry(self, prefix: str, signal: dict[str, Any], reached: _Sum, after: bytes) -> None:
+    async def _carry(self, prefix: str, signal: dict[str, Any], after: bytes) -> _Sum:
+        reached = _Sum()
         while after:
             _, piece = await self._call("carry_signal", prefix, **signal, after=after)
             after = reached.add(piece)
+        return reached
 
     async def _call(self, script: str, prefix: str, **arguments: Any) -> list[Any]:
         command = self._scripts.by_name[script].call(prefix, **arguments, most=SIGNALS_AT_MOST)
@@ -111,3 +116,8 @@ class _Sum:
         room = RUNS_AT_MOST - len(self.run_ids)
         self.run_ids += [run_id.decode() for run_id in runs[:room]]
         return after
+
+    def add_all(self, other: _Sum) -> None:
+        """What was reached elsewhere."""
+        self.count += other.count
+        self.run_ids += other.run_ids[: RUNS_AT_MOST - len(self.run_ids)]

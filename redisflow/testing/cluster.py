@@ -205,6 +205,29 @@ class ServerCluster:
         self._wait("agree on a slot", lambda: all(self._owner_at(node, slot) == to.port for node in (source, to)))
         return count
 
+    def hand_over_slot(self, slot: int, to: Server) -> None:
+        """Let the servers move a slot by themselves, all at once for clients: Valkey 9 and later."""
+        source = self._owner_of_slot(slot)
+        if source is to:
+            return
+        self._wait("hear of each other", lambda: self._know_epochs(source, to))
+        self.call(source, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", self._id_of(to))
+
+        def has_ended() -> bool:
+            words = self.call(source, "CLUSTER", "GETSLOTMIGRATIONS")[0]
+            state = dict(zip(words[::2], words[1::2], strict=True))[b"state"]
+            if state in (b"failed", b"canceled"):
+                message = f"Slot {slot} was not moved: {state.decode()}."
+                raise EmbeddedServerError(message)
+            return bool(state == b"success")
+
+        self._wait("move a slot", has_ended)
+        self._wait("agree on a slot", lambda: all(self._owner_at(node, slot) == to.port for node in (source, to)))
+
+    def hand_over_partition(self, namespace: str, partition: int, to: Server) -> None:
+        """Let the servers move the slot of a partition; see `hand_over_slot`."""
+        self.hand_over_slot(slot_of(partition_prefix(namespace, partition)), to)
+
     def migrate_partition(
         self, namespace: str, partition: int, to: Server, *, keys_at_once: int = _KEYS_AT_ONCE
     ) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,11 @@ class UpkeepService:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(self.every_s * random.uniform(0.8, 1.0))  # noqa: S311  # jitter
-            if await self.backend.take_turn(self.partition, "upkeep", self.worker, int(self.every_s * 1500)):
+            asked_s = time.monotonic()
+            has_turn = await self.backend.take_turn(self.partition, "upkeep", self.worker, int(self.every_s * 1500))
+            # After an outage whoever is alive is to be heard from first, or a worker that could not renew its presence
+            # would be taken for one that has crashed, and its runs, after some outages in a row, for poisoned.
+            if has_turn and time.monotonic() - asked_s < self.every_s:
                 await self.run_once()
 
     async def run_once(self) -> int:

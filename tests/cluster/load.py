@@ -27,11 +27,13 @@ from tests.keyspace import Raw, raw_calls
 
 if TYPE_CHECKING:
     from redisflow.runs import WorkflowRun
-    from redisflow.testing import Server, ServerCluster
+    from redisflow.testing import ServerCluster
 
 PARTITIONS = 16
 WORKFLOWS = ("chain", "fan", "flaky", "fallback", "nap", "loop")
 WITHIN_S = 120.0
+HANDED_OVER = 0.1
+"""Of the migrations of a Valkey: each takes a second or two."""
 ROOT = Path(__file__).parents[2]
 # What may stand in the log of a worker that did well: that the cluster was away, and which runs failed or were lost.
 _TROUBLE = re.compile(r"Traceback|CROSSSLOT|was refused|the worker stops|refused: (?:ASK|MOVED|TRYAGAIN)|non local key")
@@ -128,13 +130,17 @@ class Load:
         self.happened["freezes"] += 1
         self.cluster.wait_until_ready()
 
-    def migrate(self, partition: int) -> int:
+    def migrate(self, partition: int) -> None:
         """Move a partition's slot to another primary."""
         owner = self.cluster.owner_of_partition(self.namespace, partition)
-        others: list[Server] = [node for node in self.cluster.primaries() if node is not owner]
-        keys = self.cluster.migrate_partition(self.namespace, partition, self.chance.choice(others), keys_at_once=10)
+        heir = self.chance.choice([node for node in self.cluster.primaries() if node is not owner])
         self.happened["migrations"] += 1
-        return keys
+        # Valkey 9 can move slots by itself, too.
+        if self.cluster.version.startswith("valkey") and self.chance.random() < HANDED_OVER:
+            self.cluster.hand_over_partition(self.namespace, partition, heir)
+            self.happened["handed over by the server"] += 1
+        else:
+            self.cluster.migrate_partition(self.namespace, partition, heir, keys_at_once=10)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 

@@ -551,7 +551,7 @@ async def test_a_plain_schedule_is_told_where_nothing_plain_is_accepted(world: W
 
 
 async def test_a_tick_whose_input_cannot_be_stored_now_is_fired_later(reopen, store: MoodyStore, caplog):
-    world = await reopen(everything(store), call_timeout_s=0.05)
+    world = await reopen(everything(store), call_timeout_s=0.5)
     await world.backend.schedules.put(nightly(LARGE))
     world.later(60_000)
     store.failures = 1_000_000
