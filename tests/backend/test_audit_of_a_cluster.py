@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import redis
-
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.client.audit import audit_namespace
 from redisflow.structure import Rule
 from redisflow.testing import ClusterOptions, start_cluster
 from tests.cluster.test_transport import new_run
+from tests.keyspace import raw_calls
 
 PARTITIONS = 16
 
@@ -22,8 +21,9 @@ async def test_every_partition_is_walked_on_its_node_and_repaired_there(namespac
         await asyncio.gather(*(backend.create_run(new_run(partition)) for partition in range(PARTITIONS)))
         clean = await audit_namespace(backend)
         assert (clean.total, clean.runs, clean.partitions) == (0, PARTITIONS, PARTITIONS), str(clean)
-        with redis.RedisCluster.from_url(cluster.url.replace("redis+cluster", "redis")) as client:
-            lost = sum(client.delete(f"rf:{{{namespace}:{partition}}}:runs:w") for partition in range(PARTITIONS))
+        raw, close = raw_calls(cluster.url)
+        lost = sum(raw("DEL", f"rf:{{{namespace}:{partition}}}:runs:w") for partition in range(PARTITIONS))
+        close()
         assert lost == PARTITIONS
         repaired = await audit_namespace(backend, repair=True)
         assert (repaired.counts, repaired.is_clean) == ({Rule.LISTING: PARTITIONS}, True), str(repaired)
