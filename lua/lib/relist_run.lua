@@ -5,7 +5,8 @@
 -- @include lib/orphan_kids.lua
 -- @include lib/signal_number.lua
 
--- What upkeep does not look at, because it finds runs by it: the listings that name a run, and the names of workflows. `note` is told of each kind that was lost.
+-- What upkeep does not look at, because it finds runs by it: the listings that name a run, and the names of workflows.
+-- `note` is told of each kind that was lost.
 local function relist_run(prefix, run_id, run, now, note)
   local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 'tg', 'sg', 'd')
   local function put(listing, score)

@@ -177,20 +177,20 @@ async def test_options_that_cannot_work_are_refused_where_they_are_written():
         RedisFlow("https://example.com")
 
 
-async def test_a_misspelled_option_is_refused_instead_of_doing_nothing(flow):
+async def test_an_unknown_option_is_refused_instead_of_doing_nothing(flow):
     with pytest.raises(TypeError, match=r"define_workflow takes no 'limits'; there are concurrency, .*retry"):
         flow.define_workflow("workflow", limits=3)
-    with pytest.raises(TypeError, match=r"define_workflow_spec takes no 'prority'"):
-        define_workflow_spec("workflow", prority=3)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"define_workflow_spec takes no 'urgency'"):
+        define_workflow_spec("workflow", urgency=3)  # type: ignore[call-overload]
 
     @flow.define_workflow("workflow")
     async def workflow(step: Step) -> None:
-        await step.run_workflow(workflow, timout="1m")  # type: ignore[call-overload]
+        await step.run_workflow(workflow, patience="1m")  # type: ignore[call-overload]
 
     with pytest.raises(TypeError, match="idempotency"):
         await workflow.run(idempotency="key")
     async with flow.new_worker():
-        with pytest.raises(WorkflowFailed, match="a child run takes no 'timout'"):
+        with pytest.raises(WorkflowFailed, match="a child run takes no 'patience'"):
             await (await workflow.run()).result(timeout="1m")
 
 
