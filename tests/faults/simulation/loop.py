@@ -18,6 +18,9 @@ from typing import Any
 START_S = 1_000.0
 """What the monotonic clock shows when a simulation begins."""
 
+TURN_S = 1e-6
+"""Time passes while a loop turns: whoever looks again and again until it is later gets there."""
+
 
 class State(enum.Enum):
     RUNS = "runs"
@@ -116,7 +119,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)._scheduled = False
         if not timers:
             raise RuntimeError("the simulation stands still: no timer, no message, nothing ready")
-        self._now_s = max(self._now_s, timers[0]._when)
+        self._now_s = max(self._now_s + TURN_S, timers[0]._when)
         while timers and timers[0]._when <= self._now_s:
             timer = heapq.heappop(timers)
             timer._scheduled = False

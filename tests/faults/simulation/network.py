@@ -21,6 +21,8 @@ from tests.faults.simulation.real_server import Execution, RealServer, encode
 
 EXECUTION_S = 20e-6
 """How long the server takes for a call, so that those of others may come between two of a batch."""
+IN_ORDER_S = 1e-7
+"""Between two messages of a connection: timers of the same instant come in no order."""
 
 
 class Weather(Protocol):
@@ -91,7 +93,7 @@ class Connection(asyncio.Transport):
         if self.is_lost or not self.is_open:
             return
         loop = self.network.loop
-        self._answers_s = max(self._answers_s, loop.time() + self.network.weather.latency_s(self.process))
+        self._answers_s = max(self._answers_s + IN_ORDER_S, loop.time() + self.network.weather.latency_s(self.process))
         loop.call_at(self._answers_s, self._receive, encode(reply), context=self.process.context)
 
     def _receive(self, data: bytes) -> None:
