@@ -42,7 +42,7 @@ class Checker:
         self._running: Counter[str] = Counter()
 
     def problem(self, what: str) -> None:
-        if len(self.problems) < PROBLEMS_AT_MOST:
+        if len(self.problems) < PROBLEMS_AT_MOST and what not in self.problems:
             self.problems.append(what)
             self.told(what)
 
@@ -84,7 +84,7 @@ class Checker:
                 name, count, period = text.partition("@")[0].split(":")
                 if period == "0":
                     running[f"{name} {count}"] += state.status == "running"
-                elif "a" in state.fields and now_ms - int(state.fields["a"]) < int(period):
+                elif state.began_ms is not None and now_ms - state.began_ms < int(period):
                     began[f"{name} {count}"] += 1
         for place, count in running.items():
             if count > int(place.split()[1]):

@@ -47,7 +47,7 @@ class Clients:
         self._ends: dict[int, list[tuple[str, Any]]] = {}
         self._canceled: list[tuple[str, bool]] = []
         self._tasks: list[asyncio.Task[Any]] = []
-        self._signalled: set[tuple[str, str]] = set()
+        self._signalled: set[str] = set()
         self._disturbed: set[str] = set()
         self._deleted: set[str] = set()
         self._finishing: asyncio.Task[Any] | None = None
@@ -178,9 +178,8 @@ class Clients:
         fields = self._checker.runs.runs.get(run_id)
         if fields is None:
             return
-        for name in signals_of(codec.decode(fields.fields["i"])):
-            self._signalled.add((run_id, name))
-            await handle.signal(name, f"{name} came", idempotency_key=name)
+        for number, name in enumerate(signals_of(codec.decode(fields.fields["i"]))):
+            await handle.signal(name, f"{name} came", idempotency_key=f"{name} {number}")
 
     async def _do_rerun(self, handle: Any, run_id: str, number: int) -> None:
         await handle.rerun(idempotency_key=f"rerun-{number}")
@@ -231,10 +230,11 @@ class Clients:
             await asyncio.sleep(0.4)
 
     async def _send_signals(self, member: Member, run_id: str, program: list[Any]) -> None:
-        for name in signals_of(program):
-            if (run_id, name) not in self._signalled:
-                self._signalled.add((run_id, name))
-                await member.flow.signal(run_id, name, f"{name} came", idempotency_key=name)
+        if run_id in self._signalled:
+            return
+        for number, name in enumerate(signals_of(program)):
+            await member.flow.signal(run_id, name, f"{name} came", idempotency_key=f"{name} {number}")
+        self._signalled.add(run_id)
 
     @property
     def are_done(self) -> bool:

@@ -45,8 +45,8 @@ class RunState:
     """Those that claims gave."""
     taken_by: dict[bytes, str] = field(default_factory=dict)
     """By the fence of a holder: the call by which it lost the run."""
-    disturbed: bool = False
-    """Somebody cancelled it, paused it, ...: its end is not the undisturbed one."""
+    began_ms: int | None = None
+    """When it was first taken up: a rate counts it then, and not again."""
 
     @property
     def status(self) -> str:
@@ -75,6 +75,8 @@ class RunInvariants:
         before = state.fields
         name = execution.name
         state.fields = after
+        if state.began_ms is None and "a" in after and "ct" not in after:
+            state.began_ms = int(after["a"])
         if not after:
             self._gone(state, before, name)
             return

@@ -18,8 +18,10 @@ from typing import Any
 START_S = 1_000.0
 """What the monotonic clock shows when a simulation begins."""
 
-TURN_S = 1e-6
+CALLBACK_S = 1e-7
 """Time passes while a loop turns: whoever looks again and again until it is later gets there."""
+
+CALLBACKS_AT_MOST = 500_000
 
 
 class State(enum.Enum):
@@ -110,6 +112,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 process.hold_up(handle)
                 continue
             self.callbacks += 1
+            if self.callbacks > CALLBACKS_AT_MOST:
+                raise RuntimeError(f"more than {CALLBACKS_AT_MOST} callbacks: something turns without end, in {handle}")
+            self._now_s += CALLBACK_S
             handle._run()
 
     def _move_on(self) -> None:
@@ -119,7 +124,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)._scheduled = False
         if not timers:
             raise RuntimeError("the simulation stands still: no timer, no message, nothing ready")
-        self._now_s = max(self._now_s + TURN_S, timers[0]._when)
+        self._now_s = max(self._now_s, timers[0]._when)
         while timers and timers[0]._when <= self._now_s:
             timer = heapq.heappop(timers)
             timer._scheduled = False

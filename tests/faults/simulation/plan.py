@@ -179,7 +179,8 @@ def _op(rng: Random, names: _Names, depth: int) -> Op:
         case "cast":
             return ["cast", "all"]
         case "child":
-            program = [_op(rng, _Names(), depth + 2) for _ in range(rng.randint(1, 2))]
+            own = _Names()
+            program = [_op(rng, own, depth + 2) for _ in range(rng.randint(1, 2))]
             return ["child", names.new("c"), program, rng.random() < 0.5, rng.choice(["play", "limited"])]
         case "count":
             # In a gather its number would be a matter of timing.

@@ -52,7 +52,7 @@ def define(
         journal.body_ended(body)
         return f"{name}!"
 
-    async def do(op: list[Any], step: Step) -> Any:
+    async def do(op: list[Any], step: Step, program: list[Any]) -> Any:
         match op:
             case ["step", name, fails, ms]:
                 return await step.run(StepOptions(name, retry=RETRY), work, name, fails, ms)
@@ -61,7 +61,7 @@ def define(
             case ["sleep", name, ms]:
                 return await step.sleep(name, ms / 1000)
             case ["gather", ops]:
-                return await asyncio.gather(*(do(each, step) for each in ops))
+                return await asyncio.gather(*(do(each, step, program) for each in ops))
             case ["signal", name]:
                 return await step.wait_for_signal(name)
             case ["hear", name, ms]:
@@ -69,11 +69,11 @@ def define(
             case ["cast", name]:
                 await step.send_signal(name, "heard")
                 return None
-            case ["child", name, program, spread, workflow]:
-                return await step.run_workflow(flows[workflow], program, name=name, spread=spread)
+            case ["child", name, inner, spread, workflow]:
+                return await step.run_workflow(flows[workflow], inner, name=name, spread=spread)
             case ["count", name]:
                 count = "return redis.call('INCR', KEYS[1])"
-                return await step.redis(name, count, keys=[f"{step.info.run_id}:{step.info.continued}"])
+                return await step.redis(name, count, keys=[f"{step.info.id}:{step.info.continued}"])
             case ["undo", name, fails]:
                 return step.on_failure(StepOptions(name, retry=RETRY), work, name, fails, 0)
             case ["say", times]:
@@ -83,20 +83,20 @@ def define(
                 return None
             case ["caught", inner]:
                 try:
-                    return await do(inner, step)
+                    return await do(inner, step, program)
                 except StepError:
                     return "caught"
             case ["fail"]:
                 raise NonRetryableError("as it was told")
             case ["again", times]:
                 if step.info.continued < times:
-                    step.continue_as_new(None)
+                    step.continue_as_new(program)
                 return step.info.continued
             case _:
                 raise AssertionError(op)
 
     async def play(program: list[Any], step: Step) -> list[Any]:
-        return [await do(op, step) for op in program]
+        return [await do(op, step, program) for op in program]
 
     async def tick(step: Step) -> str:
         return await step.run("tick", work, "tick", 0, 0)
@@ -162,19 +162,18 @@ def fits(value: Any, wanted: Any) -> bool:
 
 
 def signals_of(program: list[Any]) -> list[str]:
-    """The names of the signals for which a program waits for ever, outside of its children."""
-    found: list[str] = []
-    for op in program:
-        match op:
-            case ["signal", name]:
-                found.append(name)
-            case ["gather", ops]:
-                found += signals_of(ops)
-            case ["caught", inner]:
-                found += signals_of([inner])
-            case _:
-                pass
-    return found
+    """The signals for which a program waits for ever, outside of its children: the name of each wait."""
+    rounds = next((op[1] + 1 for op in program if op[0] == "again"), 1)
+    return [name for op in program for name in _waits_of(op)] * rounds
 
 
-Define = Callable[[RedisFlow], dict[str, Any]]
+def _waits_of(op: list[Any]) -> list[str]:
+    match op:
+        case ["signal", name]:
+            return [name]
+        case ["gather", ops]:
+            return [name for inner in ops for name in _waits_of(inner)]
+        case ["caught", inner]:
+            return _waits_of(inner)
+        case _:
+            return []

@@ -234,9 +234,12 @@ class World:
         """The faults stop: who was stopped goes on, and somebody serves every workflow."""
         self.note("the faults stop")
         self.weather.end()
-        for member in self.crew.living():
+        for member in self.crew.workers:
             member.process.go_on()
-        if all(member.old for member in self.crew.living()):
+        for member in [member for member in self.crew.living() if member.old]:
+            member.is_leaving = True
+            member.process.spawn(member.leave(), "leave")
+        if not self.crew.living():
             self.crew.hire()
 
     # -- the end --------------------------------------------------------------------------------------------------
