@@ -13,6 +13,7 @@ from redisflow.errors import (
     IdempotencyConflict,
     RedisflowError,
     ResultTimeout,
+    RunAlreadyActive,
     RunEnded,
     RunNotFinished,
     RunNotFound,
@@ -150,7 +151,7 @@ class Clients:
                 return
             except TRANSIENT:
                 await asyncio.sleep(AGAIN_S)
-            except (RunNotFound, RunEnded, RunStateConflict, RunNotFinished, StepNotFound):
+            except (RunNotFound, RunAlreadyActive, RunEnded, RunStateConflict, RunNotFinished, StepNotFound):
                 return
 
     async def _patiently(self, call: Any) -> Any:
@@ -238,10 +239,12 @@ class Clients:
 
     @property
     def are_done(self) -> bool:
-        done = all(task.done() for task in self._tasks)
-        if done and self._finishing is not None:
+        return all(task.done() for task in self._tasks)
+
+    def end(self) -> None:
+        """Nobody needs anything any more."""
+        if self._finishing is not None:
             self._finishing.cancel()
-        return done
 
     @property
     def undone(self) -> list[str]:

@@ -75,8 +75,9 @@ class RunInvariants:
         before = state.fields
         name = execution.name
         state.fields = after
-        if state.began_ms is None and "a" in after and "ct" not in after:
-            state.began_ms = int(after["a"])
+        if "a" not in before and "a" in after and "ct" not in after:
+            # A fork has begun with its record: no rate counts it.
+            state.began_ms = int(after["a"]) if before else 0
         if not after:
             self._gone(state, before, name)
             return

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -85,8 +85,10 @@ class World:
         if self.steps > STEPS_AT_MOST:
             raise RuntimeError(f"more than {STEPS_AT_MOST} calls: nothing comes to rest")
         process = connection.process.name
-        history = (process, execution.name, round(self.loop.time() * 1e6), execution.arguments, execution.reply)
+        history = (process, execution.name, round(self.loop.time() * 1e6), execution.arguments)
         self._hash.update(repr(history).encode())
+        # In no order: that of a large hash is the server's own, and differs each time that it is started.
+        self._hash.update(b" ".join(sorted(_leaves(execution.reply))))
         if self._trace is not None:
             words = " ".join(_show(word) for word in execution.arguments)
             self._trace(
@@ -150,6 +152,7 @@ class World:
                 break
         else:
             self._say_what_is_left()
+        self.clients.end()
         for member in crew.living():
             worker = member.worker
             if worker is None:
@@ -263,6 +266,14 @@ class World:
         self.clients.check()
 
 
+def _leaves(reply: Any) -> Iterator[bytes]:
+    if isinstance(reply, list):
+        for item in reply:
+            yield from _leaves(item)
+    else:
+        yield reply if isinstance(reply, bytes) else repr(reply).encode()
+
+
 def _show(word: Any) -> str:
     if isinstance(word, bytes):
         text = word.decode("utf-8", "backslashreplace")
@@ -278,5 +289,5 @@ def simulate(plan: Plan, real: RealServer, trace: Callable[[str], None] | None =
     """Carry a plan out, and clear away what it left in this process."""
     outcome = World(plan, real, trace).run()
     with quiet():
-        gc.collect(1)
+        gc.collect()
     return outcome
