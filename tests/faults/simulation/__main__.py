@@ -77,7 +77,10 @@ def _many(given: argparse.Namespace) -> int:
         if time.perf_counter() - shown_s > EVERY_S:
             shown_s = time.perf_counter()
             took_s = shown_s - began_s
-            print(f"{took_s:6.0f} s  {tally.schedules} schedules, {tally.steps} steps, failing: {sorted(tally.failed)}", flush=True)
+            print(
+                f"{took_s:6.0f} s  {tally.schedules} schedules, {tally.steps} steps, failing: {sorted(tally.failed)}",
+                flush=True,
+            )
     for worker in workers:
         worker.join()
     first = given.seed or 0

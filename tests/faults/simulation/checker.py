@@ -86,12 +86,12 @@ class Checker:
                     running[f"{name} {count}"] += state.status == "running"
                 elif state.began_ms is not None and now_ms - state.began_ms < int(period):
                     began[f"{name} {count}"] += 1
-        for place, count in running.items():
-            if count > int(place.split()[1]):
-                self.problem(f"S18 limit {place}: {count} runs are running")
-        for place, count in began.items():
-            if count > int(place.split()[1]) and not self.runs.clock_jumped and not self.runs.lost_data:
-                self.problem(f"S18 rate {place}: {count} runs have begun within its period")
+        for place, taken in running.items():
+            if taken > int(place.split()[1]):
+                self.problem(f"S18 limit {place}: {taken} runs are running")
+        for place, taken in began.items():
+            if taken > int(place.split()[1]) and not self.runs.clock_jumped and not self.runs.lost_data:
+                self.problem(f"S18 rate {place}: {taken} runs have begun within its period")
 
     # -- bodies ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,8 @@ class Checker:
                 self.problem(f"S7 {where} starts, and its lease had been given to another")
             return
         self.checked["S4"] += 1
-        mine = [record for record in state.live if getattr(record, "call", None) and record.call.key == key]
+        ended = [record for record in state.live if isinstance(record, AttemptFailed | StepSucceeded | StepFailed)]
+        mine = [record for record in ended if record.call.key == key]
         if any(isinstance(record, StepSucceeded | StepFailed) for record in mine):
             self.problem(f"S4 {where} starts after its result was recorded")
         failed = sum(isinstance(record, AttemptFailed) for record in mine)

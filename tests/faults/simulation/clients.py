@@ -273,7 +273,7 @@ class Clients:
     def _check_ends(self, number: int, run_id: str, state: Any) -> None:
         checker = self._checker
         for status, value in self._ends.get(number, []):
-            if run_id in self._disturbed or status == "gone":
+            if run_id in self._disturbed or status == "gone" or checker.runs.lost_data:
                 continue
             checker.checked["S2"] += 1
             same = status == state.status and (

@@ -30,7 +30,16 @@ from tests.faults.simulation.real_server import Execution
 TERMINAL = {b"succeeded", b"failed", b"canceled"}
 # What a holder calls, with the fence behind the run's id.
 FENCED = frozenset(
-    {"commit_run", "park_run", "finish_run", "continue_run", "release_run", "shelve_run", "note_progress", "emit_events"}
+    {
+        "commit_run",
+        "park_run",
+        "finish_run",
+        "continue_run",
+        "release_run",
+        "shelve_run",
+        "note_progress",
+        "emit_events",
+    }
 )
 # What takes a run from its holder.
 TAKING = frozenset({"reclaim_runs", "reconcile_runs", "pause_run", "cancel_run", "wake_runs", "end_kids"})
@@ -136,7 +145,9 @@ class RunInvariants:
             return
         for one in _ENDINGS:
             same = before.get(one) == after.get(one)
-            self._expect("S1", same, run_id, f"ended, then {name} made {one} {after.get(one)!r}, not {before.get(one)!r}")
+            self._expect(
+                "S1", same, run_id, f"ended, then {name} made {one} {after.get(one)!r}, not {before.get(one)!r}"
+            )
         self._expect("S1", before["h"] == after["h"], run_id, f"ended, then {name} changed its record")
 
     def _check_fence(self, state: RunState, before: Hash, after: Hash, execution: Execution) -> None:
@@ -199,7 +210,9 @@ class RunInvariants:
         if child is None or not child.fields:
             return  # it was prevented: it never began
         status = child.fields["s"].decode()
-        self._expect("S17", record.status == status, run_id, f"child {child_id} is {status}, it was told {record.status}")
+        self._expect(
+            "S17", record.status == status, run_id, f"child {child_id} is {status}, it was told {record.status}"
+        )
         if status == "succeeded":
             same = record.payload == child.fields.get("o", b"")
             self._expect("S17", same, run_id, f"the result of child {child_id} is another one")

@@ -1,9 +1,9 @@
 """The event loop of a simulation: one thread, virtual time, and several "processes" in it.
 
-Nothing waits for real time: when no callback is ready, the clock moves to the next timer. A process is whatever runs in
-a context that names it; its callbacks are held up while it is stopped, and are never run once it has been killed. Within
-a process they run in their order, as on any loop; between processes only messages pass, and those are timers of the
-network.
+Nothing waits for real time: when no callback is ready, the clock moves to the next timer. A process is whatever runs
+in a context that names it; its callbacks are held up while it is stopped, and are never run once it has been killed.
+Within a process they run in their order, as on any loop; between processes only messages pass, and those are timers of
+the network.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import enum
 import heapq
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -83,6 +84,11 @@ def current_process() -> Process:
 class SimulatedLoop(asyncio.BaseEventLoop):
     """See the module. What `_run_once` does is asyncio's own division of labour: subclasses override what waits."""
 
+    # What the superclass keeps, and its stub does not know.
+    _ready: deque[Any]
+    _scheduled: list[Any]
+    _stopping: bool
+
     def __init__(self) -> None:
         super().__init__()
         self._now_s = START_S
@@ -140,14 +146,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: Any) -> None:
         raise NotImplementedError
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         if context is None and self.thread_process is not None:
             context = self.thread_process.context
         return self.call_soon(callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """At once in this thread, as soon as the loop comes to it."""
         future = self.create_future()
 

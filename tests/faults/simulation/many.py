@@ -44,9 +44,9 @@ class Tally:
             self.failed[outcome.seed] = outcome.problems
 
     def __str__(self) -> str:
+        hours = self.virtual_s / 3600
         lines = [
-            f"{self.schedules} schedules, {self.steps} steps (calls executed), {self.runs} runs, "
-            f"{self.virtual_s / 3600:.1f} h of virtual time",
+            f"{self.schedules} schedules, {self.steps} calls executed, {self.runs} runs, {hours:.1f} h of virtual time",
             "faults: " + ", ".join(f"{kind} {count}" for kind, count in self.happened.most_common()),
             "invariants checked: " + ", ".join(f"{name} {count}" for name, count in sorted(self.checked.items())),
             f"failing seeds: {len(self.failed)}",
@@ -63,7 +63,11 @@ def kept_seeds() -> dict[int, str]:
 
 
 def run_seeds(
-    real: RealServer, seeds: Iterable[int], *, until_s: float = float("inf"), told: Callable[[Outcome], None] | None = None
+    real: RealServer,
+    seeds: Iterable[int],
+    *,
+    until_s: float = float("inf"),
+    told: Callable[[Outcome], None] | None = None,
 ) -> Tally:
     """Simulate each of them, one after another, but none that would begin after `until_s` (of `time.perf_counter`)."""
     gc.collect()

@@ -37,4 +37,4 @@ def edited(edits: dict[str, tuple[str, str]]) -> Mutate:
             assert text.count(before) == 1, f"{name} has {text.count(before)} times: {before}"
             (folder / name).write_text(text.replace(before, after), encoding="utf-8")
         texts = {path.stem: _inline(folder, path.name, set()) for path in folder.glob("*.lua")}
-    return lambda name, text: texts.get(name, text)
+    return texts.get

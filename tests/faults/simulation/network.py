@@ -33,7 +33,10 @@ class Weather(Protocol):
         ...
 
     def breaks(self, process: Process, names: Sequence[str]) -> str:
-        """By the names of the calls, of what was written just now: "" | "request" (lost with the connection) | "reply" (executed, then lost)."""
+        """What becomes of something that was written just now, by the names of its calls.
+
+        "" | "request": it is lost with the connection | "reply": it is executed, and then the connection is lost
+        """
         ...
 
     def ghost_s(self) -> float | None:

@@ -1,8 +1,8 @@
 """Everything that would differ from one run of a simulation to the next, brought under its seed. All of it is here.
 
-Production code asks `time.monotonic`, `os.urandom`, `threading` and the like where it needs them; carrying a host object
-to all these places would make each of them heavier for this one reader. What runs is production code all the same: none
-of it is replaced, only what the interpreter and the system would tell it.
+Production code asks `time.monotonic`, `os.urandom`, `threading` and the like where it needs them; carrying a host
+object to all these places would make each of them heavier for this one reader. What runs is production code all the
+same: none of it is replaced, only what the interpreter and the system would tell it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -36,6 +37,10 @@ def wall_ms(loop: SimulatedLoop) -> int:
     return EPOCH_MS + int((loop.time() - START_S) * 1000)
 
 
+def _wall_ns(loop: SimulatedLoop) -> int:
+    return wall_ms(loop) * 1_000_000
+
+
 @contextlib.contextmanager
 def under_seed(loop: SimulatedLoop, turn: Turn, seed: int) -> Generator[None]:
     """Inside, chance comes from the seed and time from the loop."""
@@ -46,10 +51,10 @@ def under_seed(loop: SimulatedLoop, turn: Turn, seed: int) -> Generator[None]:
     gc.disable()  # it would close what was left behind at a moment that nobody chose
     patches: list[Any] = [
         mock.patch.object(time, "monotonic", loop.time),
-        mock.patch.object(time, "time_ns", lambda: wall_ms(loop) * 1_000_000),
-        mock.patch.object(time, "thread_time", lambda: 0.0),  # a drain's limit of CPU time is the machine's matter
+        mock.patch.object(time, "time_ns", partial(_wall_ns, loop)),
+        mock.patch.object(time, "thread_time", return_value=0.0),  # a drain's limit of CPU time is the machine's matter
         mock.patch.object(os, "urandom", chance.randbytes),
-        mock.patch.object(os, "getpid", lambda: 4711),
+        mock.patch.object(os, "getpid", return_value=4711),
         mock.patch.object(secrets, "token_hex", lambda count=16: chance.randbytes(count).hex()),
         mock.patch.object(claiming, "_operations", itertools.count()),  # one counter a process: it is part of fences
         mock.patch.object(run_id, "_pool", []),

@@ -174,7 +174,7 @@ class BlockingSocket(asyncio.Protocol):
         assert thread is not None
         task = thread.process.spawn(self._turn.loop.network.connect(lambda: self), "connect a thread")
         task.add_done_callback(self._connected, context=thread.process.context)
-        self._wait(lambda: task.done())
+        self._wait(task.done)
         task.result()
 
     def _connected(self, _: asyncio.Task[Any]) -> None:

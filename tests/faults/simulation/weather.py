@@ -28,7 +28,16 @@ REFUSED_WHEN_FULL = frozenset(script.name for script in load_scripts() if script
 # Most calls look whether there is something to do, and there is not. Faults shall strike where something is written.
 WEIGHTY = frozenset(
     {"create_run", "start_runs", "claim_runs", "commit_run", "park_run", "finish_run", "continue_run", "release_run"}
-    | {"cancel_run", "signal_run", "send_signal", "carry_signal", "give_end", "cancel_child", "clear_outbox", "retry_run"}
+    | {
+        "cancel_run",
+        "signal_run",
+        "send_signal",
+        "carry_signal",
+        "give_end",
+        "cancel_child",
+        "clear_outbox",
+        "retry_run",
+    }
     | {"ask_permit", "give_permit", "hold_permit", "return_permit", "fire_schedule", "shelve_run", "pause_run"}
 )
 WEIGHT = 8.0

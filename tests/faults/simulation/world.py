@@ -197,9 +197,7 @@ class World:
     def _cut(self, fault: Fault) -> None:
         members = [*self.crew.living(), *self.crew.clients]
         process = members[fault.target % len(members)].process
-        self.weather.held_until_s[process] = self.loop.time() + min(
-            fault.for_s, self.plan.faults_until_s - fault.at_s
-        )
+        self.weather.held_until_s[process] = self.loop.time() + min(fault.for_s, self.plan.faults_until_s - fault.at_s)
 
     def _reset(self, fault: Fault) -> None:
         members = [*self.crew.living(), *self.crew.clients]
