@@ -52,6 +52,11 @@ demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, 
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
+# Each line ends by itself, and says what it left out if its time was up.
+.PHONY: faults
+faults: $(ALL_STAMP) ## Simulate 50,000 schedules of faults
+	@$(BIN)/python -m tests.faults.simulation --kept --seed 100000 --schedules 50000 --processes 2 --minutes 25
+
 .PHONY: check
 check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, documentation
 	$(BIN)/ruff check

@@ -115,7 +115,7 @@ def draw(seed: int, *, with_faults: bool = True) -> Plan:
                 lost_request=rng.choice([0, 0.005, 0.02]),
                 lost_reply=rng.choice([0, 0.005, 0.02, 0.05]),
                 ghost=rng.choice([0, 0.5, 1.0]),
-                ghost_s=rng.choice([0.05, 0.3, rng.uniform(0.5, 2.0) * lease_s]),
+                ghost_s=rng.choice([0.3, 0.6, rng.uniform(0.5, 2.0) * lease_s]),
                 refusal=rng.choice([0, 0, 0.005, 0.02]),
             )
     if with_faults and rng.random() < 0.08:
@@ -173,7 +173,7 @@ def _op(rng: Random, names: _Names, depth: int) -> Op:
     match kind:
         case "step":
             fails = rng.choice([0, 0, 0, 0, 1, 2, 9]) if depth or rng.random() < 0.5 else 0
-            return ["step", names.new("s"), fails, rng.choice([0, 0, 1, 20, 300, 1200])]
+            return ["step", names.new("s"), fails, rng.choice([0, 0, 1, 20, 300, 1200, 2600])]
         case "sync":
             return ["sync", names.new("y")]
         case "sleep":
