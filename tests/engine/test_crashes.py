@@ -251,7 +251,8 @@ def test_an_attempt_that_is_not_the_one_that_runs_changes_nothing():
 
 def test_after_a_crash_what_is_due_behind_an_unanswered_commit_is_looked_at_once_it_is_answered():
     async def workflow(step: Step) -> list[Any]:
-        return await asyncio.gather(step.run("long", echo, 1), step.sleep("first", "1s"), step.sleep("second", "1s"))
+        both = step.sleep("first", "1s"), step.sleep("second", "1s")
+        return list(await asyncio.gather(step.run("long", echo, 1), *both))
 
     stage = Stage(define(workflow))
     stage.claim()
@@ -260,7 +261,7 @@ def test_after_a_crash_what_is_due_behind_an_unanswered_commit_is_looked_at_once
     stage.crash()
     stage.claim()
     stage.pass_time(2_000)
-    # The first timer's record is on its way. A worker that asked for the second one until then would ask without a pause.
+    # The first timer's record is on its way. A worker that asked for the second meanwhile would do nothing else.
     assert stage.held.next_due_at_ms is None
     stage.store_commit()
     stage.acknowledge()

@@ -62,8 +62,11 @@ class World:
         self._trace = trace
         self._hash = hashlib.blake2b(digest_size=12)
         self._rng = Random(f"{plan.seed} world")
-        self.checker.runs.leases_may_end = plan.rates.slow > 0 or any(
-            fault.kind in {"kill", "stop", "cut", "slow", "jump", "hint", "rollback"} for fault in plan.faults
+        # A claim whose reply was lost, and that is refused when it is sent again, is not asked for any more.
+        self.checker.runs.leases_may_end = (
+            plan.rates.slow > 0
+            or plan.rates.refusal > 0
+            or any(fault.kind in {"kill", "stop", "cut", "slow", "jump", "hint", "rollback"} for fault in plan.faults)
         )
         self.loop.on_error = self._loop_error
         if trace is not None:
@@ -255,7 +258,8 @@ class World:
         for member in [*self.crew.living(), *self.crew.clients]:
             for connection in member.process.connections:
                 connection.cut()
-        checker.audit(partition)
+        if not checker.hints_lost:
+            checker.audit(partition)
 
     def _calm(self) -> None:
         """The faults stop: who was stopped goes on, and somebody serves every workflow."""
