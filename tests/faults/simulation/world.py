@@ -239,27 +239,30 @@ class World:
         self.checker.executed(self.real.run_command(command, self.clock_ms()))
 
     def _rollback(self, fault: Fault) -> None:
-        """The server loses what it acknowledged since a moment ago, in one partition: a replica was promoted."""
-        partition = f"rf:{{{NAMESPACE}:{fault.target % self.plan.partitions}}}:"
-        saved = self.real.save(partition)
-        keys = {key: change for key, change in self.checker.mirror.keys.items() if key.startswith(partition)}
-        runs = self.checker.runs.states_in(keys)
-        self._later(fault, lambda: self._restore(partition, saved, keys, runs))
+        """The server loses what it has acknowledged from now on, until a replica is promoted a while later.
 
-    def _restore(self, partition: str, saved: Any, keys: Any, runs: Any) -> None:
-        self.note(f"acknowledged writes are lost: {partition}")
+        All partitions together, as on one server. Where a child's partition alone forgets it, its parent waits for ever.
+        """
+        partitions = [f"rf:{{{NAMESPACE}:{number}}}:" for number in range(self.plan.partitions)]
+        saved = {prefix: self.real.save(prefix) for prefix in partitions}
+        keys = dict(self.checker.mirror.keys)
+        runs = self.checker.runs.states_in(keys)
+        self._later(fault, lambda: self._restore(saved, keys, runs))
+
+    def _restore(self, saved: dict[str, Any], keys: Any, runs: Any) -> None:
+        self.note("acknowledged writes are lost")
         checker = self.checker
-        checker.runs.lose(partition, runs)
-        checker.hints_lost = self.plan.partitions > 1 or checker.hints_lost
-        kept = {key: change for key, change in checker.mirror.keys.items() if not key.startswith(partition)}
-        checker.mirror.keys = {**kept, **keys}
-        self.real.restore(partition, saved)
+        checker.runs.lose(runs)
+        checker.mirror.keys = dict(keys)
+        for prefix, dumps in saved.items():
+            self.real.restore(prefix, dumps)
         self.server.flush_scripts()
         for member in [*self.crew.living(), *self.crew.clients]:
             for connection in member.process.connections:
                 connection.cut()
-        if not checker.hints_lost:
-            checker.audit(partition)
+        for prefix in saved:
+            if not checker.hints_lost:
+                checker.audit(prefix)
 
     def _calm(self) -> None:
         """The faults stop: who was stopped goes on, and somebody serves every workflow."""
