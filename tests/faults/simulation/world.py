@@ -241,7 +241,7 @@ class World:
     def _rollback(self, fault: Fault) -> None:
         """The server loses what it has acknowledged from now on, until a replica is promoted a while later.
 
-        All partitions together, as on one server. Where a child's partition alone forgets it, its parent waits for ever.
+        All partitions together, as on one server. Where the partition of a child alone forgets it, its parent waits on.
         """
         partitions = [f"rf:{{{NAMESPACE}:{number}}}:" for number in range(self.plan.partitions)]
         saved = {prefix: self.real.save(prefix) for prefix in partitions}
