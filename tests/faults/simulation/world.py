@@ -62,11 +62,11 @@ class World:
         self._trace = trace
         self._hash = hashlib.blake2b(digest_size=12)
         self._rng = Random(f"{plan.seed} world")
-        # A claim whose reply was lost, and that is refused when it is sent again, is not asked for any more.
-        self.checker.runs.leases_may_end = (
-            plan.rates.slow > 0
-            or plan.rates.refusal > 0
-            or any(fault.kind in {"kill", "stop", "cut", "slow", "jump", "hint", "rollback"} for fault in plan.faults)
+        # A claim whose reply was lost, and that is refused when it is sent again, is not asked for any more; one that
+        # arrives when its connection is gone takes runs for nobody. Their leases end, and others take them up.
+        rates = plan.rates
+        self.checker.runs.leases_may_end = any((rates.slow, rates.refusal, rates.ghost)) or any(
+            fault.kind in {"kill", "stop", "cut", "slow", "jump", "hint", "rollback"} for fault in plan.faults
         )
         self.loop.on_error = self._loop_error
         if trace is not None:
