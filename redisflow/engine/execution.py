@@ -135,7 +135,10 @@ class Execution(Delivery):
 
     @property
     def next_due_at_ms(self) -> int | None:
-        """When `time_passed` is to be called next, while the run is held."""
+        """When `time_passed` is to be called next, while the run is held; None where that would change nothing."""
+        # After a crash: what is due is given behind a record that is not stored yet. Its commit's answer comes first.
+        if self._undelivered:
+            return None
         call = self._agenda.next_waiting() if self._agenda.waiting else None
         return None if call is None else call.due_at_ms
 

@@ -247,3 +247,25 @@ def test_an_attempt_that_is_not_the_one_that_runs_changes_nothing():
     assert stage.held.body_ended("one", 2, Returned("late"), 0, stage.now_ms) == []
     assert stage.held.body_ended("other", 1, Returned("late"), 0, stage.now_ms) == []
     assert stage.play().output == 1
+
+
+def test_after_a_crash_what_is_due_behind_an_unanswered_commit_is_looked_at_once_it_is_answered():
+    async def workflow(step: Step) -> list[Any]:
+        both = step.sleep("first", "1s"), step.sleep("second", "1s")
+        return list(await asyncio.gather(step.run("long", echo, 1), *both))
+
+    stage = Stage(define(workflow))
+    stage.claim()
+    stage.store_commit()
+    stage.acknowledge()
+    stage.crash()
+    stage.claim()
+    stage.pass_time(2_000)
+    # The first timer's record is on its way. A worker that asked for the second meanwhile would do nothing else.
+    assert stage.held.next_due_at_ms is None
+    stage.store_commit()
+    stage.acknowledge()
+    assert stage.held.in_flight
+    stage.store_commit()
+    stage.acknowledge()
+    assert stage.play().output == [1, None, None]
