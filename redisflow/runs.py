@@ -168,6 +168,8 @@ def failure_of(error: bytes | None, cause: str | None) -> Failure | None:
         return Failure("WorkflowExpired", "no worker had taken the run up by its start-by time (expires_at)", "")
     if cause == "replaced":
         return Failure("WorkflowReplaced", "a newer run with its unique key took its place", "")
+    if cause == "lost":
+        return Failure("RunLost", "its run is not stored any more: deleted, or lost by a server that had taken it", "")
     if cause == "poisoned":
         return Failure("Poisoned", "its workers crashed several times in a row without recording anything", "")
     return None

@@ -137,21 +137,34 @@ class Outbox:
         """Tell a run the ends that it has missed, of some of its children."""
         command = ("HRANDFIELD", f"{prefix}kids:{run_id}", _KIDS_AT_ONCE)
         kids = await self._transport.send(prefix, command, bulk=True)
-        await asyncio.gather(*(self._look_at_kid(prefix, run_id, kid.decode()) for kid in kids or ()))
+        # Who waits for nothing but words has started all children that it has asked for until now.
+        waits = await self._transport.send(prefix, ("HGET", f"{prefix}run:{run_id}", "s"))
+        have_started = waits in (b"waiting:child", b"waiting:signal")
+        looks = (self._look_at_kid(prefix, run_id, kid.decode(), has_started=have_started) for kid in kids or ())
+        await asyncio.gather(*looks)
 
-    async def _look_at_kid(self, prefix: str, run_id: str, kid: str) -> None:
+    async def _look_at_kid(self, prefix: str, run_id: str, kid: str, *, has_started: bool) -> None:
         to = self._prefix_of(kid)
         status = await self._transport.send(to, ("HGET", f"{to}run:{kid}", "s"))
-        if status is None or replies.status_of(status) not in TERMINAL:
+        if status is None:
+            # It was deleted, or the server lost what it had acknowledged. From elsewhere its end may be under way.
+            is_gone = has_started and (to == prefix or not await self._transport.send(to, ("EXISTS", f"{to}outbox")))
+            if is_gone:
+                await self._give_end(prefix, run_id, kid, b"failed", b"lost", b"")
+            return
+        if replies.status_of(status) not in TERMINAL:
             return
         command = ("HMGET", f"{to}run:{kid}", "s", "ca", "o", "er")
         status, cause, output, error = await self._transport.send(to, command, bulk=True)
         if status is not None and replies.status_of(status) in TERMINAL:
             # As the script that ended it would have told it.
             payload = b"" if cause else output if status == b"succeeded" else error
-            item = b"\n".join((b"c", kid.encode(), status, cause or b"", payload or b""))
-            give = self._scripts.give_end.call(prefix, run_id=run_id, child=kid, item=item)
-            await self._transport.send(prefix, give, bulk=len(item) > _LARGE_BYTES)
+            await self._give_end(prefix, run_id, kid, status, cause or b"", payload or b"")
+
+    async def _give_end(self, prefix: str, run_id: str, kid: str, status: bytes, cause: bytes, payload: bytes) -> None:
+        item = b"\n".join((b"c", kid.encode(), status, cause, payload))
+        give = self._scripts.give_end.call(prefix, run_id=run_id, child=kid, item=item)
+        await self._transport.send(prefix, give, bulk=len(item) > _LARGE_BYTES)
 
     async def _send_permit(self, run_id: str, entry: dict[bytes, bytes]) -> None:
         """What a run and a limit of another partition say to each other: the script is named after it."""

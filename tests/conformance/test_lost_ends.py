@@ -59,3 +59,34 @@ async def test_a_verdict_that_was_lost_is_told_as_it_was_given(wide_world: World
     claim = await world.claim()
     assert claim.hold.run_id == parent
     assert decode_mail(1, b"c\n" + child.encode() + b"\ncanceled\ncanceled\n") in claim.mail
+
+
+async def test_a_child_that_is_not_stored_any_more_fails_in_its_parent(wide_world: World):
+    world = wide_world
+    here, there = await ended_child(world, 0), await ended_child(world, 1)
+    going_on = await world.create(run_id=new_run_id(1), workflow="child", queue="children")
+    parent = await waiting_parent(world, here, there, going_on)
+    assert await world.backend.retention.delete_run(here) is None
+    assert await world.backend.retention.delete_run(there) is None
+    await look(world)
+    claim = await world.claim()
+    assert claim.hold.run_id == parent
+    assert {(mail.name, mail.status, mail.cause) for mail in claim.mail} == {
+        (here, "failed", "lost"),
+        (there, "failed", "lost"),
+    }
+
+
+async def test_a_child_that_is_still_to_be_started_is_waited_for(wide_world: World):
+    world = wide_world
+    child = new_run_id(1)
+    claim = await world.running()
+    extension = extend(claim.mark, b"asked")
+    extension.effects = ["kid", child, "cancel"]
+    due_at_ms = world.now_ms + 3_600_000
+    parked = await world.backend.park_run(
+        claim.hold, extension, reason="retry", due_at_ms=due_at_ms, seen=0, wants="\nc\n"
+    )
+    assert parked.value == "ok"
+    await look(world)
+    assert not (await world.backend.mail.read_mail(claim.hold.run_id, 0)).mail

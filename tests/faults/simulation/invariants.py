@@ -22,6 +22,7 @@ from redisflow.records import (
     TimerFired,
     decode_record,
 )
+from redisflow.run_id import partition_of
 from redisflow.runs import numbered_live_records
 from tests.faults.simulation.mirror import Hash
 from tests.faults.simulation.real_server import Execution
@@ -115,10 +116,11 @@ class RunInvariants:
         names = [key.partition("}:run:")[2] for key in keys]
         return {name: replace(self.runs[name]) for name in names if name in self.runs}
 
-    def lose(self, runs: dict[str, RunState]) -> None:
-        """S23: what was acknowledged meanwhile is lost; each run is what it once was, or is no more."""
+    def lose(self, partitions: set[int], runs: dict[str, RunState]) -> None:
+        """S23: what was acknowledged meanwhile is lost there; each run is what it once was, or is no more."""
         self.lost_data = True
-        self.runs = dict(runs)
+        kept = {run_id: state for run_id, state in self.runs.items() if partition_of(run_id) not in partitions}
+        self.runs = {**kept, **runs}
         self.checked["S23"] += len(runs)
 
     def _expect(self, invariant: str, holds: object, run_id: str, what: str) -> None:

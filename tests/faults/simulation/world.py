@@ -241,19 +241,25 @@ class World:
     def _rollback(self, fault: Fault) -> None:
         """The server loses what it has acknowledged from now on, until a replica is promoted a while later.
 
-        All partitions together, as on one server. Where the partition of a child alone forgets it, its parent waits on.
+        All partitions together, as on one server; or one alone, as on a node of a cluster.
         """
-        partitions = [f"rf:{{{NAMESPACE}:{number}}}:" for number in range(self.plan.partitions)]
+        numbers = range(self.plan.partitions)
+        chosen = [fault.target % len(numbers)] if fault.target % 2 else numbers
+        partitions = tuple(f"rf:{{{NAMESPACE}:{number}}}:" for number in chosen)
         saved = {prefix: self.real.save(prefix) for prefix in partitions}
-        keys = dict(self.checker.mirror.keys)
+        keys = {key: change for key, change in self.checker.mirror.keys.items() if key.startswith(partitions)}
         runs = self.checker.runs.states_in(keys)
         self._later(fault, lambda: self._restore(saved, keys, runs))
 
     def _restore(self, saved: dict[str, Any], keys: Any, runs: Any) -> None:
-        self.note("acknowledged writes are lost")
+        prefixes = tuple(saved)
+        self.note(f"acknowledged writes are lost: {', '.join(prefixes)}")
         checker = self.checker
-        checker.runs.lose(runs)
-        checker.mirror.keys = dict(keys)
+        checker.runs.lose({int(prefix[:-2].rpartition(":")[2]) for prefix in prefixes}, runs)
+        # Of what one partition knows of another, some may be ahead of it now.
+        checker.hints_lost = checker.hints_lost or len(saved) < self.plan.partitions
+        kept = {key: change for key, change in checker.mirror.keys.items() if not key.startswith(prefixes)}
+        checker.mirror.keys = {**kept, **keys}
         for prefix, dumps in saved.items():
             self.real.restore(prefix, dumps)
         self.server.flush_scripts()
