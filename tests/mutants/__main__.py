@@ -109,8 +109,9 @@ def _check(checker: Checker, root: Path) -> tuple[int | None, str]:
             process.communicate()
             return None, f"nothing after {checker.minutes:g} minutes"
     lines = output.splitlines()
-    failed = [line for line in lines if line.startswith(("FAILED", "ERROR", "failed:"))]
-    return process.returncode, (failed or lines or [""])[-1 if not failed else 0].partition(" - ")[0]
+    at = next((number for number, line in enumerate(lines) if line.startswith("failing seeds")), None)
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))] or ([] if at is None else lines[at + 1 :])
+    return process.returncode, (failed or lines[-1:] or [""])[0].partition(" - ")[0].strip()
 
 
 def _row(one: Shown) -> str:

@@ -61,4 +61,10 @@ CRASHES = Checker(
     ),
     12,
 )
-CHECKERS = (MODELS, PROGRAMS, CRASHES)
+SIMULATION = Checker(
+    "simulation",
+    ("-m", "tests.faults.simulation", "--schedules", "300", "--seed", "0", "--processes", "1", "--until-failure"),
+    6,
+)
+CALL_SITES = Checker("call sites", (*_PYTEST, "tests/faults/test_call_sites.py"), 8)
+CHECKERS = (MODELS, SIMULATION, PROGRAMS, CRASHES, CALL_SITES)

@@ -148,13 +148,13 @@ MEETINGS: list[Mutant] = [
     mutant(
         "upkeep does not rebuild lost entries",
         "R5",
-        "lua/reconcile_runs.lua",
+        f"{LIB}mend_run.lua",
         ("if entry_lost then requeue(prefix, run_id, run.queue, run.entry, taken_fence(run.fence)) end", ""),
     ),
     mutant(
         "upkeep does not rebuild lost timers",
         "R5",
-        "lua/reconcile_runs.lua",
-        ("if timer_lost then set_due(prefix, run_id, run.due) end", ""),
+        f"{LIB}mend_run.lua",
+        ("then set_due(prefix, run_id, run.due) end", "then redis.call('PING') end"),
     ),
 ]

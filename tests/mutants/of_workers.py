@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant, mutant
 
-_BACK = "        self._waiting.extendleft(reversed(self._unanswered))\n"
-_LOST = "        self._unanswered.clear()\n        self._batches.clear()\n        if not"
+_BACK = "        self._waiting.extendleft(reversed(self._unanswered()))\n"
+_LOST = "        self._batches.clear()\n        if not"
 _CLEAR = """\
         cleared = self._scripts.clear_outbox.call(prefix, [entry for entry, _ in entries])
         await self._transport.send(prefix, cleared)
@@ -92,7 +92,7 @@ WORKERS: list[Mutant] = [
         "what is sent again overtakes what came before it",
         "D1",
         "redisflow/backend/link.py",
-        (f"{_BACK}{_LOST}", f"        self._waiting.extendleft(self._unanswered)\n{_LOST}"),
+        (f"{_BACK}{_LOST}", f"        self._waiting.extendleft(self._unanswered())\n{_LOST}"),
     ),
     mutant(
         "a script that the server has forgotten is a failure",

@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1, help="how many at a time, each with a server of its own")
     parser.add_argument("--minutes", type=float, default=0, help="begin none after so long")
     parser.add_argument("--kept", action="store_true", help="the seeds of tests/faults/seeds.txt too")
+    parser.add_argument("--until-failure", action="store_true", help="go on only until a seed fails")
     parser.add_argument("--lua", type=Path, help="a folder with other scripts, in the layout of lua/")
     given = parser.parse_args()
     if given.schedules == 1:
@@ -74,6 +75,10 @@ def _many(given: argparse.Namespace) -> int:
             busy -= 1
             continue
         tally.add(word)
+        if given.until_failure and tally.failed:
+            for worker in workers:
+                worker.terminate()  # its server ends with it
+            break
         if time.perf_counter() - shown_s > EVERY_S:
             shown_s = time.perf_counter()
             took_s = shown_s - began_s
