@@ -105,7 +105,7 @@ async def test_a_canceled_run_stops_its_body_and_is_undone_before_its_result_is_
 
 async def test_until_a_worker_has_undone_it_a_run_says_that_it_is_being_canceled(flow: RedisFlow, shop: Shop):
     order = define_order(flow, shop)
-    async with flow.new_worker():
+    async with flow.new_worker(grace=0):
         handle = await order.run(deadline_at="1h")
         await asyncio.wait_for(shop.ships.wait(), WITHIN_S)
     deadline_at = (await handle.get()).deadline_at

@@ -103,12 +103,14 @@ class Connection:
         finally:
             for task in (requests, replies):
                 task.cancel()
-            ends = await asyncio.gather(requests, replies, return_exceptions=True)
-            for writer in (self._to_client, self._to_server):
-                if writer.transport.get_write_buffer_size():
-                    writer.transport.abort()
-                else:
-                    writer.close()
+            try:
+                ends = await asyncio.gather(requests, replies, return_exceptions=True)
+            finally:  # also where the proxy ends meanwhile
+                for writer in (self._to_client, self._to_server):
+                    if writer.transport.get_write_buffer_size():
+                        writer.transport.abort()
+                    else:
+                        writer.close()
         for end in ends:
             if isinstance(end, Exception) and not isinstance(end, OSError):
                 raise end
