@@ -300,10 +300,22 @@ class RedisBackend:
         return Acknowledgements(self._scripts, self._target.masked, self._durability)
 
     async def _check_access(self, transport: Transport, patience: Patience, partitions: range) -> None:
-        if self._target.kind == "memory":  # it knows no users
+        if self._target.kind == "memory" or not partitions:  # it knows no users
             return
-        prefixes = [self._prefix(number) for number in partitions]
-        self._may_write &= await access.refuse_if_denied(transport, self._scripts, patience, prefixes, self._namespace)
+        looks = [
+            asyncio.ensure_future(
+                access.refuse_if_denied(transport, self._scripts, patience, [self._prefix(number)], self._namespace)
+            )
+            for number in partitions
+        ]
+        # A node of a cluster that is away keeps nobody from working for the others.
+        is_others = self._target.kind == "cluster" and 0 not in partitions
+        done, late = await asyncio.wait(looks, timeout=_LOOK_S if is_others else None)
+        for look in late:
+            look.cancel()
+        if refusals := [refusal for look in done if (refusal := look.exception()) is not None]:
+            raise refusals[0]
+        self._may_write &= all(look.result() for look in done)
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:
         first = self._prefix(0)
