@@ -70,6 +70,7 @@ class Load:
             **os.environ,
             "REDISFLOW_URL": self.cluster.url,
             "CHAOS_NAMESPACE": self.namespace,
+            "CHAOS_CODE": "new",
             "CHAOS_LOG": str(self.folder / "bodies.log"),
         }
         command = [sys.executable, "-m", "redisflow", "worker", "tests.chaos.workflows:flow"]
