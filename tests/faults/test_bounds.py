@@ -128,6 +128,7 @@ from pathlib import Path
 from redisflow import codec, CannotDecode
 from redisflow.payload import PayloadType
 from redisflow.records import decode_record
+from tests.memory import peak_bytes
 
 bombs = {
     "an array of four billion": b"\\xdd\\xff\\xff\\xff\\xff",
@@ -149,8 +150,7 @@ for name, data in bombs.items():
             decode(data)
         except CannotDecode:
             print("refused", name)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print("peak", peak)
+print("peak", peak_bytes())
 """
 
 

@@ -68,6 +68,7 @@ _DECODE = """
 import pathlib, resource, sys, time
 from redisflow import codec
 from redisflow.errors import CannotDecode
+from tests.memory import peak_bytes
 before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     print(path.name, flush=True)
@@ -78,7 +79,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         assert len(str(error)) < 500
     # Some 0.3 s on one core. Not a measure of speed: what is quadratic takes minutes.
     assert time.process_time() - began < 20, "it takes too long"
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+print(peak_bytes() - before)
 """
 
 
