@@ -295,7 +295,9 @@ async def test_a_gap_in_a_long_record_is_found_and_left_alone(flow: RedisFlow, r
     raw("HDEL", key, "450")
     report = await flow.audit(repair=True)
     assert (report.counts, report.left, report.done) == ({Rule.DAMAGE: 1}, 1, {}), str(report)
-    assert "of 500 records it lacks 450 (not repaired: nothing says what was there)" in str(report)
+    told = str(report)
+    assert "for a person to look at: nothing says what was there:\n" in told
+    assert "of 500 records it lacks 450" in told
     raw("HSET", key, "450", before)
     assert not (await flow.audit()).total
 
@@ -317,10 +319,11 @@ async def test_the_report_says_what_was_walked_what_is_wrong_and_what_a_repair_w
     (breach,) = report.breaches
     assert (breach.rule, breach.run_id) == (Rule.LISTING, handle.id)
     told = str(report)
-    assert "1 breaches, 0 repaired, 1 left" in told
-    assert f"{handle.id} (pending) is not listed (a repair would do this: what points to the run is rebuilt" in told
+    assert "1 breach, 0 repaired, 1 left" in told
+    assert "  a repair would do this: what points to the run is rebuilt from its hash:\n" in told
+    assert told.endswith(f"    {breach.key}: {handle.id} (pending) is not listed")
     repaired = str(await flow.audit(repair=True))
-    assert "(repaired)" in repaired
+    assert "  repaired:\n" in repaired
     assert "done: rebuilt listing 1" in repaired
 
 
