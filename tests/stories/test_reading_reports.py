@@ -18,6 +18,7 @@ from redisflow import (
     StrandedReport,
     UnknownWorkflow,
     WorkerInfo,
+    WorkflowFailed,
 )
 from redisflow.structure import Remedy
 
@@ -119,3 +120,20 @@ async def test_a_start_that_max_pending_refuses_says_what_became_of_it_and_where
         await order.run()
         with pytest.raises(BackpressureError, match=r"this one was not started: .*flow\.workers\(\)"):
             await order.run()
+
+
+async def test_a_line_in_the_log_about_a_run_names_it_and_its_workflow(
+    flow: RedisFlow, caplog: pytest.LogCaptureFixture
+):
+    @flow.define_workflow("order")
+    async def order(step: Step) -> None:
+        raise ValueError
+
+    with caplog.at_level("INFO", logger="redisflow.worker"):
+        async with flow.new_worker():
+            handle = await order.run()
+            with pytest.raises(WorkflowFailed):
+                await handle.result(timeout="1m")
+    (told,) = [text for text in caplog.messages if text.startswith("run.failed")]
+    assert told.startswith(f"run.failed {handle.id} of order: ")
+    assert "get_run" in told
