@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import redisflow
-from redisflow import AuditReport, Limit, Rate, RedisFlow, Rule, Step, WorkflowCanceled
+from redisflow import AuditReport, BackendError, Limit, Rate, RedisFlow, Rule, Step, WorkflowCanceled
 from tests.keyspace import Raw, breaches, key_names, prefix_of, raw_calls
 from tests.stories.world import eventually, until
 
@@ -342,3 +342,18 @@ async def test_a_namespace_is_audited_by_its_name(flow: RedisFlow, server_url: s
     report = await redisflow.audit(flow.namespace, server_url, repair=True)
     assert [breach.key for breach in report.breaches] == [f"{prefix_of(flow.namespace)}stranger"]
     assert raw("EXISTS", f"{prefix_of(flow.namespace)}stranger")
+
+
+async def test_whoever_looks_at_a_damaged_run_is_led_to_the_audit(flow: RedisFlow, raw: Raw) -> None:
+    @flow.define_workflow("order")
+    async def order(step: Step) -> None: ...
+
+    mangled, replaced = [await order.run() for _ in range(2)]
+    raw("HSET", f"{prefix_of(flow.namespace)}run:{mangled.id}", "h", "xx")
+    raw("DEL", f"{prefix_of(flow.namespace)}run:{replaced.id}")
+    raw("SET", f"{prefix_of(flow.namespace)}run:{replaced.id}", "hello")
+    for handle in (mangled, replaced):
+        with pytest.raises(BackendError, match=rf"run {handle.id} cannot be read, .*flow\.audit"):
+            await handle.get()
+    report = await flow.audit(repair=True)
+    assert {breach.run_id for breach in report.breaches if breach.rule is Rule.DAMAGE} == {mangled.id, replaced.id}
