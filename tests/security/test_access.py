@@ -154,7 +154,7 @@ async def test_a_reader_sees_runs_and_changes_nothing(plain_url: str, namespace:
             seen = await flow.get_run(run.id)
             assert (seen.status, seen.output) == ("succeeded", "hello you")
             assert {"say", "rest"} == {step.key for step in seen.steps}
-            with pytest.raises(BackendError, match="nothing was stored.*the server's user may only read"):
+            with pytest.raises(BackendError, match=r"nothing was stored.*the server's user may only read"):
                 await greet.run("me")
             with pytest.raises(BackendError):
                 await flow.delete_run(run.id)
