@@ -73,3 +73,18 @@ class Loss:
     """How many batches of calls, each of up to some hundreds of runs."""
     seen_by: str
     """Host and process id."""
+
+    def __str__(self) -> str:
+        """For people, in a line."""
+        batches = f"{self.batches:,} batch{'es' if self.batches != 1 else ''}"
+        between = (
+            f"until {_clock(self.until)}" if self.after is None else f"{_clock(self.after)} to {_clock(self.until)}"
+        )
+        return (
+            f"partition {self.partition} lost {batches} of calls, acknowledged {between};"
+            f" found by {self.seen_by} at {_clock(self.found_at)}"
+        )
+
+
+def _clock(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -35,7 +35,11 @@ class WorkerInfo:
 
     def __str__(self) -> str:
         """For people, in a line."""
-        state = f"holds {self.held:,} of {self.concurrency:,} runs" if self.is_alive else "gone"
+        state = (
+            f"holds {self.held:,} of {self.concurrency:,} runs"
+            if self.is_alive
+            else f"gone since {_clock(self.seen_at)}"
+        )
         served = ", ".join(place_of(*place) for place in self.workflows)
         return f"{self.name} (pid {self.pid} on {self.host}): {state}; serves {served} from {', '.join(self.queues)}"
 
@@ -106,7 +110,7 @@ class UnreadQueue:
 
     def __str__(self) -> str:
         """For people, in a line."""
-        return f"queue {self.queue}: {self.runs:,} runs since {_clock(self.since)}: {self.why}"
+        return f"queue {self.queue}: {counted(self.runs, 'run')} since {_clock(self.since)}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +133,7 @@ class StrandedReport:
 
     def __str__(self) -> str:
         """For people: a line for each cause."""
-        alive = f"{len(self.workers):,} live workers"
+        alive = counted(len(self.workers), "live worker")
         if self.is_clear:
             return f"no run is stranded ({alive})"
         return "\n".join([*map(str, self.runs), *map(str, self.workflows), *map(str, self.queues), alive])
@@ -164,7 +168,7 @@ class Fleet:
         what = f"no live worker serves {place_of(workflow, version)}"
         others = [worker for worker in self.workers if any(name == workflow for name, _ in worker.workflows)]
         if not others:
-            return f"{what}, in no version ({len(self.workers):,} are alive)"
+            return f"{what}, in no version ({len(self.workers):,} alive)"
         return f"{what}; alive: {_named(others)}, with {', '.join(self.versions_of(workflow))}"
 
     def versions_of(self, workflow: str) -> list[str]:
@@ -183,6 +187,11 @@ class Fleet:
 def place_of(workflow: str, version: str | None) -> str:
     """As people write it."""
     return f"{workflow}@{version}" if version else workflow
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, as people write it."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _named(workers: Iterable[WorkerInfo]) -> str:

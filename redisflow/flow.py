@@ -54,7 +54,7 @@ from redisflow.contract import Backend
 from redisflow.durability import AS_CONFIGURED, Durability, Level, Loss, as_durability
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, UnknownWorkflow
-from redisflow.fleet import StrandedReport, WorkerInfo
+from redisflow.fleet import StrandedReport, WorkerInfo, place_of
 from redisflow.names import check_name, user_key
 from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
@@ -343,8 +343,11 @@ class RedisFlow:
             return workflow.spec
         found = self._registry.find(workflow, version)
         if found is None:
-            known = ", ".join(self._registry.names()) or "none"
-            msg = f"no workflow {workflow!r} is registered here (known: {known}); give a spec to start it from here"
+            known = ", ".join(place_of(*place) for place in self._registry.served()) or "none"
+            msg = (
+                f"no workflow {place_of(workflow, version)!r} is registered here (known: {known});"
+                " where it has versions, say which (version=...); where its code is elsewhere, give a spec"
+            )
             raise UnknownWorkflow(msg)
         return found.spec
 
@@ -548,9 +551,7 @@ class RedisFlow:
     def served(self) -> Served:
         """What its workers serve, in words that another process can compare with what it has."""
         places = self._registry.served()
-        return Served(
-            flow=repr(self), workflows=tuple(f"{name}@{version}" if version else name for name, version in places)
-        )
+        return Served(flow=repr(self), workflows=tuple(place_of(*place) for place in places))
 
 
 async def audit(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
 from redisflow.contract import ScanPlace
+from redisflow.errors import BackendError, UnsuitableServer
 from redisflow.structure import Breach, Snapshot, snapshot_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ class AuditOnRedis:
         prefix = self._prefixes[place.part]
         pattern = f"{prefix}*" if self._is_cluster else self._pattern
         command = ("SCAN", place.cursor, "MATCH", pattern, "COUNT", SCAN_STEP)
-        cursor, keys = await self._patience.give(self._transport.send(prefix, command))
+        try:
+            cursor, keys = await self._patience.give(self._transport.send(prefix, command))
+        except BackendError as error:
+            if "NOPERM" not in str(error):
+                raise
+            msg = f"{error}. An audit walks the keys: give its user SCAN as well (ACL SETUSER <user> +scan)"
+            raise UnsuitableServer(msg) from error
         found: dict[int, list[str]] = {}
         for match in filter(None, map(self._key.fullmatch, keys)):
             partition = int(match[1])

@@ -57,7 +57,9 @@ class Caller:
                 reply = self._exchange(self._socket, ("EVAL", self._texts[command[1]], *command[2:]))
         except (OSError, hiredis.ProtocolError) as error:
             self.close()
-            msg = f"no answer from {self._target.masked} within {self._call_s:g} s: {error}"
+            # Only a timeout took that long: a connection that was closed meanwhile fails at once.
+            within = f" within {self._call_s:g} s" if isinstance(error, TimeoutError) else ""
+            msg = f"no answer from {self._target.masked}{within}: {error}"
             raise BackendUnavailable(msg) from error
         return self._check(reply)
 

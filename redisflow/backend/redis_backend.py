@@ -69,7 +69,7 @@ from redisflow.contract import (
     Verdict,
 )
 from redisflow.durability import AS_CONFIGURED, Durability
-from redisflow.errors import BackendError, UnsuitableServer
+from redisflow.errors import BackendError, RedisflowError, UnsuitableServer
 from redisflow.names import check_name, partition_prefix
 from redisflow.run_id import partition_of
 from redisflow.runs import WorkflowRun, view_run
@@ -389,9 +389,16 @@ class RedisBackend:
         return made if answer.is_confirmed else unconfirmed(made)
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
-        """The run as it is now, with its steps; None where it is not stored."""
-        fields = await self.read_run(run_id)
-        return None if fields is None else view_run(run_id, fields)
+        """The run as it is now, with its steps; None where it is not stored, BackendError where it is damaged."""
+        try:
+            fields = await self.read_run(run_id)
+            return None if fields is None else view_run(run_id, fields)
+        except RedisflowError as error:
+            if isinstance(error, BackendError) and "WRONGTYPE" in str(error):
+                raise _damaged(run_id, error) from error
+            raise
+        except (ValueError, LookupError, TypeError) as error:
+            raise _damaged(run_id, error) from error
 
     async def read_run(self, run_id: str) -> Mapping[bytes, bytes] | None:
         """The run's fields and records as they are stored; None where it is not stored."""
@@ -594,3 +601,7 @@ class RedisBackend:
     async def sweep_workers(self, partition: int, queue: str) -> int:
         """Delete the empty consumers of dead workers; returns how many."""
         return await self._upkeep.sweep_workers(partition, queue)
+
+
+def _damaged(run_id: str, error: Exception) -> BackendError:
+    return BackendError(f"run {run_id} cannot be read, its key is damaged: {error}. `await flow.audit()` says where")

@@ -36,10 +36,16 @@ def created(reply: Any) -> str | Created | Conflict:
     if word == b"created":
         return "created"
     if word == b"broken":
-        msg = "the run could not be created: a key of the namespace holds something else than redisflow wrote"
+        msg = (
+            "the run could not be created, and nothing was stored: a key of the namespace holds something else than"
+            " redisflow wrote (`flow.audit()` names it), or the server's user may only read (`redisflow.acl_rule`)"
+        )
         raise BackendError(msg)
     if word == b"full":
-        msg = "as many runs wait to be claimed as max_pending allows: start it again later, or add workers"
+        msg = (
+            "as many runs wait to be claimed as max_pending allows, so this one was not started: start it again later,"
+            " add workers, or look whether any works (`flow.workers()`, `flow.stranded()`)"
+        )
         raise BackpressureError(msg)
     if word == b"beyond":
         msg = "available_at and deadline_at lie at most 10 years from now, by the server's clock"

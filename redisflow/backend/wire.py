@@ -192,11 +192,16 @@ async def open_wire(endpoint: Endpoint) -> Wire:
             _check(await wire.ask(endpoint.handshake))
     except ssl.SSLCertVerificationError as error:
         wire.drop()
-        msg = f"the server's certificate was not accepted: {error.verify_message}"
+        msg = (
+            f"the server's certificate was not accepted: {error.verify_message}. The URL names the server as its"
+            " certificate does, and its authority where that is your own: ?ssl_ca_certs=/path/to/ca.pem"
+        )
         raise BackendError(msg) from error
     except TimeoutError:
         wire.drop()
-        msg = f"no connection within {CONNECT_S:.0f} s"
+        # A server without TLS takes its greeting for the beginning of a long command, and waits for the rest.
+        what = "connection" if endpoint.ssl_context is None else "TLS connection (does that port speak TLS?)"
+        msg = f"no {what} within {CONNECT_S:.0f} s"
         raise TimeoutError(msg) from None
     except BaseException:
         wire.drop()

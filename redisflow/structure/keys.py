@@ -49,7 +49,7 @@ def check_key(space: Snapshot, name: str) -> Iterator[Breach]:
 def check_expiry(space: Snapshot, name: str, run_id: str) -> Iterator[Breach]:
     """Whether a key that runs need will be gone by itself."""
     if name in space.expiries:
-        what = f"it will be gone in {space.expiries[name]} ms"
+        what = f"it has a time to live, and will be gone in {space.expiries[name] / 1000:,.0f} s"
         yield Breach(Rule.EXPIRY, space.prefix + name, run_id, what, Remedy("keep", name))
 
 

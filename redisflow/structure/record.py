@@ -34,7 +34,7 @@ def check_record(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
     key = f"{space.prefix}run:{run.run_id}"
     mark = _MARK.fullmatch(run.fields.get("h", ""))
     if mark is None:
-        yield Breach(Rule.DAMAGE, key, run.run_id, f"its mark is {run.fields.get('h')!r}")
+        yield Breach(Rule.DAMAGE, key, run.run_id, f"its mark (field h: records and bytes) is {run.fields.get('h')!r}")
         return
     count, size = int(mark[1]), int(mark[2])
     numbers = {name for name in run.lengths if name != "i"}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from redisflow.structure.breach import EXPLANATIONS, Breach, Rule
 
 SHOWN = 20
 """Breaches of a rule that are printed."""
+WIDTH = 100
+"""Of the lines that are wrapped; what is found stays on a line of its own, so that it can be searched."""
 KEPT = 10_000
 """Breaches that a report holds, so that it is of bounded size; it counts the others."""
 
@@ -73,26 +77,33 @@ class AuditReport:
     def __str__(self) -> str:
         """For people: what was walked, then each rule that was broken, where, and what a repair does about it."""
         where = f"{self.partitions} partition{'s' if self.partitions != 1 else ''}"
-        lines = [f"audit of {self.namespace!r}: {self.keys:,} keys, {self.runs:,} runs in {where}"]
+        lines = [f"audit of {self.namespace!r}: {_counted(self.keys, 'key')}, {_counted(self.runs, 'run')} in {where}"]
         if not self.total:
             return f"{lines[0]}: all is as it must be"
-        lines.append(f"{self.total:,} breaches, {self.repaired:,} repaired, {self.left:,} left")
+        breaches = "1 breach" if self.total == 1 else f"{self.total:,} breaches"
+        lines.append(f"{breaches}, {self.repaired:,} repaired, {self.left:,} left")
         for rule in sorted(self.counts):
-            lines += ["", f"{rule.value}  {EXPLANATIONS[rule]}: {self.counts[rule]:,}"]
+            heading = f"{rule.value}  {EXPLANATIONS[rule]}: {self.counts[rule]:,}"
+            lines += ["", *textwrap.wrap(heading, WIDTH, subsequent_indent="    ")]
+            # What becomes of them is said once for all of a kind: those that a person must look at come first.
             of_rule = [finding for finding in self.findings if finding.breach.rule is rule]
-            lines += [self._line(finding) for finding in of_rule[:SHOWN]]
+            of_rule.sort(key=lambda finding: (finding.is_repaired, finding.breach.remedy is not None))
+            for told, alike in groupby(of_rule[:SHOWN], self._fate):
+                lines.append(f"  {told}:")
+                lines += [f"    {finding.breach.key}: {finding.breach.what}" for finding in alike]
             if self.counts[rule] > SHOWN:
                 lines.append(f"    ... and {self.counts[rule] - SHOWN:,} more")
         if self.done:
             lines += ["", f"done: {', '.join(f'{word} {count:,}' for word, count in sorted(self.done.items()))}"]
         return "\n".join(lines)
 
-    def _line(self, finding: Finding) -> str:
-        breach = finding.breach
+    def _fate(self, finding: Finding) -> str:
         if finding.is_repaired:
-            told = "repaired"
-        elif breach.remedy is None:
-            told = "not repaired: nothing says what was there"
-        else:
-            told = f"{'not repaired' if self.is_repair else 'a repair would do this'}: {breach.remedy}"
-        return f"    {breach.key}: {breach.what} ({told})"
+            return "repaired"
+        if finding.breach.remedy is None:
+            return "for a person to look at: nothing says what was there"
+        return f"{'not repaired' if self.is_repair else 'a repair would do this'}: {finding.breach.remedy}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from redisflow.structure.breach import Breach, Remedy, Rule
 from redisflow.structure.lines import check_slots
@@ -37,6 +38,16 @@ def _rebuilt(space: Snapshot, rule: Rule, name: str, run: StoredRun, what: str) 
     return Breach(rule, space.prefix + name, run.run_id, f"{run.run_id} ({run.status}) {what}", REBUILD)
 
 
+def _clock(ms: float | None) -> str:
+    """An instant of the server's clock, for people; a number that is none stays one."""
+    if ms is None:
+        return "never"
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{ms:.0f} ms"
+
+
 def _check_listings(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
     fields, workflow = run.fields, run.fields["w"]
     if run.is_terminal:
@@ -51,7 +62,9 @@ def _check_listings(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
         if found is None:
             yield _rebuilt(space, Rule.LISTING, name, run, "is not listed")
         elif score is not None and found != float(score):
-            yield _rebuilt(space, Rule.LISTING, name, run, f"is listed at {found:.0f} instead of {score}")
+            yield _rebuilt(
+                space, Rule.LISTING, name, run, f"is listed at {_clock(found)}, not at {_clock(float(score))}"
+            )
     if workflow not in space.groups.get("workflows", ()):
         yield _rebuilt(space, Rule.LISTING, "workflows", run, f"is of workflow {workflow}, which is not known")
     is_named = run.is_terminal or "q" not in fields or run.queue == "default"
@@ -81,8 +94,9 @@ def _check_timer(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
     due = float(fields["d"]) if "d" in fields else None
     score = space.score("delayed", run.run_id)
     if score != due:
-        wanted, found = ("never" if at is None else f"at {at:.0f}" for at in (due, score))
-        yield _rebuilt(space, Rule.STATUS, "delayed", run, f"is due {wanted}, its timer is set {found}")
+        wanted = "is never due" if due is None else f"is due {_clock(due)}"
+        found = "it has no timer" if score is None else f"its timer is set to {_clock(score)}"
+        yield _rebuilt(space, Rule.STATUS, "delayed", run, f"{wanted}, {found}")
     if run.is_terminal:
         return
     limits = [float(fields["dl"])] if "dl" in fields else []
@@ -94,7 +108,7 @@ def _check_timer(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
     else:
         is_right = due is not None and (deadline is None or due <= deadline)
     if not is_right:
-        what = f"{run.run_id} ({run.status}) is due at {due}, its deadline is {deadline}"
+        what = f"{run.run_id} ({run.status}) is due {_clock(due)}, its deadline is {_clock(deadline)}"
         yield Breach(Rule.STATUS, f"{space.prefix}run:{run.run_id}", run.run_id, what)
 
 

@@ -7,7 +7,7 @@ What is used everywhere is written out with its types. Everything else, what com
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterator, Sequence
 from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar, Unpack, overload
 
 from redisflow.authoring.definition import WorkflowSpec
@@ -16,6 +16,8 @@ from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
+from redisflow.durability import Loss
+from redisflow.fleet import StrandedReport, WorkerInfo
 from redisflow.runs import WorkflowRun
 from redisflow.structure import AuditReport
 from redisflow.sync.handle import SyncWorkflowHandle
@@ -56,6 +58,18 @@ class Flow(Protocol):
         ...
 
     async def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
+        """See RedisFlow."""
+        ...
+
+    async def list_losses(self) -> Sequence[Loss]:
+        """See RedisFlow."""
+        ...
+
+    async def stranded(self, *, detailed: bool = False) -> StrandedReport:
+        """See RedisFlow."""
+        ...
+
+    async def workers(self, *, gone: bool = False) -> list[WorkerInfo]:
         """See RedisFlow."""
         ...
 
@@ -123,6 +137,18 @@ class SyncFlow:
     def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
         """Look at every key of the namespace: see `RedisFlow.audit`. `progress` is called in the background thread."""
         return self._portal.call(self._flow.audit, repair=repair, progress=progress)
+
+    def list_losses(self) -> Sequence[Loss]:
+        """Acknowledged writes that the server lost, the latest first: see `RedisFlow.list_losses`."""
+        return self._portal.call(self._flow.list_losses)
+
+    def stranded(self, *, detailed: bool = False) -> StrandedReport:
+        """What no live worker serves, and why: see `RedisFlow.stranded`."""
+        return self._portal.call(self._flow.stranded, detailed=detailed)
+
+    def workers(self, *, gone: bool = False) -> list[WorkerInfo]:
+        """The live workers, and with `gone` those that ended without a word: see `RedisFlow.workers`."""
+        return self._portal.call(self._flow.workers, gone=gone)
 
     # -- everything else ------------------------------------------------------------------------------------------
 

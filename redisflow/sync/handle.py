@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import StartedRun
 from redisflow.contract import Backend
+from redisflow.durability import Level
 from redisflow.durations import Duration
 from redisflow.runs import WorkflowRun
 from redisflow.sync.portal import Portal
@@ -41,6 +42,20 @@ class SyncWorkflowHandle(Generic[Out]):
     def workflow_run(self) -> StartedRun:
         """What was known of the run when it was started."""
         return self._handle.workflow_run
+
+    @property
+    def durability(self) -> Level | Literal["unknown"]:
+        """See `WorkflowHandle.durability`."""
+        return self._handle.durability
+
+    def confirm(self, timeout: Duration | None = None) -> bool:
+        """See `WorkflowHandle.confirm`; `durability` then says so."""
+
+        async def confirm(handle: WorkflowHandle[Out]) -> tuple[WorkflowHandle[Out], bool]:
+            return handle, await handle.confirm(timeout)
+
+        self._handle, is_confirmed = self.call(confirm)
+        return is_confirmed
 
     def get(self) -> WorkflowRun:
         """See `WorkflowHandle.get`."""

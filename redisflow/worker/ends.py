@@ -15,11 +15,22 @@ def log_end(claim: Claim, then: Move, verdict: Verdict) -> None:
     """The holder's last commit was answered: the run was dropped, or what was to become of it came true."""
     run_id = claim.hold.run_id
     if verdict is not Verdict.OK:
-        _log.info("run.dropped (%s)", verdict.value, extra=fields_of(claim))
+        _log.info(
+            "run.dropped %s of %s: what it did last was not recorded (%s)",
+            run_id,
+            claim.workflow,
+            verdict.value,
+            extra=fields_of(claim),
+        )
     elif isinstance(then, Suspend):
-        _log.error("run.suspended %s: %s", run_id, then.message, extra=fields_of(claim))
+        _log.error("run.suspended %s of %s: %s", run_id, claim.workflow, then.message, extra=fields_of(claim))
     elif isinstance(then, Finish) and then.status == "failed":
-        _log.warning("run.failed %s", run_id, extra=fields_of(claim))
+        _log.warning(
+            "run.failed %s of %s: `(await flow.get_run(id)).error` says why",
+            run_id,
+            claim.workflow,
+            extra=fields_of(claim),
+        )
     elif _log.isEnabledFor(logging.DEBUG):
         _log.debug("run.%s", _SAID.get(type(then), "succeeded"), extra=fields_of(claim))
 

@@ -128,7 +128,12 @@ class HeldRun:
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  # code of users
-            _log.error("workflow code did not go quietly: %s", outline(error), extra=fields_of(self.claim))
+            _log.error(
+                "workflow code of run %s raised while it was dropped, which changes nothing: %s",
+                self.claim.hold.run_id,
+                outline(error),
+                extra=fields_of(self.claim),
+            )
 
     def _tell(self, event: Callable[..., list[Command]], *what: Any) -> None:
         """Tell the execution what has happened, and do what it says."""
@@ -188,7 +193,9 @@ class HeldRun:
         # follows may have been run, and recorded, by another worker.
         if not self._dropped and self._host.is_lease_over(self, now_s):
             _log.warning(
-                "run.lease_lost %s: noticed before a step", self.claim.hold.run_id, extra=fields_of(self.claim)
+                "run.lease_lost %s: noticed before a step, which is not begun here",
+                self.claim.hold.run_id,
+                extra=fields_of(self.claim),
             )
             self.drop()
         return not self._dropped
@@ -306,7 +313,12 @@ class HeldRun:
             verdict = answer.result()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, what is recorded is not known
             if not self._dropped:
-                _log.error("a commit failed; the run is left to its lease", exc_info=error, extra=fields_of(self.claim))
+                _log.error(
+                    "a commit of run %s failed; it is taken up again when its lease ends",
+                    self.claim.hold.run_id,
+                    exc_info=error,
+                    extra=fields_of(self.claim),
+                )
                 self.drop()
             return
         if self._dropped or commit is None:
@@ -364,7 +376,10 @@ class HeldRun:
             batch = answer.result()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, its mail is not known
             _log.error(
-                "mail could not be read; the run is left to its lease", exc_info=error, extra=fields_of(self.claim)
+                "mail of run %s could not be read; it is taken up again when its lease ends",
+                self.claim.hold.run_id,
+                exc_info=error,
+                extra=fields_of(self.claim),
             )
             self.drop()
             return

@@ -124,7 +124,10 @@ class LeaseWatch:
                 self._heartbeat.loop_seen_s = now_s
             for held in self._held():
                 if self.is_over(held, time.monotonic()):
-                    _log.warning("run.lease_lost %s: it could not be renewed", held.claim.hold.run_id)
+                    _log.warning(
+                        "run.lease_lost %s: it could not be renewed; a worker that can takes the run up",
+                        held.claim.hold.run_id,
+                    )
                     held.drop()
                 else:
                     held.note_progress(now_s)

@@ -34,7 +34,7 @@ async def keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
         except BackendError as error:
             if time.monotonic() - began_s > 2 * LAST_S:
                 delay_s = FIRST_S
-            _log.warning("%s was refused, and is tried again in %.1f s: %s", name, delay_s, error)
+            _log.warning("%s was refused by redis, and is tried again in %.1f s: %s", name, delay_s, error)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             delay_s = min(LAST_S, delay_s * 2)
         else:

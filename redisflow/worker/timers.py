@@ -100,7 +100,10 @@ async def drive_controls(backend: Backend, partition: int) -> int | None:
     """
     driven = await backend.controls.drive(partition, RELEASE_AT_ONCE)
     for control, release in driven.stopped:
-        _log.error("release.stopped %s: failures have returned; what is held stays held", control)
+        _log.error(
+            "release.stopped %s: failures have returned; what is held stays held until it is released again",
+            control,
+        )
         for other in range(backend.partitions):
             if other != partition:
                 await backend.controls.stop(other, control, release)

@@ -27,6 +27,7 @@ from redisflow.contract import Answer, Backend, Claim, Hold, RunClock, Verdict
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
+from redisflow.fleet import place_of
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
@@ -327,8 +328,11 @@ class Worker:
         if (workflow, version) not in self._refused:
             # Once: of the rest, and of what becomes of them, the alarm tells.
             self._refused.add((workflow, version))
-            text = "run.stranded %s: this worker has no workflow %s version %s; further runs of it are not logged here"
-            _log.warning(text, hold.run_id, workflow, version)
+            text = (
+                "run.stranded %s: this worker has no code for %s, and leaves it to others (flow.stranded() tells"
+                " whether there are any); further runs of it are not logged here"
+            )
+            _log.warning(text, hold.run_id, place_of(workflow, version))
         self._strand(claim, again_ms=SERVED_ELSEWHERE_MS)
 
     def _strand(self, claim: Claim, *, again_ms: int | None) -> None:

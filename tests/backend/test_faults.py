@@ -162,6 +162,22 @@ async def test_a_heartbeat_survives_each_fault(server, namespace):
         await backend.close()
 
 
+async def test_a_heartbeat_says_how_long_it_waited_only_where_it_waited(namespace):
+    with start_server(ServerOptions(appendonly=False)) as server:
+        backend = RedisBackend(server.url, namespace=namespace)
+        await backend.open()
+        heartbeat = backend.open_heartbeat()
+        await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [])
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.restart)
+        # At once: the connection that it had is closed.
+        with pytest.raises(BackendUnavailable, match=r"no answer from redis://[0-9.:/]+: ") as lost:
+            await asyncio.to_thread(heartbeat.renew, 0, "w", 1_000, b"", [])
+        assert "within" not in str(lost.value)
+        heartbeat.close()
+        await backend.close()
+
+
 async def test_a_heartbeat_outlives_forgotten_scripts(valkey_url, raw, namespace):
     backend = RedisBackend(valkey_url, namespace=namespace)
     await backend.open()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from redisflow import BackendError, InvalidName, RedisFlow, Step, UnsuitableServer, acl_rule
+from redisflow import BackendError, InvalidName, RedisFlow, Step, UnsuitableServer, acl_rule, audit
 from redisflow.backend import access
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.scripts import load_scripts
@@ -154,7 +154,7 @@ async def test_a_reader_sees_runs_and_changes_nothing(plain_url: str, namespace:
             seen = await flow.get_run(run.id)
             assert (seen.status, seen.output) == ("succeeded", "hello you")
             assert {"say", "rest"} == {step.key for step in seen.steps}
-            with pytest.raises(BackendError):
+            with pytest.raises(BackendError, match=r"nothing was stored.*the server's user may only read"):
                 await greet.run("me")
             with pytest.raises(BackendError):
                 await flow.delete_run(run.id)
@@ -227,3 +227,13 @@ def _sent_by_scripts() -> Iterator[str]:
     for path in SCRIPTS.rglob("*.lua"):
         for name, rest in re.findall(r"redis\.p?call\('([A-Z]+)'((?:, *'[A-Z]+')?)", path.read_text()):
             yield f"{name}|{rest.strip(', ')[1:-1]}" if name in ("XGROUP", "XINFO") else name
+
+
+async def test_an_audit_by_a_user_who_may_not_scan_says_what_to_add(plain_url: str, namespace: str):
+    with (
+        user_with(plain_url, acl_rule(namespace)) as url,
+        pytest.raises(UnsuitableServer, match=r"walks the keys: .*ACL SETUSER <user> \+scan"),
+    ):
+        await audit(namespace, url)
+    with user_with(plain_url, f"{acl_rule(namespace)} +scan") as url:
+        assert (await audit(namespace, url, repair=True)).is_clean

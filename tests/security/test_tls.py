@@ -237,6 +237,15 @@ async def test_a_server_without_tls_gets_nothing_that_is_secret():
     assert SECRET not in str(refused.value)
 
 
+async def test_of_a_port_without_tls_it_is_asked_whether_it_speaks_tls(
+    behind: tuple[str, int], namespace: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("redisflow.backend.wire.CONNECT_S", 0.2)
+    backend = RedisBackend(f"rediss://127.0.0.1:{behind[1]}/0", namespace=namespace, call_timeout_s=2)
+    with pytest.raises(BackendUnavailable, match=r"does that port speak TLS\?.*rediss:// where it speaks TLS"):
+        await backend.open()
+
+
 @pytest.mark.parametrize("value", ["none", "optional", "NONE", ""])
 @pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster", "rediss+sentinel"])
 def test_verification_cannot_be_switched_off(scheme: str, value: str):

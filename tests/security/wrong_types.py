@@ -32,7 +32,7 @@ _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)")
 _CORE = frozenset({b"s", b"f", b"h", b"o", b"er", b"ca", b"t", b"vd"})
 # A hint too many does no harm: whoever meets it looks at the run's hash, and drops it.
 _STRAY = re.compile(
-    r"is not the entry of|is due never, its timer is set|is not stored$|is listed$|the keyspace is not what"
+    r"is not the entry of|is never due, its timer is set|is not stored$|is listed$|the keyspace is not what"
 )
 _OF_STRINGS = frozenset({b"GET", b"SET"})
 _CLOCK = f"{PREFIX}clock".encode()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import redisflow
-from redisflow import AuditReport, Limit, Rate, RedisFlow, Rule, Step, WorkflowCanceled
+from redisflow import AuditReport, BackendError, Limit, Rate, RedisFlow, Rule, Step, WorkflowCanceled
 from tests.keyspace import Raw, breaches, key_names, prefix_of, raw_calls
 from tests.stories.world import eventually, until
 
@@ -295,7 +295,9 @@ async def test_a_gap_in_a_long_record_is_found_and_left_alone(flow: RedisFlow, r
     raw("HDEL", key, "450")
     report = await flow.audit(repair=True)
     assert (report.counts, report.left, report.done) == ({Rule.DAMAGE: 1}, 1, {}), str(report)
-    assert "of 500 records it lacks 450 (not repaired: nothing says what was there)" in str(report)
+    told = str(report)
+    assert "for a person to look at: nothing says what was there:\n" in told
+    assert "of 500 records it lacks 450" in told
     raw("HSET", key, "450", before)
     assert not (await flow.audit()).total
 
@@ -317,10 +319,11 @@ async def test_the_report_says_what_was_walked_what_is_wrong_and_what_a_repair_w
     (breach,) = report.breaches
     assert (breach.rule, breach.run_id) == (Rule.LISTING, handle.id)
     told = str(report)
-    assert "1 breaches, 0 repaired, 1 left" in told
-    assert f"{handle.id} (pending) is not listed (a repair would do this: what points to the run is rebuilt" in told
+    assert "1 breach, 0 repaired, 1 left" in told
+    assert "  a repair would do this: what points to the run is rebuilt from its hash:\n" in told
+    assert told.endswith(f"    {breach.key}: {handle.id} (pending) is not listed")
     repaired = str(await flow.audit(repair=True))
-    assert "(repaired)" in repaired
+    assert "  repaired:\n" in repaired
     assert "done: rebuilt listing 1" in repaired
 
 
@@ -339,3 +342,18 @@ async def test_a_namespace_is_audited_by_its_name(flow: RedisFlow, server_url: s
     report = await redisflow.audit(flow.namespace, server_url, repair=True)
     assert [breach.key for breach in report.breaches] == [f"{prefix_of(flow.namespace)}stranger"]
     assert raw("EXISTS", f"{prefix_of(flow.namespace)}stranger")
+
+
+async def test_whoever_looks_at_a_damaged_run_is_led_to_the_audit(flow: RedisFlow, raw: Raw) -> None:
+    @flow.define_workflow("order")
+    async def order(step: Step) -> None: ...
+
+    mangled, replaced = [await order.run() for _ in range(2)]
+    raw("HSET", f"{prefix_of(flow.namespace)}run:{mangled.id}", "h", "xx")
+    raw("DEL", f"{prefix_of(flow.namespace)}run:{replaced.id}")
+    raw("SET", f"{prefix_of(flow.namespace)}run:{replaced.id}", "hello")
+    for handle in (mangled, replaced):
+        with pytest.raises(BackendError, match=rf"run {handle.id} cannot be read, .*flow\.audit"):
+            await handle.get()
+    report = await flow.audit(repair=True)
+    assert {breach.run_id for breach in report.breaches if breach.rule is Rule.DAMAGE} == {mangled.id, replaced.id}

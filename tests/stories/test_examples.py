@@ -118,6 +118,17 @@ PRINTED = {
         r"retried all that had failed: True, refused: 0",
         r"paid: 21, the first was retried: 1",
     ],
+    "morning": [
+        r"worker: serves order v1, tidy-up in all versions",
+        r"stranded: 3 of order v2, no_code",
+        r"clear: False",
+        r"losses: 0",
+        r"audit: 3 breaches, 3 left",
+        r"repaired: 3, \{'rebuilt listing': 3\}, left for a person: 0",
+        r"order 2, by the new code",
+        r"no run is stranded \(1 live worker\)",
+        r"all is as it must be",
+    ],
     "workers": [
         r"pool opened",
         r"answer to 'how many\?'",

@@ -75,14 +75,14 @@ async def test_runs_that_no_live_worker_has_code_for_are_counted_listed_and_expl
             assert greet_runs.next_look_at is not None
             assert timedelta(0) < greet_runs.next_look_at - greet_runs.since <= timedelta(seconds=5)
             assert greet_runs.why == f"no live worker serves greet@v2; alive: {worker.name}, with greet@v1"
-            assert unheard.why == "no live worker serves never-heard-of, in no version (1 are alive)"
+            assert unheard.why == "no live worker serves never-heard-of, in no version (1 alive)"
             (unserved,) = report.workflows
             assert (unserved.workflow, unserved.unfinished, unserved.why) == ("never-heard-of", 1, unheard.why)
             assert report.queues == []
             assert [each.name for each in report.workers] == [worker.name]
             lines = str(report).splitlines()
             assert re.fullmatch(r"greet@v2 in queue default: 7 stranded since .* UTC: no live worker .*", lines[0])
-            assert lines[-1] == "1 live workers"
+            assert lines[-1] == "1 live worker"
             assert {run.id async for run in flow.list_runs(status="waiting:stranded", version="v2")} == {
                 handle.id for handle in handles
             }
@@ -172,7 +172,7 @@ async def test_each_cause_is_logged_once_and_again_when_it_changes(server_url, n
             for handle in handles:
                 await until(flow, handle.id, lambda run: run.waiting_for == "stranded")
             said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-            assert len([text for text in said if "this worker has no workflow greet version v2" in text]) == 1
+            assert len([text for text in said if "this worker has no code for greet@v2" in text]) == 1
             assert await look() == []  # a deploy may be under way
             (text,) = await look()
             assert re.match(r"run.stranded greet@v2 in queue default: 5 stranded since .* no live worker serves", text)

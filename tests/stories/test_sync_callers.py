@@ -71,6 +71,25 @@ def test_a_script_starts_runs_and_waits_for_them(sync_flow):
         sync.get_run(new_run_id(0))
 
 
+def test_an_operator_without_an_event_loop_sees_workers_strandings_and_losses(sync_flow):
+    @sync_flow.define_workflow("greet", version="v1")
+    async def greet(name: str, step: Step) -> str:
+        return name
+
+    sync = sync_flow.sync
+    handle = sync.run_workflow(greet, "ada")
+    assert (handle.durability, handle.confirm(timeout="1s")) == ("redis", True)
+    (queue,) = sync.stranded().queues
+    assert (queue.queue, queue.runs, queue.why) == ("default", 1, "no worker is alive")
+    with sync.worker():
+        assert handle.result(timeout="1m") == "ada"
+        (worker,) = sync.workers()
+        assert worker.serves("greet", "v1")
+        assert sync.stranded(detailed=True).is_clear
+    assert sync.workers(gone=True) == []
+    assert sync.list_losses() == []
+
+
 def test_whatever_is_async_can_be_called_and_iterated_over(sync_flow):
     @sync_flow.define_workflow("double")
     async def double(number: int, step: Step) -> int:

@@ -158,6 +158,8 @@ class Proxy:
             await connection.run()
         finally:
             self._connections.discard(connection)
+            if not server[1].is_closing():  # cancelled while it was about to close it
+                server[1].transport.abort()
 
 
 @asynccontextmanager
