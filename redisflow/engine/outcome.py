@@ -91,7 +91,7 @@ def _refuse_to_grow(what: str, size: int, room: int) -> NoReturn:
 
 
 def judge_mail(
-    call: OpenMailCall, mail: Mail, around: Surroundings, room: int, at_ms: int
+    call: OpenMailCall, mail: Mail, room: int, at_ms: int
 ) -> tuple[SignalReceived | StepFailed | StepSucceeded | ChildEnded, Any]:
     """The record of mail that a call takes, and the value that it gives to workflow code, where it is known here."""
     if len(mail.payload) > room:
