@@ -81,6 +81,8 @@ class Clients:
             options = {"unique_key": "one"}
         if planned.deadline_s is not None:
             options["deadline_at"] = planned.deadline_s
+        if planned.priority is not None:
+            options["priority"] = planned.priority
         if planned.delay_s is not None:
             options["available_at"] = planned.delay_s
         while True:
@@ -199,6 +201,14 @@ class Clients:
         self._disturbed.add(run_id)
         await handle.delete()
         self._deleted.add(run_id)
+
+    async def _do_repair(self, handle: Any, run_id: str, number: int) -> None:
+        """Where nobody has taken hints away, nothing is found, and nothing done."""
+        report = await self._crew.clients[number % len(self._crew.clients)].flow.audit(repair=True)
+        self._checker.checked["T1-T9 audit"] += 1
+        if not self._checker.hints_lost:
+            for breach in [*map(str, report.breaches), *report.done]:
+                self._checker.problem(f"an audit has found, or done: {breach}")
 
     # -- the end --------------------------------------------------------------------------------------------------
 
