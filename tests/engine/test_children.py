@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -66,7 +65,7 @@ def test_the_order_is_placed_only_when_it_is_recorded_that_it_will_be():
     assert len(ordered) == 1
 
 
-async def beside_a_signal(step: Step) -> list[Any]:
+async def beside_a_signal(step: Step) -> tuple[int, str | None]:
     return await asyncio.gather(step.run_workflow(double, 1), step.wait_for_signal("go", str, timeout="50ms"))
 
 
