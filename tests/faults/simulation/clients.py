@@ -214,6 +214,20 @@ class Clients:
             for breach in [*map(str, report.breaches), *report.done]:
                 self._checker.problem(f"an audit has found, or done: {breach}")
 
+    async def _do_hold_workflow(self, handle: Any, run_id: str, number: int) -> None:
+        fields = self._checker.runs.runs.get(run_id)
+        if fields is not None:
+            await self._hold(number, workflow=fields.fields["w"].decode())
+
+    async def _do_hold_queue(self, handle: Any, run_id: str, number: int) -> None:
+        await self._hold(number, queue="default")
+
+    async def _hold(self, number: int, **what: str) -> None:
+        controls = self._crew.clients[number % len(self._crew.clients)].flow.controls
+        await self._patiently(lambda: controls.pause(**what))
+        await asyncio.sleep(0.3)
+        await self._patiently(lambda: controls.resume(**what))
+
     # -- the end --------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:

@@ -139,6 +139,9 @@ def draw(seed: int, *, with_faults: bool = True) -> Plan:
             *runs,
             *(replace(run, at_s=more.uniform(0, 0.2)) for run in runs[:1] for _ in range(more.choice([0, 5, 8]))),
         )
+    if more.random() < 0.15:
+        kind = more.choice(["hold_workflow", "hold_queue"])
+        acts = (*acts, Act(more.uniform(0.1, until_s), kind, more.randrange(len(runs))))
     return Plan(
         seed=seed,
         partitions=partitions,
