@@ -9,8 +9,9 @@ local function hold(run_key, fence, entry, before, after, ...)
   if not r[1] then return 'missing' end
   if r[2] ~= fence then return is_terminal(r[1]) and 'ended' or 'fenced' end
   if r[1] == 'running' and r[3] == entry and r[4] == before then
-    -- A net: four times what the engine lets a record grow to.
-    if #after > 10 and tonumber(string.match(after, '%d+$')) > 134217728 then return 'oversized' end
+    -- A net: more than the engine lets a record grow to. Who is over it already goes on in small steps, to its end.
+    local bytes = #after > 10 and tonumber(string.match(after, '%d+$')) or 0
+    if bytes > 134217728 and bytes - tonumber(string.match(before, '%d+$')) > 4194304 then return 'oversized' end
     return 'ok', r
   end
   return r[4] == after and 'repeat' or 'behind', r

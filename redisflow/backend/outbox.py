@@ -148,8 +148,7 @@ class Outbox:
         status = await self._transport.send(to, ("HGET", f"{to}run:{kid}", "s"))
         if status is None:
             # It was deleted, or the server lost what it had acknowledged. From elsewhere its end may be under way.
-            is_gone = has_started and (to == prefix or not await self._transport.send(to, ("EXISTS", f"{to}outbox")))
-            if is_gone:
+            if has_started and (to == prefix or not await self._may_be_told(to, kid.encode())):
                 await self._give_end(prefix, run_id, kid, b"failed", b"lost", b"")
             return
         if replies.status_of(status) not in TERMINAL:
@@ -160,6 +159,12 @@ class Outbox:
             # As the script that ended it would have told it.
             payload = b"" if cause else output if status == b"succeeded" else error
             await self._give_end(prefix, run_id, kid, status, cause or b"", payload or b"")
+
+    async def _may_be_told(self, prefix: str, kid: bytes) -> bool:
+        """Whether the end of this child may be in the outbox there. What has to be left stands in it for long."""
+        command = ("XRANGE", f"{prefix}outbox", "-", "+", "COUNT", AT_ONCE)
+        entries = await self._transport.send(prefix, command, bulk=True)
+        return len(entries) == AT_ONCE or any(replies.named(fields).get(b"child") == kid for _, fields in entries)
 
     async def _give_end(self, prefix: str, run_id: str, kid: str, status: bytes, cause: bytes, payload: bytes) -> None:
         item = b"\n".join((b"c", kid.encode(), status, cause, payload))

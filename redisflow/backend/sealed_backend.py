@@ -58,6 +58,11 @@ class SealedHold(Hold):
     before: Mark
     after: Mark
 
+    @property
+    def stored_bytes(self) -> int:
+        """What is in the hash; values in the store are not."""
+        return self.after.bytes
+
 
 class SealedBackend(RedisBackend):
     """Runs of one namespace, sealed as `Payloads` says; plain ones that were stored before are read as well."""

@@ -125,6 +125,11 @@ class Hold:
     fence: str
     entry: str
 
+    @property
+    def stored_bytes(self) -> int:
+        """Of the record as it is stored, where that is not what its holder counts; else 0."""
+        return 0
+
 
 @dataclass(slots=True)
 class Claim:

@@ -318,6 +318,10 @@ class Agenda:
             heapq.heappop(waiting)
         return waiting[0][2] if waiting else None
 
+    def has_started_children(self) -> bool:
+        """Whether no child waits for another attempt to start it."""
+        return not any(call.kind == "child" and call.state == "waiting" for _, _, call in self.waiting)
+
     def is_busy(self) -> bool:
         """Whether a body runs, or is ready to."""
         return bool(self.running) or self._has_ready()

@@ -107,8 +107,8 @@ class Delivery(Pass):
         if found is None:
             return False
         mail, call = found
-        room = self._around.run_limit - self._ledger.bytes
-        record, value = judge_mail(call, mail, self._around, room, self._port.monotonic_ms())
+        room = self._around.room(self._ledger.bytes, self._claim.hold.stored_bytes)
+        record, value = judge_mail(call, mail, room, self._port.monotonic_ms())
         self._has_ended_waiting(call)
         number = self._ledger.append(record, "take", mail.number)
         self._undelivered.append((number, record, value))

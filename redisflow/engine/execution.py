@@ -82,7 +82,7 @@ class Execution(Delivery):
         del self._agenda.running[key]
         port = self._port
         port.at_ms = now_ms
-        room = self._around.run_limit - self._ledger.bytes
+        room = self._around.room(self._ledger.bytes, self._claim.hold.stored_bytes)
         record, value = judge_attempt(
             call, outcome, self._around, room, started_at_ms, port.monotonic_ms(), now_ms + port.slack_ms
         )
@@ -251,7 +251,9 @@ class Execution(Delivery):
         call, mailbox = self._agenda.next_waiting(), self._port.mailbox
         wants = "" if mailbox is None else mailbox.wants()
         if call is not None:
-            return Park(_reason(call), call.due_at_ms, wants)
+            # A child that is still to be started is said so, whatever is due first: nobody may take it for lost.
+            has_all = not self._port.has_children or self._agenda.has_started_children()
+            return Park(_reason(call) if has_all else "retry", call.due_at_ms, wants)
         if mailbox is not None and wants:
             return Park("child" if mailbox.waits_for() == "child" else "signal", None, wants)
         stuck = NotAllowedInWorkflow(

@@ -37,8 +37,14 @@ class Surroundings:
     """Bytes of a step's result or of an output."""
     run_limit: int = 32 << 20
     """Bytes of a run's record: its input, its results, what it was sent."""
+    stored_limit: int = 64 << 20
+    """Bytes of a run's hash, where large values are in a store: half of what scripts take at most."""
     partitions: int = 1
     """Of the namespace: where child runs may be spread."""
+
+    def room(self, encoded: int, stored: int) -> int:
+        """How many bytes a record may still grow, of which so many were encoded and so many are stored."""
+        return min(self.run_limit - encoded, self.stored_limit - stored)
 
 
 def judge_attempt(
@@ -64,7 +70,7 @@ def judge_attempt(
             if len(data) > around.payload_limit:
                 check_size(data, around.payload_limit, f"the result of step {call.key!r}", is_storable=True)
             if len(data) > room:
-                _refuse_to_grow(f"the result of step {call.key!r}", len(data), room, around)
+                _refuse_to_grow(f"the result of step {call.key!r}", len(data), room)
         except Exception as error:  # noqa: BLE001  # CannotRecord, or what code of users raises while it is looked at
             # Trying again would return the same kind of value.
             return StepFailed(call, attempt, started_at_ms, at_ms, Failure.of(error), timed_out=False), None
@@ -76,22 +82,21 @@ def judge_attempt(
     return AttemptFailed(call, attempt, started_at_ms, at_ms, failure, due_from_ms + wait_ms), None
 
 
-def _refuse_to_grow(what: str, size: int, room: int, around: Surroundings) -> NoReturn:
+def _refuse_to_grow(what: str, size: int, room: int) -> NoReturn:
     msg = (
-        f"{what} has {size:,} bytes, for which the record of its run has no room: it has {max(0, room):,} of "
-        f"{around.run_limit:,} left. Let the run begin anew with what it still needs (step.continue_as_new), or keep "
-        "large values elsewhere"
+        f"{what} has {size:,} bytes, for which the record of its run has no room: {max(0, room):,} are left. Let the "
+        "run begin anew with what it still needs (step.continue_as_new), or keep large values elsewhere"
     )
     raise HistoryTooLong(msg)
 
 
 def judge_mail(
-    call: OpenMailCall, mail: Mail, around: Surroundings, room: int, at_ms: int
+    call: OpenMailCall, mail: Mail, room: int, at_ms: int
 ) -> tuple[SignalReceived | StepFailed | StepSucceeded | ChildEnded, Any]:
     """The record of mail that a call takes, and the value that it gives to workflow code, where it is known here."""
     if len(mail.payload) > room:
         try:
-            _refuse_to_grow(f"what came for {call.key!r}", len(mail.payload), room, around)
+            _refuse_to_grow(f"what came for {call.key!r}", len(mail.payload), room)
         except HistoryTooLong as error:
             if isinstance(call, OpenChild):
                 return ChildEnded(call.place, at_ms, "failed", "", describe_failure(error)), IN_RECORD

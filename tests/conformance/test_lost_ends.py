@@ -77,6 +77,25 @@ async def test_a_child_that_is_not_stored_any_more_fails_in_its_parent(wide_worl
     }
 
 
+async def test_a_child_whose_end_is_under_way_is_not_lost_whatever_else_stands_in_its_outbox(wide_world: World):
+    world = wide_world
+    told, lost = await ended_child(world, 1), await ended_child(world, 1)
+    parent = await waiting_parent(world, told, lost)
+    outbox = f"{world.prefix_of(1)}outbox"
+    end = f"c\n{told}\nsucceeded\n\n\x02"
+    world.raw("XADD", outbox, "*", "do", "of a later version", "run", told)
+    world.raw("XADD", outbox, "*", "do", "give_end", "run", parent, "child", told, "item", end)
+    for child in (told, lost):
+        assert await world.backend.retention.delete_run(child) is None
+    await look(world)
+    assert [(mail.name, mail.cause) for mail in (await world.claim()).mail] == [(lost, "lost")]
+    while await world.backend.outbox.deliver(1):
+        pass
+    mail = (await world.backend.mail.read_mail(parent, 0)).mail
+    assert [(each.name, each.status) for each in mail] == [(lost, "failed"), (told, "succeeded")]
+    world.raw("DEL", outbox)
+
+
 async def test_a_child_that_is_still_to_be_started_is_waited_for(wide_world: World):
     world = wide_world
     child = new_run_id(1)

@@ -129,6 +129,9 @@ DAMAGES: dict[str, Damage] = {
     "a timer of no line": Damage(
         raw("ZADD", "delayed", T0 + 1, "line:cc"), {Rule.STRANGER: 1}, {"unlisted from delayed"}
     ),
+    "a key of a later version": Damage(raw("SET", "later:1", "x", "PX", 3_600_000), {Rule.STRANGER: 1}, None),
+    "a timer of a later version": Damage(raw("ZADD", "delayed", T0 + 1, "later:1"), {Rule.STRANGER: 1}, None),
+    "a status of a later version": Damage(raw("HSET", "run:stranded", "s", "waiting:later"), {Rule.DAMAGE: 1}, None),
     "an entry of no run": Damage(raw("XADD", "q:default:0", "*", "r", "gone"), {Rule.STRANGER: 1}, {"removed from q"}),
     "mail of no run": Damage(raw("HSET", "mail:gone", "1", "item"), {Rule.STRANGER: 1}, {"deleted mail"}),
     "receipts of no run": Damage(raw("HSET", "fx:gone", "1", "item"), {Rule.STRANGER: 1}, {"deleted fx"}),

@@ -99,3 +99,15 @@ def test_a_record_that_the_engine_would_not_let_grow_so_far_is_refused(
     assert (word == "oversized") == is_refused
     assert (lua.dump() == before) == is_refused
     lua.redis.flushall()
+
+
+def test_who_has_a_longer_record_already_goes_on_to_its_end(lua: Lua) -> None:
+    held = lua.take()
+    lua.redis.hset(f"{PREFIX}run:run-1", "h", f"0:{FULL + 1}")
+    held.mark = f"0:{FULL + 1}"
+    before = lua.dump()
+    assert lua.commit(held, b"x", after=f"1:{FULL + 1 + (4 << 20) + 1}") == "oversized"
+    assert lua.dump() == before
+    assert lua.commit(held, b"x") == "ok"
+    assert lua.finish(held, b"y") == "ok"
+    lua.redis.flushall()

@@ -34,6 +34,7 @@ from redisflow import (
 from redisflow.run_id import partition_of
 from redisflow.worker.retention import RetentionService
 from tests.conformance.world import World
+from tests.keyspace import raw_calls
 from tests.stories.world import QUICK, eventually, until
 
 KEYS = {"spring": b"1" * 32, "summer": b"2" * 32}
@@ -403,3 +404,27 @@ async def test_a_flow_whose_store_is_away_does_not_open(valkey_url: str, namespa
     assert isinstance(caught.value, PayloadStoreUnavailable)
     await flow.close()
     store.close()
+
+
+async def test_what_is_stored_beside_the_store_is_bounded_by_what_the_scripts_take(
+    valkey_url: str, namespace: str, tmp_path: Path
+):
+    """A commit that they refuse would bring its run back for ever."""
+
+    async def give() -> bytes:
+        return bytes(1_000)
+
+    async with RedisFlow(valkey_url, namespace=namespace, payloads=sealed(FileStore(tmp_path))) as flow:
+
+        @flow.define_workflow("long")
+        async def long(step: Step) -> int:
+            return len(await step.run("give", give))
+
+        handle = await long.run()
+        call, close = raw_calls(valkey_url)
+        # As if it had a thousand results, none of them large enough for the store.
+        call("HSET", f"rf:{{{flow.namespace}:0}}:run:{handle.id}", "h", f"0:{(128 << 20) - 10}")
+        async with flow.new_worker():
+            with pytest.raises(WorkflowFailed, match="HistoryTooLong: the result of step 'give' has"):
+                await handle.result(timeout="1m")
+        close()

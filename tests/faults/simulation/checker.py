@@ -87,8 +87,10 @@ class Checker:
                     running[f"{name} {count}"] += state.status == "running"
                 elif state.began_ms is not None and now_ms - state.began_ms < int(period):
                     began[f"{name} {count}"] += 1
+        # A home that has lost alone what it had granted grants it again, until the runs say that they hold it.
+        is_ahead = self.runs.lost_data and self.hints_lost
         for place, taken in running.items():
-            if taken > int(place.split()[1]):
+            if taken > int(place.split()[1]) and not is_ahead:
                 self.problem(f"S18 limit {place}: {taken} runs are running")
         for place, taken in began.items():
             if taken > int(place.split()[1]) and not self.runs.clock_jumped and not self.runs.lost_data:

@@ -81,6 +81,8 @@ class Clients:
             options = {"unique_key": "one"}
         if planned.deadline_s is not None:
             options["deadline_at"] = planned.deadline_s
+        if planned.priority is not None:
+            options["priority"] = planned.priority
         if planned.delay_s is not None:
             options["available_at"] = planned.delay_s
         while True:
@@ -89,6 +91,10 @@ class Clients:
                 break
             except TRANSIENT:
                 await asyncio.sleep(AGAIN_S)
+            except IdempotencyConflict:
+                if not self._checker.runs.lost_data:
+                    raise
+                return  # the key was lost with its run, and then another input was let in: see `_conflict`
         runs = self._checker.runs
         self._checker.checked["S10"] += 1
         if handle.id not in runs.runs and handle.id not in runs.gone and not runs.lost_data:
@@ -118,7 +124,7 @@ class Clients:
         except TRANSIENT:
             pass
         else:
-            if self._ids[number] not in self._deleted:
+            if self._ids[number] not in self._deleted and not self._checker.runs.lost_data:
                 self._checker.problem(f"S9 run {number}: another input under its key was let in")
 
     async def _await_end(self, number: int, handle: Any) -> None:
@@ -199,6 +205,28 @@ class Clients:
         self._disturbed.add(run_id)
         await handle.delete()
         self._deleted.add(run_id)
+
+    async def _do_repair(self, handle: Any, run_id: str, number: int) -> None:
+        """Where nobody has taken hints away, nothing is found, and nothing done."""
+        report = await self._crew.clients[number % len(self._crew.clients)].flow.audit(repair=True)
+        self._checker.checked["T1-T9 audit"] += 1
+        if not self._checker.hints_lost:
+            for breach in [*map(str, report.breaches), *report.done]:
+                self._checker.problem(f"an audit has found, or done: {breach}")
+
+    async def _do_hold_workflow(self, handle: Any, run_id: str, number: int) -> None:
+        fields = self._checker.runs.runs.get(run_id)
+        if fields is not None:
+            await self._hold(number, workflow=fields.fields["w"].decode())
+
+    async def _do_hold_queue(self, handle: Any, run_id: str, number: int) -> None:
+        await self._hold(number, queue="default")
+
+    async def _hold(self, number: int, **what: str) -> None:
+        controls = self._crew.clients[number % len(self._crew.clients)].flow.controls
+        await self._patiently(lambda: controls.pause(**what))
+        await asyncio.sleep(0.3)
+        await self._patiently(lambda: controls.resume(**what))
 
     # -- the end --------------------------------------------------------------------------------------------------
 

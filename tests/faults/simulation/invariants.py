@@ -42,7 +42,7 @@ FENCED = frozenset(
     }
 )
 # What takes a run from its holder.
-TAKING = frozenset({"reclaim_runs", "reconcile_runs", "pause_run", "cancel_run", "wake_runs", "end_kids"})
+TAKING = frozenset({"reclaim_runs", "reconcile_runs", "repair_run", "pause_run", "cancel_run", "wake_runs", "end_kids"})
 _ENDINGS = ("s", "o", "er", "ca", "t")
 
 
@@ -205,6 +205,10 @@ class RunInvariants:
 
     def _check_child(self, run_id: str, child_id: str, record: ChildEnded) -> None:
         child = self.runs.get(child_id) or self.gone.get(child_id)
+        if record.cause == "lost":
+            self._expect(
+                "S17", child_id in self.gone, run_id, f"child {child_id} was told as lost, and was not deleted"
+            )
         if child is None or not child.fields:
             return  # it was prevented: it never began
         status = child.fields["s"].decode()

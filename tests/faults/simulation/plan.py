@@ -5,7 +5,7 @@ A plan is data: the shrinker leaves things out of it, and the rest stays what it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -26,6 +26,7 @@ class PlannedRun:
     deadline_s: float | None = None
     delay_s: float | None = None
     unique: bool = False
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,26 @@ def draw(seed: int, *, with_faults: bool = True) -> Plan:
     if with_faults and rng.random() < 0.08:
         at_s = rng.uniform(0.05, until_s * 0.6)
         faults = (*faults, Fault(at_s, "rollback", rng.randrange(12), rng.uniform(0.02, until_s - at_s)))
+    # From a source of its own: what else a seed says stays what it was.
+    more = Random(f"{seed} more")
+    if more.random() < 0.3:
+        repairs = (
+            Act(more.uniform(0.1, until_s), "repair", more.randrange(len(runs))) for _ in range(more.randint(1, 3))
+        )
+        acts = (*acts, *repairs)
+    if more.random() < 0.3:
+        runs = tuple(
+            replace(run, workflow="fair", priority=more.choice([None, 0, 5, 9])) if run.workflow == "play" else run
+            for run in runs
+        )
+        # Their windows hold four runs of a key.
+        runs = (
+            *runs,
+            *(replace(run, at_s=more.uniform(0, 0.2)) for run in runs[:1] for _ in range(more.choice([0, 5, 8]))),
+        )
+    if more.random() < 0.15:
+        kind = more.choice(["hold_workflow", "hold_queue"])
+        acts = (*acts, Act(more.uniform(0.1, until_s), kind, more.randrange(len(runs))))
     return Plan(
         seed=seed,
         partitions=partitions,

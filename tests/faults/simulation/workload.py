@@ -107,6 +107,7 @@ def define(
         by_kind = Limit(LIMITED_TO, key=lambda program: program[0][0], name="kind")
         flows["spread"] = flow.define_workflow("spread", concurrency=[Limit(3, name="all"), by_kind])(play)
         flows["rated"] = flow.define_workflow("rated", rate=Rate(RATED_TO, per=RATED_PER_S))(play)
+        flows["fair"] = flow.define_workflow("fair", fair_key=lambda program: program[0][0])(play)
         if schedule_every_s is not None:
             schedule = Schedule(every=schedule_every_s, overlap="skip")
             flows["tick"] = flow.define_workflow("tick", schedule=schedule)(tick)
