@@ -83,7 +83,7 @@ class Channels:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self._outage.end(self)
+        self._outage.forget(self)
 
     def _say(self, command: Command) -> None:
         if self._wire is not None:

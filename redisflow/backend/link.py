@@ -185,7 +185,7 @@ class Link:
         wire, connecting = self._wire, self._connecting
         calls = self.give_up()
         self._wire = None
-        self._outage.end(self)
+        self._outage.forget(self)
         if self._watchdog is not None:
             self._watchdog.cancel()
         if connecting is not None:

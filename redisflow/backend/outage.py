@@ -48,8 +48,14 @@ class OutageLog:
         self._lost.add(who)
         self.reason = reason
 
+    def forget(self, who: object) -> None:
+        """This connection is closed: whether the server answers again, it will not know."""
+        self._lost.discard(who)
+        if not self._lost:
+            self.reason = ""
+
     def end(self, who: object) -> None:
-        """This connection is served again, or closed."""
+        """This connection is served again."""
         if who not in self._lost:
             return
         self._lost.discard(who)

@@ -255,6 +255,19 @@ async def test_an_outage_is_one_warning_and_one_recovery_in_the_log(server, open
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+async def test_a_connection_that_is_closed_does_not_know_whether_the_server_answers_again(open_link, caplog):
+    caplog.set_level(logging.INFO, "redisflow.backend")
+    async with open_scripted(lambda command: None) as server:
+        url = server.url
+    async with open_link(url) as link:
+        call = link.send(("PING",))
+        await until(lambda: caplog.records)
+        await link.close()
+        with pytest.raises(BackendUnavailable):
+            await call
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 async def test_an_idle_connection_that_is_closed_is_no_outage(server, open_link, caplog):
     async with open_proxy(server) as proxy, open_link(proxy.url) as link:
         await link.send(("PING",))
