@@ -498,8 +498,10 @@ class RedisFlow:
     async def get_handle(self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]) -> WorkflowHandle[Out]:
         """A handle on a run that was started elsewhere; `workflow` gives its result a type."""
         spec = self._spec_of(workflow, None)
-        started = StartedRun(check_run_id(run_id), spec.name, spec.version, existing=True)
-        return WorkflowHandle(await self.open(), spec, started)
+        backend = await self.open()
+        is_confirmed = backend.durability.level != "replicated"  # or else nobody has asked the replicas
+        started = StartedRun(check_run_id(run_id), spec.name, spec.version, existing=True, is_confirmed=is_confirmed)
+        return WorkflowHandle(backend, spec, started)
 
     # -- workers --------------------------------------------------------------------------------------------------
 

@@ -217,6 +217,8 @@ class Acknowledgements:
                 was_counted = False
                 self._refused(reply)
                 continue
+            if isinstance(reply, bytes) and not reply.isdigit():
+                continue  # somebody else wrote there: it says nothing, and INCR is refused from now on
             number = int(reply or 0)
             if era == count.era and number < floor + is_counted:
                 self._found(count, number - is_counted, now_s)
@@ -234,6 +236,17 @@ class Acknowledgements:
         if not is_confirmed or self._unconfirmed_since is not None:
             self._say_whether_confirmed(is_confirmed, confirmed)
         return is_confirmed
+
+    def moved(self, seal: Seal, replies: list[Any]) -> dict[str, str]:
+        """By prefix, a server's words about partitions that were its own when it executed the calls, and are not now.
+
+        It may have been replaced before it did; then nobody has what it wrote.
+        """
+        return {
+            count.prefix: str(reply)
+            for at, count, _, _, is_counted in seal.asked
+            if is_counted and type(reply := replies[at]) is Refusal and reply.code == "MOVED"
+        }
 
     def _refused(self, refusal: Refusal) -> None:
         if refusal.code == "NOPERM" and self._is_counting:

@@ -63,6 +63,8 @@ class Cluster:
         self._corrected: dict[str, float] = {}
         """By partition, when a node last said MOVED."""
         self._nodes: dict[Address, SingleServer] = {}
+        self._leaving: list[SingleServer] = []
+        """Those that own nothing any more, and are being closed."""
         self._pops: dict[asyncio.Future[bool], tuple[str, Address]] = {}
         """Blocked pops, and which partition is waited for at which node."""
         self._refreshing: asyncio.Task[None] | None = None
@@ -90,12 +92,13 @@ class Cluster:
         await self._refresh()
         self._look()
         calls = [asyncio.ensure_future(self._node(owner).load(scripts)) for owner in self.slots.addresses]
-        done, missing = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-        if missing:
-            late, _ = await asyncio.wait(missing, timeout=_QUIET_S)
-            done |= late
-        for call in calls:
-            if call not in done:
+        try:
+            done, missing = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            if missing:
+                late, _ = await asyncio.wait(missing, timeout=_QUIET_S)
+                done |= late
+        finally:
+            for call in calls:
                 call.cancel()
         for call in done:
             call.result()
@@ -164,9 +167,9 @@ class Cluster:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait([self._refreshing])
-        for node in self._nodes.values():
-            await node.close()
         self._dispatch("", self._lines.give_up())
+        for node in [*self._nodes.values(), *self._leaving]:
+            await node.close()
 
     # -- calls that went to the wrong node ----------------------------------------------------------------------------
 
@@ -268,14 +271,16 @@ class Cluster:
             self._refreshing = None
 
     async def _refresh(self) -> None:
-        """Ask one node after the other for the map, until one knows it."""
+        """Ask one node after the other for the map, until one knows it. BackendError where all refuse to talk to us."""
         backoff = Backoff()
         while True:
+            troubles: list[Exception] = []
             for address in self._whom_to_ask():
                 try:
                     owners = await self._read_map(address)
-                except OSError as error:
+                except (OSError, BackendError) as error:
                     self._outage.begin(self, str(error) or type(error).__name__)
+                    troubles.append(error)
                 else:
                     self._outage.end(self)
                     self._refreshed_at_s = self._loop.time()
@@ -283,6 +288,9 @@ class Cluster:
                         self._pause.reset()
                     await self._settle()
                     return
+            # One that does not talk to us may stand where a node was; none that does is nothing that passes.
+            if all(isinstance(trouble, BackendError) for trouble in troubles):
+                raise troubles[0]
             await asyncio.sleep(backoff.next_s())
 
     def _whom_to_ask(self) -> list[Address]:
@@ -327,6 +335,7 @@ class Cluster:
                 moved.add_done_callback(partial(_tell, confirmed, listener))
         for address in [address for address in self._nodes if not self.slots.owns_any(address)]:
             node = self._nodes.pop(address)
+            self._leaving.append(node)
             for call in node.give_up():
                 prefix = partition_in(call[3]) or ""
                 if prefix in self._lines:
@@ -334,6 +343,7 @@ class Cluster:
                 else:
                     self._dispatch(prefix, [call])
             await node.close()
+            self._leaving.remove(node)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -34,8 +34,8 @@ BATCHES_IN_FLIGHT = 2
 _REDIRECTS = frozenset({"MOVED", "ASK"})
 # Refusals after which it may be another server that serves.
 _ELSEWHERE = frozenset({"MASTERDOWN", "CLUSTERDOWN"})
-# What a server answers to a seal when it has become a replica.
-_DEMOTED = frozenset({"MASTERDOWN", "UNBLOCKED"})
+# What a server answers to a seal when it has become a replica, or is cut off from the rest of its cluster.
+_DEMOTED = frozenset({"CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED"})
 _NO_PRIMARY = "WAIT cannot be used with replica"
 
 
@@ -163,6 +163,8 @@ class Link:
         if self._batches and self._wire is not None:
             self._wire.drop()  # or its replies would be taken for those of later calls
             self._wire = None
+            if self._acks is not None:
+                self._acks.connection_lost()
         for queue in (self._deferred, self._waiting, self._batches):
             queue.clear()
         self._came_back.clear()
@@ -183,7 +185,7 @@ class Link:
         """Close the connection; what is unanswered fails with BackendUnavailable."""
         self._closed = True
         wire, connecting = self._wire, self._connecting
-        calls = self.give_up()
+        _fail(self.give_up(), BackendUnavailable(f"the connection to {self._outage.masked_url} was closed"))
         self._wire = None
         self._outage.forget(self)
         if self._watchdog is not None:
@@ -193,7 +195,6 @@ class Link:
             await asyncio.wait([connecting])
         if wire is not None:
             await wire.close()
-        _fail(calls, BackendUnavailable(f"the connection to {self._outage.masked_url} was closed"))
 
     def _flush(self) -> None:
         if self._wire is None or self._closed:
@@ -274,14 +275,21 @@ class Link:
         self._again(again)
 
     def _open_seal(self, batch: _Batch) -> None:
-        """Its calls are answered now."""
-        acks, seal, count = self._acks, batch.seal, len(batch.calls)
+        """Its calls are answered now; those of a partition that has left meanwhile are asked where it is."""
+        acks, seal, redirect = self._acks, batch.seal, self.on_redirect
         if acks is None or seal is None:
             return
-        is_confirmed = acks.open(seal, batch.replies[count:])
+        sealed = batch.replies[len(batch.calls) :]
+        is_confirmed = acks.open(seal, sealed)
+        moved = {} if redirect is None else acks.moved(seal, sealed)
         for place, call in enumerate(batch.calls):
             if call is None:
                 continue
+            if moved and redirect is not None and not call[0].done() and call[3][0] == "EVALSHA":
+                words = moved.get(call[3][3])
+                if words is not None:
+                    redirect(call, words)
+                    continue
             if not is_confirmed and isinstance(call[0], Written):
                 call[0].is_confirmed = False
             _answer(call, batch.replies[place])

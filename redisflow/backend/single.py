@@ -28,6 +28,8 @@ SENTINEL_LOOK_S = 3.0
 """How often Sentinels are asked whether the primary is still the one that is used. One that was cut off from them, or
 stood still, may go on answering, and everything that it acknowledges then is lost when it is found again."""
 
+_ABOUT_FSYNC = ("CONFIG", "GET", "append*")
+
 
 class ServerEndpoint:
     """How to reach the server of a target; Sentinels are asked before each connection."""
@@ -35,6 +37,8 @@ class ServerEndpoint:
     def __init__(self, target: Target, address: tuple[str, int] | None = None) -> None:
         """`address` overrides that of the target: a node of a cluster."""
         self._target = target
+        self._sentinels = list(dict.fromkeys(target.hosts))
+        """Those that are asked, whoever answered last first."""
         self._fixed = address
         self.handshake = handshake(target)
         self.ssl_context = target.ssl_context()
@@ -53,12 +57,21 @@ class ServerEndpoint:
         ConnectionError where there is none, BackendError where none of them would even talk to us.
         """
         troubles: list[Exception] = []
-        for host in self._target.hosts:
+        sentinels = self._sentinels
+        for host in list(sentinels):
+            # Last, until it has answered: whoever asks has no time for several that are silent, and begins with others
+            # when it asks again.
+            sentinels.remove(host)
+            sentinels.append(host)
             try:
                 async with asyncio.timeout(CONNECT_S / 2):
-                    return await _ask_sentinel(self._target, host)
+                    found = await _ask_sentinel(self._target, host)
             except (OSError, BackendError) as error:  # a TimeoutError is an OSError
                 troubles.append(error)
+            else:
+                sentinels.remove(host)
+                sentinels.insert(0, host)
+                return found
         told = dict.fromkeys(str(trouble) or type(trouble).__name__ for trouble in troubles)
         msg = f"no Sentinel names a primary called {self._target.service!r}: {'; '.join(told)}"
         if all(isinstance(trouble, BackendError) for trouble in troubles):
@@ -153,7 +166,7 @@ class SingleServer:
                 msg = "the server that Sentinels name is a replica"
                 raise ConnectionError(msg)
         if self._must_fsync:
-            (settings,) = await wire.ask([("CONFIG", "GET", "append*")])
+            (settings,) = await wire.ask([_ABOUT_FSYNC])
             if (why := explain_fsync(settings)) is not None:
                 raise ConnectionError(why)
 
@@ -165,7 +178,7 @@ class SingleServer:
             try:
                 async with asyncio.timeout(CONNECT_S):
                     found = await self._endpoint.locate()
-            except OSError:  # nobody knows, or nobody answers: what is used may still be right
+            except (OSError, BackendError):  # nobody knows, or nobody answers: what is used may still be right
                 continue
             if found != used:
                 used = found
@@ -206,20 +219,26 @@ class SingleServer:
 
     async def _refuse_without_fsync(self) -> None:
         """On a connection of its own, so that it is an error and no outage."""
+        backoff = Backoff()
         while True:
             try:
-                wire = await open_wire(self._endpoint)
+                settings = await self._ask_about_fsync()
             except OSError as error:
                 self._outage.begin(self, str(error) or type(error).__name__)
-                await asyncio.sleep(Backoff().next_s())
+                await asyncio.sleep(backoff.next_s())
             else:
                 break
         self._outage.end(self)
+        refuse_without_fsync(settings)
+
+    async def _ask_about_fsync(self) -> Any:
+        wire = await open_wire(self._endpoint)
         try:
-            (settings,) = await wire.ask([("CONFIG", "GET", "append*")])
+            async with asyncio.timeout(CONNECT_S):
+                (settings,) = await wire.ask([_ABOUT_FSYNC])
         finally:
             await wire.close()
-        refuse_without_fsync(settings)
+        return settings
 
     def send(
         self, prefix: str, command: Command, parse: Parse | None = None, *, bulk: bool = False
@@ -274,7 +293,7 @@ class SingleServer:
     @property
     def quiet_s(self) -> float:
         """How long it has owed a reply to a call and said nothing; 0 while it owes none."""
-        return max(self._small.quiet_s, self._bulk.quiet_s)
+        return max(link.quiet_s for link in self._links())
 
     async def close(self) -> None:
         """Close every connection."""

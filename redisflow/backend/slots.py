@@ -39,12 +39,14 @@ class SlotMap:
 
     def find(self, prefix: str) -> Address | None:
         """Which node owns a partition; None where nobody does."""
-        address = self._routes.get(prefix)
+        # In this order, or the owner in a map that has just been replaced could become a route of the new one.
+        routes, owners = self._routes, self._owners
+        address = routes.get(prefix)
         if address is None:
             slot = slot_of(prefix)
-            address = next((owner for first, last, owner in self._owners if first <= slot <= last), None)
+            address = next((owner for first, last, owner in owners if first <= slot <= last), None)
             if address is not None:
-                self._routes[prefix] = address
+                routes[prefix] = address
         return address
 
     def correct(self, prefix: str, address: Address) -> None:

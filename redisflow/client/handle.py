@@ -43,6 +43,8 @@ Out = TypeVar("Out")
 
 POLL_S = 5.0
 """The net under a lost notification."""
+CONFIRM_S = 0.1
+"""How long before replicas are asked again."""
 
 
 class WorkflowHandle(Generic[Out]):
@@ -75,7 +77,8 @@ class WorkflowHandle(Generic[Out]):
         """What the start of the run is worth: the flow's level, or `unknown`.
 
         `unknown` is said at the level `replicated`, where too few replicas confirmed it in time: the run exists, and is
-        lost only if the primary is lost before a replica has it. `confirm` asks again.
+        lost only if the primary is lost before a replica has it. So it is of a run that this process did not start
+        (`get_handle`), or that a schedule did. `confirm` asks again.
         """
         return self._backend.durability.level if self._is_confirmed else "unknown"
 
@@ -93,6 +96,8 @@ class WorkflowHandle(Generic[Out]):
             if is_confirmed or time.monotonic() >= until_s:
                 self._is_confirmed = is_confirmed
                 return is_confirmed
+            # Replicas were waited for, but where the server refused to wait: then it is not to be asked in a hurry.
+            await asyncio.sleep(CONFIRM_S)
 
     async def get(self) -> WorkflowRun:
         """The run as it is now. RunNotFound where it is no longer stored."""

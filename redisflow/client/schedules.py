@@ -150,7 +150,13 @@ class Schedules:
         return WorkflowHandle(
             backend,
             self._spec_of(info.definition),
-            StartedRun(run_id, info.workflow, info.definition.version, existing=False),
+            StartedRun(
+                run_id,
+                info.workflow,
+                info.definition.version,
+                existing=False,
+                is_confirmed=backend.durability.level != "replicated",  # the trigger's answer does not say it
+            ),
         )
 
     def _spec_of(self, definition: ScheduleDefinition) -> WorkflowSpec[Any, Any]:

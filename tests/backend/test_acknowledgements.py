@@ -213,3 +213,70 @@ async def test_a_user_who_may_not_count_is_told_once_and_served(open_link, caplo
     async with open_scripted(answer) as server, open_link(server.url, acks=acks) as link:
         assert [await link.send(CREATE) for _ in range(3)] == [b"done"] * 3
     assert caplog.text.count("lost writes will not be noticed") == 1
+
+
+async def test_what_a_node_did_that_owns_the_partition_no_longer_is_asked_of_its_owner(open_link):
+    """It was replaced, and may not have known: a count that goes elsewhere is not behind what it did."""
+    acks, found = acknowledgements()
+    other = (*CREATE[:3], "rf:{shop:1}:")
+    gone = CREATE[3].encode()
+
+    def answer(command: list[bytes]) -> bytes:
+        if command[0] == b"INCR" and command[1].startswith(gone):
+            return b"-MOVED 1234 127.0.0.1:7001\r\n"
+        return b"+done\r\n" if command[0] == b"EVALSHA" else b":1\r\n"
+
+    async with open_scripted(answer) as server, open_link(server.url, acks=acks) as link:
+        told: list[tuple[Any, str]] = []
+        link.on_redirect = lambda call, words: told.append((call, words))
+        moved, stays = link.send(CREATE), link.send(other)
+        assert await stays == b"done"
+        assert not moved.done()
+        assert [(call[0], words) for call, words in told] == [(moved, "MOVED 1234 127.0.0.1:7001")]
+        server.answer = lambda command: b"+done\r\n" if command[0] == b"EVALSHA" else b":2\r\n"
+        link.adopt([call for call, _ in told])
+        assert await moved == b"done"
+    assert found == []
+
+
+async def test_what_a_node_did_that_was_cut_off_from_its_cluster_is_sent_again(open_link):
+    acks, _ = acknowledgements()
+    is_cut_off = True
+
+    def answer(command: list[bytes]) -> bytes:
+        nonlocal is_cut_off
+        if command[0] == b"INCR" and is_cut_off:
+            is_cut_off = False
+            return b"-CLUSTERDOWN The cluster is down\r\n"
+        return b"+done\r\n" if command[0] == b"EVALSHA" else b":1\r\n"
+
+    async with open_scripted(answer) as server, open_link(server.url, acks=acks) as link:
+        assert await link.send(CREATE) == b"done"
+        assert [command[0] for command in server.commands].count(b"EVALSHA") == 2
+
+
+async def test_a_counter_that_somebody_else_wrote_to_holds_up_nobody(open_link):
+    acks, found = acknowledgements()
+    replies = {b"EVALSHA": b"+done\r\n", b"INCR": b":1\r\n", b"PEXPIRE": b":1\r\n", b"GET": b"$4\r\noops\r\n"}
+    async with open_scripted(lambda command: replies[command[0]]) as server, open_link(server.url, acks=acks) as link:
+        assert await link.send(CREATE) == b"done"
+        assert await asyncio.wait_for(link.send(CLAIM), 10) == b"done"
+        assert server.commands[-1][0] == b"GET"
+        assert server.connections == 1
+    assert found == []
+
+
+async def test_calls_that_go_to_another_node_take_the_life_of_their_counter_along(open_link):
+    """What was in flight may not have arrived: the counter would live for ever, or end too early."""
+    acks, _ = acknowledgements()
+    async with open_scripted(lambda _: None) as first, open_link(first.url, acks=acks) as link:
+        link.send(CREATE)
+        await until(lambda: len(first.commands) == 3)
+        calls = link.give_up()
+    async with (
+        open_scripted(lambda command: b"+done\r\n" if command[0] == b"EVALSHA" else b":1\r\n") as second,
+        open_link(second.url, acks=acks) as link,
+    ):
+        link.adopt(calls)
+        assert await calls[0][0] == b"done"
+        assert [command[0] for command in second.commands] == [b"EVALSHA", b"INCR", b"PEXPIRE"]

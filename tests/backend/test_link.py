@@ -288,6 +288,18 @@ async def test_closing_fails_what_is_left(open_link):
             await link.send(("PING",))
 
 
+async def test_whoever_has_no_time_to_close_leaves_nobody_waiting(open_link):
+    async with open_scripted(lambda command: None) as server, open_link(server.url) as link:
+        call = link.send(("PING",))
+        await until(lambda: server.commands)
+        closing = asyncio.create_task(link.close())
+        await asyncio.sleep(0)
+        assert closing.cancel()
+        await asyncio.wait([closing])
+        with pytest.raises(BackendUnavailable, match="closed"):
+            await asyncio.wait_for(call, 10)
+
+
 async def test_nothing_is_sent_before_the_handshake_is_answered(open_link):
     async with (
         open_scripted(lambda command: None) as server,

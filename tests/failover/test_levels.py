@@ -310,6 +310,31 @@ async def test_durability_that_was_unknown_can_be_asked_for_again(options, names
         assert len(lines) == 2, lines  # one for the outage, one for its end
 
 
+async def test_of_a_run_that_was_started_elsewhere_nobody_knows_before_replicas_were_asked(valkey, namespace):
+    async with open_pair(valkey) as pair, RedisFlow(pair.front.url, namespace=namespace, durability=REPLICATED) as flow:
+        workflow = define(flow)
+        begun = await workflow.run(0)
+        assert await begun.confirm(timeout="60s")
+        again = await flow.get_handle(begun.id, workflow)
+        said = [again.durability, await again.confirm(timeout="60s"), again.durability]
+        assert said == ["unknown", True, "replicated"]
+        await flow.schedules.create("nightly", "stepwise", every="1d", input=1)
+        triggered = await flow.schedules.trigger("nightly")
+        assert triggered is not None
+        assert triggered.durability == "unknown"
+
+
+async def test_a_server_that_refuses_to_count_is_not_asked_in_a_hurry(valkey, namespace):
+    """Its replica has everything: WAIT answers at once, and without a count it proves nothing."""
+    async with open_pair(valkey) as pair, RedisFlow(pair.front.url, namespace=namespace, durability=REPLICATED) as flow:
+        begun = await define(flow).run(0)
+        await asyncio.to_thread(pair.ask, pair.primary, "ACL", "SETUSER", "default", "-incr")
+        await asyncio.to_thread(pair.ask, pair.primary, "CONFIG", "RESETSTAT")
+        assert await begun.confirm(timeout="500ms") is False
+        stats = await asyncio.to_thread(pair.ask, pair.primary, "INFO", "commandstats")
+        assert 1 <= stats["cmdstat_wait"]["calls"] <= 20
+
+
 async def test_what_promises_nothing_waits_for_nobody(valkey, namespace):
     patient = Durability(level="replicated", timeout="5s")
     async with open_pair(valkey) as pair:
