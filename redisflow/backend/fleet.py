@@ -222,5 +222,5 @@ def _worker(name: str, left_ms: int, now_ms: int, about: bytes, *, held: int) ->
         held=held,
         is_alive=left_ms > 0,
         # Workers of the first version did not say for how long they count as alive.
-        seen_at=from_ms(now_ms + left_ms - told.get("lease_ms", 0)),
+        seen_at=from_ms(min(now_ms, max(0, now_ms + left_ms - told.get("lease_ms", 0)))),
     )

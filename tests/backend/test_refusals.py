@@ -123,7 +123,7 @@ async def test_an_alarm_that_is_refused_makes_no_watcher_spin(valkey_url, namesp
         looks = sum(seen.name == "wake_runs" for seen in proxy.calls)
         assert looks <= 2 * rule.fired
         assert [record.getMessage().partition(" is tried")[0] for record in caplog.records][:2] == [
-            "timers-0 was refused, and"
+            "timers-0 was refused by redis, and"
         ] * 2
         watcher.cancel()
         await asyncio.wait([watcher])
