@@ -99,7 +99,9 @@ async def test_a_verified_server_is_used_by_clients_workers_heartbeats_and_subsc
 
 @needs_redis
 async def test_a_cluster_over_tls(authority: Authority, issued: Issued, namespace: str):
-    config = {"cluster-enabled": "yes", "tls-cluster": "yes", "tls-replication": "yes"}
+    # Else it is that of the server and 10,000 more, which somebody may have.
+    bus = {"cluster-port": str(pick_port())}
+    config = {"cluster-enabled": "yes", "tls-cluster": "yes", "tls-replication": "yes", **bus}
     with tls_redis(authority, issued, **config) as (server, port), redis.Redis(port=server.port) as node:
         node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         await eventually(lambda: asyncio.to_thread(lambda: node.cluster("INFO")["cluster_state"] == "ok"))
