@@ -92,7 +92,7 @@ def _fits_here(workflow: str, outcome: Outcome, site: Site) -> bool:
     return _fits(outcome, site) and (workflow, outcome.name) != ("idle", "late")
 
 
-# What a batch ends with holds up all its answers, and so a claim's, whose lease scenarios end without the worker's clock.
+# What ends a batch holds up all its answers, a claim's too, whose lease scenarios end without the worker's clock.
 _SEALS = frozenset({"GET", "INCR", "PEXPIRE"})
 
 
