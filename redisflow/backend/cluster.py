@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend.acknowledgements import Written
+from redisflow.backend.batch import Call, Parse
 from redisflow.backend.cluster_calls import ClusterCalls
-from redisflow.backend.link import STALL_S, Call, Parse
+from redisflow.backend.link import STALL_S
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.single import ServerEndpoint, SingleServer
 from redisflow.backend.slot_lines import SlotLines

@@ -13,18 +13,16 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from redisflow.backend.acknowledgements import Acknowledgements, Seal, Written
+from redisflow.backend.acknowledgements import Acknowledgements, Written
+from redisflow.backend.batch import Batch, Call, Parse, answer
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.wire import CONNECT_S, PASSING, Command, Endpoint, Refusal, Wire, open_wire, pack
 from redisflow.errors import BackendError, BackendUnavailable, BackpressureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-Parse: TypeAlias = Callable[[Any], Any]
-Call: TypeAlias = tuple["asyncio.Future[Any]", Parse | None, bytes, Command]
 
 STALL_S = 10.0
 BATCH_BYTES = 256 * 1024
@@ -34,55 +32,6 @@ BATCHES_IN_FLIGHT = 2
 _REDIRECTS = frozenset({"MOVED", "ASK"})
 # Refusals after which it may be another server that serves.
 _ELSEWHERE = frozenset({"MASTERDOWN", "CLUSTERDOWN"})
-# What a server answers to a seal when it has become a replica, or is cut off from the rest of its cluster.
-_DEMOTED = frozenset({"CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED"})
-_NO_PRIMARY = "WAIT cannot be used with replica"
-
-
-class _Batch:
-    """What left in one write, and what has come of it."""
-
-    __slots__ = ("answered", "calls", "owed", "replies", "seal")
-
-    def __init__(self, calls: list[Call | None], seal: Seal | None) -> None:
-        """`seal` is what it ends with."""
-        self.calls = calls
-        """None in the place of one that is another's now."""
-        self.seal = seal
-        self.owed = len(calls) if seal is None else len(calls) + len(seal.packed)
-        self.answered = 0
-        self.replies: list[Any] = []
-        """Those to the calls, then those to the seal; without one a call is answered at once."""
-
-    def next_call(self) -> Call | None:
-        """The call whose reply is there; None where it is the seal's."""
-        return self.calls[self.answered] if self.answered < len(self.calls) else None
-
-    def give_away(self) -> Call | None:
-        """The same, for somebody else to care for."""
-        call = self.next_call()
-        if call is not None:
-            self.calls[self.answered] = None
-        return call
-
-    def is_demotion(self, refusal: Refusal) -> bool:
-        """Whether another server is to be looked for: this one is a replica by now, or has no room.
-
-        To a call, being unblocked is no more than not executed; to the seal, those before it were.
-        """
-        if refusal.code == "READONLY" or refusal.has_no_room:
-            return True
-        is_of_seal = self.answered >= len(self.calls)
-        return is_of_seal and (refusal.code in _DEMOTED or _NO_PRIMARY in refusal.words)
-
-    def take(self, reply: Any) -> bool:
-        """The next reply; whether it was the last one."""
-        if self.seal is not None:
-            self.replies.append(reply)
-        elif (call := self.calls[self.answered]) is not None:
-            _answer(call, reply)
-        self.answered += 1
-        return self.answered == self.owed
 
 
 class Link:
@@ -124,7 +73,7 @@ class Link:
         self._connecting: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self._waiting: deque[Call] = deque()
-        self._batches: deque[_Batch] = deque()
+        self._batches: deque[Batch] = deque()
         """Those in flight."""
         self._deferred: list[Call] = []
         self._came_back: set[asyncio.Future[Any]] = set()
@@ -225,7 +174,7 @@ class Link:
                 self._heard_at_s = self._loop.time()
                 if self._watchdog is None:
                     self._watchdog = self._loop.call_later(self._stall_s, self._watch)
-            self._batches.append(_Batch(calls, seal))
+            self._batches.append(Batch(calls, seal))
             self._wire.write(b"".join(chunks))
 
     def _flush_nowhere(self) -> None:
@@ -268,13 +217,13 @@ class Link:
                 self._wakes = True
         self._again(again)
 
-    def _turned_away(self, batch: _Batch, refusal: Refusal, again: list[Call]) -> None:
+    def _turned_away(self, batch: Batch, refusal: Refusal, again: list[Call]) -> None:
         if (call := batch.next_call()) is not None:
             self._refused.add(call[0])
         self._lose(refusal.words, self._wire)
         self._again(again)
 
-    def _open_seal(self, batch: _Batch) -> None:
+    def _open_seal(self, batch: Batch) -> None:
         """Its calls are answered now; those of a partition that has left meanwhile are asked where it is."""
         acks, seal, redirect = self._acks, batch.seal, self.on_redirect
         if acks is None or seal is None:
@@ -292,7 +241,7 @@ class Link:
                     continue
             if not is_confirmed and isinstance(call[0], Written):
                 call[0].is_confirmed = False
-            _answer(call, batch.replies[place])
+            answer(call, batch.replies[place])
 
     def _take_refusal(self, call: Call, refusal: Refusal, again: list[Call], told: set[str]) -> None:
         future, parse, _, command = call
@@ -418,21 +367,6 @@ class Link:
         self._troubled = False
         self._backoff.reset()
         self._outage.end(self)
-
-
-def _answer(call: Call, reply: Any) -> None:
-    future, parse = call[0], call[1]
-    if future.done():
-        return
-    if parse is None:
-        future.set_result(reply)
-        return
-    try:
-        value = parse(reply)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the caller of this one call
-        future.set_exception(error)
-    else:
-        future.set_result(value)
 
 
 def _fail(calls: Iterable[Call], error: BackendError) -> None:

@@ -19,8 +19,8 @@ from redisflow.errors import BackendError, BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from redisflow.backend.batch import Parse
     from redisflow.backend.connect import Target
-    from redisflow.backend.link import Parse
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.wire import Command
 

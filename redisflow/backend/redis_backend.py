@@ -24,6 +24,7 @@ from redisflow.backend.events import Events, effect_of, size_of
 from redisflow.backend.fleet import Workforce
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
+from redisflow.backend.inspection import look_at_others, look_at_rights, look_at_server
 from redisflow.backend.lifecycle import Lifecycle
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.listings import ListingCalls
@@ -41,8 +42,6 @@ from redisflow.backend.servers import (
     ServerReport,
     check_server,
     load_or_explain,
-    read_info,
-    report_on,
 )
 from redisflow.backend.starts import RuledStarts
 from redisflow.backend.transports import make_transport
@@ -83,7 +82,6 @@ LAYOUT = 1
 RUN_BYTES = 256 * 1024
 ALL_BYTES = 1024 * 1024
 # How long the nodes of a cluster are waited for when a worker starts.
-_LOOK_S = 2.0
 
 
 class RedisBackend:
@@ -251,9 +249,9 @@ class RedisBackend:
         patience = Patience(transport, self._timeout_s)
         try:
             await load_or_explain(transport, self._scripts, patience, self._prefix(0))
-            await self._check_access(transport, patience, range(1))
+            await self._look_at_rights(transport, patience, range(1))
             partitions = await self._read_layout(transport, patience)
-            await self._check_access(transport, patience, range(1, partitions))
+            await self._look_at_rights(transport, patience, range(1, partitions))
         except BaseException:
             await transport.close()
             raise
@@ -299,23 +297,14 @@ class RedisBackend:
             raise UnsuitableServer(msg)
         return Acknowledgements(self._scripts, self._target.masked, self._durability)
 
-    async def _check_access(self, transport: Transport, patience: Patience, partitions: range) -> None:
-        if self._target.kind == "memory" or not partitions:  # it knows no users
+    async def _look_at_rights(self, transport: Transport, patience: Patience, partitions: range) -> None:
+        if self._target.kind == "memory":  # it knows no users
             return
-        looks = [
-            asyncio.ensure_future(
-                access.refuse_if_denied(transport, self._scripts, patience, [self._prefix(number)], self._namespace)
-            )
-            for number in partitions
-        ]
-        # A node of a cluster that is away keeps nobody from working for the others.
-        is_others = self._target.kind == "cluster" and 0 not in partitions
-        done, late = await asyncio.wait(looks, timeout=_LOOK_S if is_others else None)
-        for look in late:
-            look.cancel()
-        if refusals := [refusal for look in done if (refusal := look.exception()) is not None]:
-            raise refusals[0]
-        self._may_write &= all(look.result() for look in done)
+        is_optional = self._target.kind == "cluster" and 0 not in partitions
+        prefixes = [self._prefix(number) for number in partitions]
+        self._may_write &= await look_at_rights(
+            transport, self._scripts, patience, prefixes, self._namespace, is_optional=is_optional
+        )
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:
         first = self._prefix(0)
@@ -338,41 +327,26 @@ class RedisBackend:
         if transport is not None:
             await transport.close()
 
-    async def inspect_server(self, partition: int = 0) -> ServerReport:
-        """Version, eviction policy and persistence of the server that has this partition."""
-        server, prefix = self._server(), self._prefixes[partition]
+    async def inspect_server(self) -> ServerReport:
+        """Version, eviction policy and persistence of the server that has the first partition."""
+        server = self._server()
         if self._target.kind == "memory":
             return ServerReport(
                 version=(0, 0, 0), product=MEMORY_PRODUCT, eviction_policy="noeviction", persistent=False
             )
-        info = read_info(await self._patience.give(server.send(prefix, ("INFO",))))
-        try:
-            save = await self._patience.give(server.send(prefix, ("CONFIG", "GET", "save")))
-        except BackendError:  # not everybody may ask; the report says what INFO alone can tell
-            save = None
-        return report_on(info, save)
+        return await look_at_server(server, self._patience, self._prefixes[0])
 
     async def check_server(self) -> list[str]:
         """What a worker should warn of; UnsuitableServer where it can do nothing, or runs would be lost."""
         if not self._may_write:
             raise UnsuitableServer(access.explain_reader(self._namespace))
+        reports = [await self.inspect_server()]
+        if self._target.kind == "cluster":
+            reports += await look_at_others(self._server(), self._patience, self._prefixes[1:])
         warnings: dict[str, None] = {}
-        for report in await self._inspect_servers():
+        for report in reports:
             warnings.update(dict.fromkeys([*check_server(report, self._durability), *known_flaws(report)]))
         return list(warnings)
-
-    async def _inspect_servers(self) -> list[ServerReport]:
-        """Every node that has partitions, in a cluster; one that is away keeps nobody from starting."""
-        first = await self.inspect_server()
-        if self._target.kind != "cluster":
-            return [first]
-        looks = [asyncio.ensure_future(self.inspect_server(number)) for number in range(1, len(self._prefixes))]
-        if not looks:
-            return [first]
-        done, late = await asyncio.wait(looks, timeout=_LOOK_S)
-        for look in late:
-            look.cancel()
-        return [first, *(look.result() for look in done)]
 
     # -- what clients call ----------------------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from redisflow.backend.batch import Call, Parse
 from redisflow.backend.caller import CALL_S, Caller
 from redisflow.backend.channels import Channels, Listener
 from redisflow.backend.connect import Target, handshake
-from redisflow.backend.link import STALL_S, Call, Link, Parse
+from redisflow.backend.link import STALL_S, Link
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.pops import POP_S, Popper
 from redisflow.backend.servers import explain_fsync, refuse_without_fsync

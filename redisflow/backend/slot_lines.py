@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from redisflow.backend.link import Call
+from redisflow.backend.batch import Call
 from redisflow.backend.outage import OutageLog
 
 # How long before the first call of a line is sent again.

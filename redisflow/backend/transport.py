@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
+    from redisflow.backend.batch import Parse
     from redisflow.backend.channels import Listener
-    from redisflow.backend.link import Parse
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.wire import Command
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from redisflow.backend.acknowledgements import Acknowledgements
+from redisflow.backend.batch import Call
 from redisflow.backend.connect import read_url
-from redisflow.backend.link import Call, Link
+from redisflow.backend.link import Link
 from redisflow.backend.outage import OutageLog
 from redisflow.backend.scripts import load_scripts
 from redisflow.backend.single import ServerEndpoint
