@@ -201,7 +201,7 @@ async def _wait_for_all(flow: RedisFlow, started: list[str]) -> list[str]:
             return []
         if time.monotonic() > deadline_s:
             return [f"{run.id} has not ended {DRAIN_S:.0f} s after the faults: {run!r}" for run in left]
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # between two looks
 
 
 def _twice(load: _Load) -> list[str]:

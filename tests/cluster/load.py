@@ -101,7 +101,7 @@ class Load:
         wanted = self.ends() + count
         async with asyncio.timeout(WITHIN_S):
             while self.ends() < wanted:  # noqa: ASYNC110  # other processes have no event
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # between two tries
 
     # -- what happens to the cluster; each blocks ---------------------------------------------------------------------
 

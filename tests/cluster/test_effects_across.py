@@ -192,7 +192,7 @@ async def test_effects_for_a_node_that_is_away_wait_and_all_others_go_on(primari
             parents = [await parent.run() for _ in range(8)]
             async with asyncio.timeout(60):
                 while await waiting() < 48:  # noqa: ASYNC110  # a server has no event
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)  # between two looks
             cluster.kill(away)
             sent = asyncio.ensure_future(flow.send_signal("news", 7))
             alive = [handle for handle in listeners if partition_of(handle.id) not in there]

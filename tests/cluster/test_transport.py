@@ -199,7 +199,7 @@ async def test_a_node_that_says_nothing_costs_a_heartbeat_one_timeout_and_not_on
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110  # a server has no event
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # between two looks
 
 
 def begin_migration(cluster: ServerCluster, slot: int, owner: Server, heir: Server) -> None:

@@ -225,7 +225,7 @@ async def test_fsync_is_looked_at_in_each_node_of_a_cluster(valkey_url, namespac
 
 def test_what_is_no_level_is_refused_where_it_is_written():
     with pytest.raises(ValueError, match="redis, fsync, replicated"):
-        RedisFlow("memory://", durability="certain")  # type: ignore[arg-type]
+        RedisFlow("memory://", durability="certain")  # type: ignore[arg-type]  # that is the test
     for wrong in ({"replicas": 0}, {"timeout": "0s"}, {"timeout": "1m"}):
         with pytest.raises(ValueError, match="not"):
             Durability(level="replicated", **wrong)

@@ -147,7 +147,7 @@ async def test_of_an_input_that_is_refused(flow: RedisFlow, canary: Canary):
         pass
 
     with pytest.raises(ValueError, match="at most 3"):
-        await buy.run({"number": canary.word})  # type: ignore[arg-type]
+        await buy.run({"number": canary.word})  # type: ignore[arg-type]  # it is to be refused
 
 
 async def test_of_a_stored_input_and_a_result_that_no_longer_fit(

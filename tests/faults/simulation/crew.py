@@ -57,7 +57,8 @@ class WorkerMember(Member):
         while True:
             worker = self.flow.new_worker(lease=self._crew.plan.lease_s, grace=1, concurrency=6)
             worker.name = f"simulated-{self.process.name:>08}".replace(" ", "0")
-            worker.bodies.executor = InlineExecutor(self._crew.loop, self._crew.pause_s)  # type: ignore[assignment]
+            inline = InlineExecutor(self._crew.loop, self._crew.pause_s)
+            worker.bodies.executor = inline  # type: ignore[assignment]  # an executor, but no pool of threads
             try:
                 await worker.start()
             except BackendError as error:

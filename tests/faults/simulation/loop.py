@@ -144,16 +144,17 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Nothing sleeps that would have to be woken."""
 
     def _process_events(self, event_list: Any) -> None:
-        raise NotImplementedError
+        msg = "nothing is waited for but virtual time"
+        raise AssertionError(msg)
 
-    def call_soon_threadsafe(  # type: ignore[override]
+    def call_soon_threadsafe(  # type: ignore[override]  # the stub has type variables for its arguments
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         if context is None and self.thread_process is not None:
             context = self.thread_process.context
         return self.call_soon(callback, *args, context=context)
 
-    def run_in_executor(  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]  # the same
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
         """At once in this thread, as soon as the loop comes to it."""
@@ -175,5 +176,5 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **__: Any) -> Any:
         return await self.network.connect(protocol_factory)
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncio names it
         """There is none."""

@@ -137,7 +137,7 @@ class World:
 
     def _dispose(self) -> None:
         for task in asyncio.all_tasks(self.loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # a process that was killed
         self.loop.close()
         del self.crew, self.clients, self.network, self.server
 
