@@ -50,6 +50,15 @@ def user_key(namespace: str, partition: int, name: str) -> str:
     return f"{partition_prefix(namespace, partition)}u:{name}"
 
 
+def key_size(key: str) -> int:
+    """How many bytes a key of users' has as UTF-8; InvalidName where it has none. It is not shown: it may be secret."""
+    try:
+        return len(key.encode())
+    except UnicodeEncodeError:
+        msg = "a key is text that UTF-8 can hold: this one has lone surrogates"
+        raise InvalidName(msg) from None
+
+
 @lru_cache(maxsize=4096)
 def _checked_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:

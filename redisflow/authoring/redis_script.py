@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from redisflow.errors import InvalidScript
+from redisflow.names import key_size
 
 SCRIPT_LIMIT: Final = 16 * 1024
 """Bytes of a script's text: it travels with each call."""
@@ -44,7 +45,7 @@ def script_words(name: str, script: str, keys: Iterable[str], args: Iterable[Wor
 def _check_key(name: str, key: Any) -> None:
     if type(key) is not str or not key:
         raise _invalid(name, f"a key is the name that follows the partition's prefix, such as 'stock:cup', not {key!r}")
-    if len(key.encode()) > KEY_LIMIT:
+    if key_size(key) > KEY_LIMIT:
         raise _invalid(name, f"a key's name has more than {KEY_LIMIT} bytes")
     if key.startswith("rf:{"):
         raise _invalid(name, f"{key!r} is a whole key: name it without its prefix, which it gets from the run")

@@ -15,6 +15,7 @@ from redisflow.authoring.starting import Key, StartRules, check_choice
 from redisflow.contract import DebounceRule, StartRule, ThrottleRule, UniqueRule
 from redisflow.durations import to_ms
 from redisflow.errors import InvalidStart
+from redisflow.names import key_size
 from redisflow.run_id import partition_for_key
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ def _text_of(option: str, key: Key | None, value: Any) -> str | None:
 
 
 def check_key(option: str, key: str) -> str:
-    """The key, if it can be one; InvalidStart where not. It is not shown: it may be a person's name."""
-    size = len(key.encode())
+    """The key, if it can be one; InvalidStart (InvalidName: no UTF-8) where not. It is not shown: it may be a name."""
+    size = key_size(key)
     if not 1 <= size <= KEY_LIMIT:
         msg = f"a key has 1 to {KEY_LIMIT} bytes, the one of {option} has {size}"
         raise InvalidStart(msg)

@@ -8,12 +8,12 @@ from typing import Any
 
 from redisflow.authoring.inputs import encode_signal_data
 from redisflow.authoring.outside import Broadcast
+from redisflow.client.rules import KEY_LIMIT
 from redisflow.contract import Backend, Delivery
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import MailboxFull, RunEnded, RunNotFound
-from redisflow.names import check_step_name
+from redisflow.names import check_step_name, key_size
 
-KEY_LIMIT = 256
 """Bytes of an idempotency key before it is hashed."""
 KEPT_MS = 60_000
 """Without a key of the caller's, a signal has one of its own for as long as its call may be sent again."""
@@ -82,7 +82,7 @@ async def broadcast(
 
 def hash_signal_key(scope: str, key: str) -> str:
     """The hash of an idempotency key; ValueError where it is none."""
-    if not key or len(key.encode()) > KEY_LIMIT:
-        msg = f"an idempotency key has 1 to {KEY_LIMIT} bytes, this one has {len(key.encode())}"
+    if not 1 <= (size := key_size(key)) <= KEY_LIMIT:
+        msg = f"an idempotency key has 1 to {KEY_LIMIT} bytes, this one has {size}"
         raise ValueError(msg)
     return hashlib.sha256(f"signal\0{scope}\0{key}".encode()).hexdigest()[:32]

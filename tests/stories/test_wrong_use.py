@@ -597,3 +597,19 @@ async def test_a_run_that_panics_takes_no_neighbour_with_it(flow, monkeypatch):
                 assert await handle.result(timeout="1m") == number
         run = await until(flow, handles[7].id, lambda run: run.status == "waiting")
     assert run.waiting_for == "suspended"
+
+
+async def test_a_key_that_utf8_cannot_hold_is_refused_and_not_shown(flow):
+    @flow.define_workflow("waits")
+    async def waits(step: Step) -> None:
+        await step.wait_for_signal("go")
+
+    handle = await waits.run()
+    for call in (
+        waits.run(idempotency_key="k\ud800"),
+        waits.run(unique_key="k\ud800"),
+        handle.signal("go", idempotency_key="k\ud800"),
+    ):
+        with pytest.raises(InvalidName, match="lone surrogates") as refused:
+            await call
+        assert "ud800" not in repr(refused.value)
