@@ -10,6 +10,7 @@ Valkey or, with REDISFLOW_TEST_CLUSTER=redis, of Redis.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import secrets
@@ -39,6 +40,25 @@ settings.register_profile("redisflow", deadline=None, print_blob=True)
 # For mutants: that something is found is enough.
 settings.register_profile("unshrunk", parent=settings.get_profile("redisflow"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("redisflow")
+
+
+# Their tests wait for leases, timeouts and elections more than they work.
+WAITING = ("chaos", "cluster", "crash", "failover", "faults")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files that wait and files that work run beside each other: one of those, then two of these.
+
+    The order of chance stays otherwise; every process of xdist makes the same one of it.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [path for path in files if path.parent.name in WAITING]
+    working = [path for path in files if path.parent.name not in WAITING]
+    pairs = itertools.zip_longest(waiting, working[::2], working[1::2])
+    items[:] = [item for path in itertools.chain.from_iterable(pairs) if path is not None for item in files[path]]
 
 
 def _skip_or_fail(what: str) -> NoReturn:
