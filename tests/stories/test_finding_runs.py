@@ -72,6 +72,7 @@ async def test_runs_are_found_by_status_workflow_version_and_time(flow):
 
     async with flow.new_worker(lease="30s"):
         done, failed, old = await order.run(1), await order.run(-1), await order.run(2, version="v1")
+        await asyncio.sleep(0.002)  # made in a later millisecond, so that there is an order to be kept
         asleep = await nap.run()
         for handle in (done, failed):
             await until(flow, handle.id, lambda run: run.is_finished)
