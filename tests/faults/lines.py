@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 _current: ContextVar[Lines | None] = ContextVar("redisflow_lines", default=None)
@@ -58,11 +60,19 @@ class _Handler(logging.Handler):
 _handler = _Handler()
 
 
-def install() -> None:
-    """Once in a process."""
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        if _handler not in logger.handlers:
-            logger.addHandler(_handler)
-            logger.propagate = False
+@contextmanager
+def sorted_lines() -> Iterator[None]:
+    """In here, what is logged goes to the scenario that caused it, and nowhere else."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(_handler)
+        logger.propagate = False
     logging.getLogger("redisflow").setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(_handler)
+            logger.setLevel(level)
+            logger.propagate = propagate

