@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -61,6 +62,8 @@ class Journal:
     problems: list[str] = field(default_factory=list)
     _rounds: dict[str, int] = field(default_factory=dict)
     """By run, how often it was continued as new at its last claim."""
+    _anew: Counter[str] = field(default_factory=Counter)
+    """By run, how often its record began anew: an answer that comes later than that is of another record."""
 
     def body_starts(self) -> int:
         """Called by each body first; returns its attempt."""
@@ -91,13 +94,24 @@ class Journal:
         if claim.opening is not None:
             return
         if self._rounds.setdefault(claim.hold.run_id, claim.continued) != claim.continued:
-            self.records.pop(claim.hold.run_id, None)
+            self.begins_anew(claim.hold.run_id, self.beginnings(claim.hold.run_id))
             self._rounds[claim.hold.run_id] = claim.continued
         self._know(claim.hold.run_id, 0, claim.records)
 
-    def recorded(self, run_id: str, extension: Extension) -> None:
-        """These records were acknowledged."""
-        self._know(run_id, extension.before.records, extension.records)
+    def beginnings(self, run_id: str) -> int:
+        """Which record a call to this run is about, that is made now."""
+        return self._anew[run_id]
+
+    def begins_anew(self, run_id: str, beginning: int) -> None:
+        """A call that was made when the run had this record has ended it."""
+        if beginning == self._anew[run_id]:
+            self._anew[run_id] += 1
+            self.records.pop(run_id, None)
+
+    def recorded(self, run_id: str, extension: Extension, beginning: int) -> None:
+        """These records were acknowledged, to a call that was made when the run had this record."""
+        if beginning == self._anew[run_id]:
+            self._know(run_id, extension.before.records, extension.records)
 
     def _know(self, run_id: str, first: int, records: Sequence[bytes]) -> None:
         known = self.records.setdefault(run_id, {})
@@ -162,6 +176,7 @@ class FaultyBackend:
         if self.stopped.is_set():
             return outer
 
+        beginning = self._journal.beginnings(run_id)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unsettled.add(settled)
         settled.add_done_callback(self._unsettled.discard)
@@ -176,7 +191,7 @@ class FaultyBackend:
                     outer.set_exception(error)
                 return
             if extension is not None and inner.result() in {Verdict.OK, Verdict.MAIL}:
-                self._journal.recorded(run_id, extension)
+                self._journal.recorded(run_id, extension, beginning)
             if fault is Fault.AFTER:
                 self.stopped.set()
             if self.stopped.is_set() or outer.done():
@@ -248,12 +263,11 @@ class FaultyBackend:
         return self._send("finish_run", call, hold.run_id, extension)
 
     def continue_run(self, hold: Hold, extension: Extension, *, payload: bytes) -> Answer[Verdict]:
-        told: list[Answer[Verdict]] = []
+        beginning = self._journal.beginnings(hold.run_id)
 
         def begins_anew(answer: Answer[Verdict]) -> None:
-            if not told and not answer.cancelled() and answer.exception() is None and answer.result() is Verdict.OK:
-                told.append(answer)
-                self._journal.records.pop(hold.run_id, None)
+            if not answer.cancelled() and answer.exception() is None and answer.result() is Verdict.OK:
+                self._journal.begins_anew(hold.run_id, beginning)
 
         def call() -> Answer[Verdict]:
             answer = self.real.continue_run(hold, extension, payload=payload)

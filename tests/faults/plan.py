@@ -74,7 +74,7 @@ def plan_some(sites: dict[str, list[Site]], outcomes: Sequence[Outcome] = OUTCOM
     planned: list[Planned] = []
     for workflow, found in sites.items():
         for site in found:
-            fitting = [outcome for outcome in outcomes if _fits_here(workflow, outcome, site)]
+            fitting = [outcome for outcome in outcomes if _fits(outcome, site)]
             planned.append(Planned(workflow, site, fitting[turn % len(fitting)].name))
             turn += 1
     for outcome in outcomes:
@@ -87,14 +87,5 @@ def plan_some(sites: dict[str, list[Site]], outcomes: Sequence[Outcome] = OUTCOM
     return planned
 
 
-def _fits_here(workflow: str, outcome: Outcome, site: Site) -> bool:
-    """Some calls of an idle worker come every few minutes alone, so that one which is late takes minutes."""
-    return _fits(outcome, site) and (workflow, outcome.name) != ("idle", "late")
-
-
-# What ends a batch holds up all its answers, a claim's too, whose lease scenarios end without the worker's clock.
-_SEALS = frozenset({"GET", "INCR", "PEXPIRE"})
-
-
 def _fits(outcome: Outcome, site: Site) -> bool:
-    return outcome.applies(site.command) and not (outcome.name == "late" and site.command in _SEALS)
+    return outcome.applies(site.command)

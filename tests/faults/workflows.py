@@ -54,8 +54,6 @@ LIMITED = Reference(
     partitions=2,
 )
 IDLE = Reference(name="idle", define=_idle, output="done", steps={"work": "succeeded"})
-LEASES = {"idle": "2s"}
-"""Where it is not long: upkeep and heartbeats come several times in a lease."""
 
 _NAMES = (
     *("sequential", "parallel", "retrying", "sleeping", "signaled", "family-2", "announced-2", "undone", "called-off"),
