@@ -367,4 +367,5 @@ async def test_a_worker_refuses_a_cluster_of_which_one_node_evicts_runs(
         with pytest.raises(UnsuitableServer, match="allkeys-lru"):
             await backend.check_server()
         cluster.call(evicting, "CONFIG", "SET", "maxmemory-policy", "noeviction")
-        assert await backend.check_server() == []
+        # A server of an old version is warned of for that, too.
+        assert [warning for warning in await backend.check_server() if "CVE" not in warning] == []
