@@ -14,6 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LUA := build/lua
+EXTRAS := memory server fast zstd crypto s3
 
 # What is installed is remembered in files beside it, so that only a change of pyproject.toml installs again.
 DEMO_STAMP := .venv/.installed-demo
@@ -34,12 +35,20 @@ $(DEMO_STAMP): pyproject.toml | $(BIN)/python
 	@$(PIP) install --quiet --editable '.[server]'
 	@touch $@
 
-# A .venv that was made by hand may have a pip that knows no dependency groups (25.1 was the first).
-$(ALL_STAMP): pyproject.toml | $(BIN)/python
+# Just these files, by their hashes. What builds the project itself (hatchling) is one of them.
+$(ALL_STAMP): pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing redisflow and its tools into .venv"
 	@$(PIP) install --quiet --upgrade 'pip>=25.1'
-	@$(PIP) install --quiet --editable '.[memory,server,fast,zstd,crypto,s3]' --group check
+	@$(PIP) install --quiet --require-hashes --requirement requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(DEMO_STAMP) $@
+
+# For every system and every Python that the project supports, in one file.
+.PHONY: lock
+lock: | $(BIN)/python ## Write requirements.lock anew: the newest versions that pyproject.toml allows, with their hashes
+	@$(PIP) install --quiet --upgrade uv
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header $(EXTRAS:%=--extra %) --group check pyproject.toml --output-file requirements.lock
 
 .PHONY: venv
 venv: $(ALL_STAMP) ## Create .venv with the project and all of its tools
