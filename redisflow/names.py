@@ -32,12 +32,20 @@ def check_name(kind: str, name: object) -> str:
     raise InvalidName(message)
 
 
-def check_step_name(name: object) -> str:
-    """Return `name` if it may name a step: printable text of 1 to 128 bytes, not ending in `#` and digits."""
+def check_text(kind: str, name: object) -> str:
+    """Return `name` if it may name a `kind` (step, signal, event, state) within a run; raise InvalidName if not.
+
+    Such a name is printable text of 1 to 128 bytes that does not end in `#` and digits.
+    """
     if type(name) is str:
-        return _checked_step_name(name)
-    message = f"a step's name is a str, not {_shown(name)} ({type(name).__qualname__})"
+        return _checked_text(kind, name)
+    message = f"the name of a {kind} is a str, not {_shown(name)} ({type(name).__qualname__})"
     raise InvalidName(message)
+
+
+def check_step_name(name: object) -> str:
+    """Return `name` if it may name a step."""
+    return check_text("step", name)
 
 
 def partition_prefix(namespace: str, partition: int) -> str:
@@ -67,16 +75,16 @@ def _checked_name(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _checked_step_name(name: str) -> str:
+def _checked_text(kind: str, name: str) -> str:
     if not name:
-        message = "a step's name is empty: name it after what it does"
+        message = f"the name of a {kind} is empty: name it after what it does"
     elif not name.isprintable():
-        message = f"the step name {_shown(name)} holds characters that cannot be printed: use printable text"
+        message = f"the {kind} name {_shown(name)} holds characters that cannot be printed: use printable text"
     elif (size := len(name.encode())) > MAX_NAME_LENGTH:
-        message = f"the step name {_shown(name)} has {size} bytes: {MAX_NAME_LENGTH} (as UTF-8) are allowed"
+        message = f"the {kind} name {_shown(name)} has {size} bytes: {MAX_NAME_LENGTH} (as UTF-8) are allowed"
     elif _REPEATED.search(name) is not None:
         message = (
-            f"the step name {_shown(name)} ends in # and digits: those are given to names that are used again; "
+            f"the {kind} name {_shown(name)} ends in # and digits: those are given to names that are used again; "
             "put the number in front, or write it with another sign"
         )
     else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from redisflow.names import check_step_name
+from redisflow.names import check_text
 from redisflow.payload import PayloadType, check_size
 
 OUTPUT_LIMIT = 64 * 1024
@@ -28,13 +28,13 @@ class OutputPort(Protocol):
 
 def emit(port: OutputPort, kind: str, data: Any) -> None:
     """Say an event. InvalidName, CannotRecord or PayloadTooLarge where it cannot be stored."""
-    check_step_name(kind)
+    check_text("event", kind)
     port.emit(kind, _encode(data, f"the data of an event of kind {kind!r}"))
 
 
 def set_state(port: OutputPort, key: str, value: Any) -> None:
     """Set a value of the state; the same errors."""
-    check_step_name(key)
+    check_text("state", key)
     port.set_state(key, _encode(value, f"the value of {key!r} in the state"))
 
 

@@ -27,7 +27,7 @@ from redisflow.authoring.step_call import SeveralCalls, StepCall
 from redisflow.authoring.step_port import RunInfo, StepPort
 from redisflow.durations import Duration, Instant, from_ms, to_ms, to_when
 from redisflow.errors import NotAllowedInWorkflow, StepError
-from redisflow.names import check_step_name
+from redisflow.names import check_step_name, check_text
 from redisflow.run_id import check_run_id
 
 P = ParamSpec("P")
@@ -132,11 +132,11 @@ class Step:
         Data that does not fit the type raises StepError here, and that signal is spent.
         """
         limit_ms = None if timeout is None else to_ms(timeout, what="timeout")
-        return self._port.ask_signal(check_step_name(name), type_, limit_ms)
+        return self._port.ask_signal(check_text("signal", name), type_, limit_ms)
 
     def signal(self, run_id: str, name: str, data: Any = None) -> StepCall[bool]:
         """Send another run a signal, once: as a step. False where that run has ended, or is not stored."""
-        check_step_name(name)
+        check_text("signal", name)
         payload = encode_signal_data(name, data)
         return self._port.ask_step(f"signal {name}", send_signal, (check_run_id(run_id), name, payload), {})
 
@@ -145,7 +145,7 @@ class Step:
 
         With `retain`, runs that start to wait for it within that time get it as well. See `RedisFlow.send_signal`.
         """
-        check_step_name(name)
+        check_text("signal", name)
         payload = encode_signal_data(name, data)
         retain_ms = None if retain is None else to_ms(retain, what="retain")
         return self._port.ask_step(f"broadcast {name}", broadcast_signal, (name, payload, retain_ms), {})

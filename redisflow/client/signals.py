@@ -12,7 +12,7 @@ from redisflow.client.rules import KEY_LIMIT
 from redisflow.contract import Backend, Delivery
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import MailboxFull, RunEnded, RunNotFound
-from redisflow.names import check_step_name, key_size
+from redisflow.names import check_text, key_size
 
 """Bytes of an idempotency key before it is hashed."""
 KEPT_MS = 60_000
@@ -23,7 +23,7 @@ async def signal_run(
     backend: Backend, run_id: str, name: str, data: Any, *, idempotency_key: str | None, idempotency_ttl: Duration
 ) -> None:
     """Put a signal into a run's mailbox. See `WorkflowHandle.signal`."""
-    check_step_name(name)
+    check_text("signal", name)
     payload = encode_signal_data(name, data)
     if idempotency_key is None:
         once, keep_ms = secrets.token_hex(16), KEPT_MS
@@ -56,7 +56,7 @@ async def send_signal(
     idempotency_ttl: Duration,
 ) -> Broadcast:
     """Give a signal to every run that waits for it. See `RedisFlow.send_signal`."""
-    check_step_name(name)
+    check_text("signal", name)
     payload = encode_signal_data(name, data)
     retain_ms = None if retain is None else to_ms(retain, what="retain")
     if idempotency_key is None:
