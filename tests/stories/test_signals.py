@@ -117,7 +117,7 @@ async def test_what_cannot_be_delivered_is_refused(flow: RedisFlow):
         return None
 
     handle = await deaf.run()
-    with pytest.raises(InvalidName, match="the signal name .* printed"):
+    with pytest.raises(InvalidName, match=r"the signal name .* printed"):
         await handle.signal("two\nlines")
     with pytest.raises(InvalidInput, match=r"'say'.*stored"):
         await handle.signal("say", object())
