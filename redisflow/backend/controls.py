@@ -44,7 +44,8 @@ class Controls:
         await self._ask(partition, "resume_control", control=control)
 
     async def release(self, partition: int, control: str, plan: ReleasePlan) -> bool:
-        """Let it go on slowly."""
+        """Let it go on slowly. Partitions take turns: the first of each goes a part of the interval after the last one's."""
+        partitions = len(self._prefixes)
         reply = await self._ask(
             partition,
             "start_release",
@@ -53,6 +54,7 @@ class Controls:
             rate=plan.rate,
             ratio=plan.stop_ratio,
             least=plan.least,
+            phase=1000 - 1000 * (partition + 1) // partitions,
         )
         return bool(reply[0] == b"releasing")
 

@@ -16,7 +16,7 @@ def pause(lua: Lua, control: str) -> None:
 
 
 def release(lua: Lua, control: str, rate: int = 20_000, **changes: Any) -> str:
-    arguments = {"release": "r1", "rate": rate, "ratio": 500, "least": 4, **changes}
+    arguments = {"release": "r1", "rate": rate, "ratio": 500, "least": 4, "phase": 0, **changes}
     word: str = lua.twice("start_release", control=control, **arguments)[0]
     return word
 
@@ -145,6 +145,24 @@ def test_a_slow_release_lets_its_first_run_go_in_time(lua: Lua) -> None:
     lua.later(1)
     assert drive(lua)[0] == 1
     lua.later(3_600_000)
+    assert drive(lua)[0] == 1
+
+
+@pytest.mark.parametrize(("phase", "first_ms"), [(0, 50), (500, 25), (800, 10), (937, 4)])
+def test_partitions_take_turns_so_the_first_run_goes_before_a_whole_interval_is_over(
+    lua: Lua, phase: int, first_ms: int
+) -> None:
+    make(lua, 3)
+    pause(lua, ORDERS)
+    claimed(lua)
+    release(lua, ORDERS, phase=phase)  # one in 50 ms
+    lua.later(first_ms - 1)
+    assert drive(lua)[0] == 0
+    lua.later(1)
+    assert drive(lua)[0] == 1
+    lua.later(49)
+    assert drive(lua)[0] == 0
+    lua.later(1)
     assert drive(lua)[0] == 1
 
 

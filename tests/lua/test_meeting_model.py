@@ -74,7 +74,7 @@ class Meeting(Storm):
         self.send("resume_control", control=self.chance.choice(CONTROLS))
 
     def release(self) -> None:
-        shown = {"release": f"l{self.created}", "rate": 20_000, "ratio": 0, "least": 1}
+        shown = {"release": f"l{self.created}", "rate": 20_000, "ratio": 0, "least": 1, "phase": 0}
         self.lua.call("start_release", control=self.chance.choice(CONTROLS), **shown)
 
     def lose(self) -> None:

@@ -116,6 +116,7 @@ async def test_of_a_busy_namespace_nothing_is_reported_that_is_not_so(
     assert reports[-1].runs >= total, "children come to it"
 
 
+@pytest.mark.usefixtures("one_partition")
 @pytest.mark.parametrize("repair", [True, False], ids=["repair", "upkeep"])
 async def test_whatever_key_is_lost_every_run_ends(server_url: str, namespace: str, raw: Raw, repair: bool) -> None:
     kinds = await lose_each(server_url, namespace, raw, partitions=1, repair=repair)
@@ -281,6 +282,7 @@ async def test_keys_are_lost_at_random_while_workers_run_and_repairs_too(
     close()
 
 
+@pytest.mark.usefixtures("one_partition")
 async def test_a_gap_in_a_long_record_is_found_and_left_alone(flow: RedisFlow, raw: Raw) -> None:
     @flow.define_workflow("long")
     async def long(step: Step) -> int:
@@ -302,6 +304,7 @@ async def test_a_gap_in_a_long_record_is_found_and_left_alone(flow: RedisFlow, r
     assert not (await flow.audit()).total
 
 
+@pytest.mark.usefixtures("one_partition")
 async def test_the_report_says_what_was_walked_what_is_wrong_and_what_a_repair_would_do(
     flow: RedisFlow, raw: Raw
 ) -> None:
@@ -334,6 +337,7 @@ def test_code_without_an_event_loop_audits_as_well(server_url: str, namespace: s
     flow.sync.close()
 
 
+@pytest.mark.usefixtures("one_partition")
 async def test_a_namespace_is_audited_by_its_name(flow: RedisFlow, server_url: str, raw: Raw) -> None:
     raw("SADD", f"{prefix_of(flow.namespace)}stranger", "1")
     # One whose name begins with this one's is not looked at.
@@ -344,6 +348,7 @@ async def test_a_namespace_is_audited_by_its_name(flow: RedisFlow, server_url: s
     assert raw("EXISTS", f"{prefix_of(flow.namespace)}stranger")
 
 
+@pytest.mark.usefixtures("one_partition")
 async def test_whoever_looks_at_a_damaged_run_is_led_to_the_audit(flow: RedisFlow, raw: Raw) -> None:
     @flow.define_workflow("order")
     async def order(step: Step) -> None: ...
