@@ -44,7 +44,7 @@ class Controls:
         await self._ask(partition, "resume_control", control=control)
 
     async def release(self, partition: int, control: str, plan: ReleasePlan) -> bool:
-        """Let it go on slowly. Partitions take turns: the first of each goes a part of the interval after the last one's."""
+        """Let it go on slowly. Partitions take turns: each begins a part of the interval after the one before it."""
         partitions = len(self._prefixes)
         reply = await self._ask(
             partition,
