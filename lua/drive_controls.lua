@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- What the timer watcher does for paused queues and workflows: let held runs back, at the pace of their release, and
--- stop that where failures return. A release ends when for 3 s there was less to let go than it allowed.
+-- tell where failures return: whether there are too many, all partitions together say. A release ends when for 3 s there
+-- was less to let go than it allowed.
 --
 -- Moves    waiting:held -> pending
--- Replies  ok <let go> <next_in_ms | -1> <control> <release> ..., of each release that stopped here
+-- Replies  ok <let go> <next_in_ms | -1> <control> <release> ..., of each release that is failing here
 
 -- @include lib/clock.lua
 -- @include lib/allowance.lua
@@ -38,12 +39,7 @@ end
 
 local function release(control, kind, name, id)
   local control_key = prefix .. 'control:' .. control
-  if is_failing(prefix, control, control_key) then
-    redis.call('HSET', prefix .. 'controls', control, 'stopped')
-    redis.call('HSET', control_key, 'stopped', now)
-    reply[#reply + 1], reply[#reply + 2] = control, id
-    return
-  end
+  if is_failing(prefix, control, control_key) then reply[#reply + 1], reply[#reply + 2] = control, id end
   local allowed, at, rate = allowance(control_key, now)
   if kind == 'q' then
     if allowed > 0 then ring(prefix, name) end

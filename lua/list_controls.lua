@@ -25,7 +25,8 @@ for control, state in pairs(read_controls(prefix) or {}) do
     end
   end
   local row = { control, string.match(state, '^%a+'), waiting }
-  local fields = redis.call('HMGET', prefix .. 'control:' .. control, 'since', 'rate', 'released', 'ok', 'bad', 'stopped')
+  local fields = redis.call('HMGET', prefix .. 'control:' .. control, 'since', 'rate', 'released', 'ok', 'bad', 'stopped',
+    'ratio', 'least')
   for _, value in ipairs(fields) do row[#row + 1] = value or '' end
   reply[#reply + 1] = row
 end

@@ -16,6 +16,8 @@ if release ~= '' and release_id(state or '') ~= release then return { 'ok' } end
 local word = release ~= '' and 'stopped' or 'paused'
 if state == word then return { 'ok' } end
 
-redis.call('HSETNX', prefix .. 'control:' .. control, 'since', now_ms())
+local now = now_ms()
+redis.call('HSETNX', prefix .. 'control:' .. control, 'since', now)
+if word == 'stopped' then redis.call('HSET', prefix .. 'control:' .. control, 'stopped', now) end
 redis.call('HSET', prefix .. 'controls', control, word)
 return { 'ok' }

@@ -11,7 +11,7 @@ local control = ARGV[1]   -- str   q:<queue> or w:<workflow>
 local release = ARGV[2]   -- str   its id: a repeat is known by it
 local rate    = ARGV[3]   -- int   runs per 1,000 s
 local ratio   = ARGV[4]   -- int   failures per 1,000 ended runs at which it stops; 0: never
-local least   = ARGV[5]   -- int   ended runs before that is looked at
+local least   = ARGV[5]   -- int   ended runs, in all partitions, before that is looked at
 local phase   = ARGV[6]   -- int   1/1,000 of the time between two runs that counts as over: partitions take turns
 
 local state = redis.call('HGET', prefix .. 'controls', control)

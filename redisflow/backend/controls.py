@@ -62,8 +62,8 @@ class Controls:
         """One bounded step; it waits for a server that is away, as all calls of workers do."""
         prefix = self._prefixes[partition]
         command = self._scripts.drive_controls.call(prefix, limit=limit)
-        released, next_in_ms, *stopped = replies.expect_ok(await self._transport.send(prefix, command))
-        names = [part.decode() for part in stopped]
+        released, next_in_ms, *failing = replies.expect_ok(await self._transport.send(prefix, command))
+        names = [part.decode() for part in failing]
         return Driven(released, replies.due_in(next_in_ms), list(zip(names[::2], names[1::2], strict=True)))
 
     async def list(self, partition: int) -> list[ControlRow]:
@@ -72,7 +72,7 @@ class Controls:
 
 
 def _row(row: list[Any]) -> ControlRow:
-    control, state, waiting, since, rate, released, succeeded, failed, stopped = row
+    control, state, waiting, since, rate, released, succeeded, failed, stopped, ratio, least = row
     return ControlRow(
         control=control.decode(),
         state=cast("ControlState", state.decode()),
@@ -83,4 +83,6 @@ def _row(row: list[Any]) -> ControlRow:
         succeeded=int(succeeded or 0),
         failed=int(failed or 0),
         stopped_at_ms=int(stopped) if stopped else None,
+        stop_ratio=int(ratio or 0),
+        least=int(least or 0),
     )

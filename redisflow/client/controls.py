@@ -85,7 +85,7 @@ class Controls:
             release=secrets.token_hex(8),
             rate=max(1, math.floor(rate * 1000 / backend.partitions)),
             stop_ratio=0 if stop_on_failures is None else max(1, math.ceil(stop_on_failures * 1000)),
-            least=max(1, math.ceil(after / backend.partitions)),
+            least=max(1, after),
         )
         calls = (backend.controls.release(number, control, plan) for number in range(backend.partitions))
         if not any(await asyncio.gather(*calls)):

@@ -21,7 +21,7 @@ class ReleasePlan:
     stop_ratio: int
     """0: it does not stop by itself."""
     least: int
-    """Ended runs before the ratio is looked at."""
+    """Ended runs, in all partitions, before the ratio is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,9 @@ class ControlRow:
     succeeded: int
     failed: int
     stopped_at_ms: int | None
+    stop_ratio: int
+    least: int
+    """Both as in the plan of its release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class Driven:
 
     released: int
     next_in_ms: int | None
-    stopped: list[tuple[str, str]]
-    """Control and id of the releases that it stopped, because failures had returned."""
+    failing: list[tuple[str, str]]
+    """Control and id of the releases for which failures have returned in this partition."""
 
 
 class ControlCalls(Protocol):

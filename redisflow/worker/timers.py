@@ -10,19 +10,15 @@ watcher lets held runs go, at the pace that was asked for.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 
 from redisflow.contract import Backend
+from redisflow.worker.releases import drive_releases
 
 TURN_MS = 3_000
 WATCH_S = 1.0
 """A watcher looks at least so often: it renews its turn, and it is the net under a lost alarm."""
 WAKE_AT_ONCE = 200
-
-RELEASE_AT_ONCE = 100
-
-_log = logging.getLogger("redisflow.worker")
 
 
 async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
@@ -36,7 +32,7 @@ async def watch_forever(backend: Backend, partition: int, worker: str) -> None:
                 continue
             outbox.look()
             woken, next_in_ms = await backend.wake_runs(partition, WAKE_AT_ONCE)
-            release_in_ms = await drive_controls(backend, partition)
+            release_in_ms = await drive_releases(backend, partition)
             if woken == WAKE_AT_ONCE:
                 continue
             wait_s = min([WATCH_S, *(ms / 1000 for ms in (next_in_ms, release_in_ms) if ms is not None)])
@@ -90,21 +86,3 @@ class OutboxCarrier:
                 pass
             if not self._look_again:
                 return
-
-
-async def drive_controls(backend: Backend, partition: int) -> int | None:
-    """A step of what is let go slowly here; returns the ms until the next one, None where nothing is.
-
-    Where failures have returned in this partition, the release is stopped in the others too. If this worker dies
-    before that, they stop by what they see themselves.
-    """
-    driven = await backend.controls.drive(partition, RELEASE_AT_ONCE)
-    for control, release in driven.stopped:
-        _log.error(
-            "release.stopped %s: failures have returned; what is held stays held until it is released again",
-            control,
-        )
-        for other in range(backend.partitions):
-            if other != partition:
-                await backend.controls.stop(other, control, release)
-    return driven.next_in_ms

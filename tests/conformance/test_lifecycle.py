@@ -111,7 +111,10 @@ async def test_what_is_paused_is_not_claimed_until_it_is_resumed_or_let_go(world
     assert [claim.hold.run_id for claim in claims] == run_ids[:2]
     for claim in claims:
         await world.finish(claim, status="failed")
-    assert (await controls.drive(0, 100)).stopped == [(control, "r1")]
+    assert (await controls.drive(0, 100)).failing == [(control, "r1")]
+    (row,) = await controls.list(0)
+    assert (row.state, row.failed, row.succeeded, row.stop_ratio, row.least) == ("releasing", 2, 0, 500, 2)
+    await world.twice(lambda: controls.stop(0, control, "r1"))
     (row,) = await controls.list(0)
     assert (row.state, row.released, row.failed, row.stopped_at_ms) == ("stopped", 2, 2, now_ms + 200)
     await world.twice(lambda: controls.resume(0, control))

@@ -22,8 +22,8 @@ def release(lua: Lua, control: str, rate: int = 20_000, **changes: Any) -> str:
 
 
 def drive(lua: Lua, limit: int = 100) -> list[Any]:
-    _, released, next_in, *stopped = lua.call("drive_controls", limit=limit)
-    return [released, next_in, [part.decode() for part in stopped]]
+    _, released, next_in, *failing = lua.call("drive_controls", limit=limit)
+    return [released, next_in, [part.decode() for part in failing]]
 
 
 def state(lua: Lua, control: str) -> str | None:
@@ -182,7 +182,7 @@ def test_a_release_ends_and_the_pause_with_it_when_nothing_is_held_for_a_while(l
     assert release(lua, ORDERS) == "not paused"
 
 
-def test_a_release_stops_by_itself_when_failures_return(lua: Lua) -> None:
+def test_a_release_tells_when_failures_return_and_stops_when_it_is_told_to(lua: Lua) -> None:
     names = make(lua, 10)
     pause(lua, ORDERS)
     claimed(lua)
@@ -191,11 +191,12 @@ def test_a_release_stops_by_itself_when_failures_return(lua: Lua) -> None:
     drive(lua)
     for number, held in enumerate(lua.claim()):
         lua.finish(held, status="succeeded" if number % 2 else "failed")
-    assert drive(lua) == [0, -1, [ORDERS, "r1"]]
+    assert drive(lua) == [0, 50, [ORDERS, "r1"]]
+    lua.twice("pause_control", control=ORDERS, release="r1")
     assert drive(lua) == [0, -1, []]
     row = lua.call("list_controls")[1]
     assert [part.decode() if isinstance(part, bytes) else part for part in row] == [
-        *(ORDERS, "stopped", 5, str(T0), "20000", "5", "2", "3", str(T0 + 1000))
+        *(ORDERS, "stopped", 5, str(T0), "20000", "5", "2", "3", str(T0 + 1000), "500", "4")
     ]
     lua.later(5000)
     assert drive(lua)[0] == 0
@@ -231,6 +232,7 @@ def test_a_queue_is_let_go_slowly_by_its_claims(lua: Lua) -> None:
     for one in held:
         lua.finish(one, status="failed")
     assert drive(lua)[2] == [QUEUE, "r1"]
+    lua.twice("pause_control", control=QUEUE, release="r1")
     lua.later(1000)
     assert claimed(lua) == []
 
