@@ -105,7 +105,7 @@ class Outbox:
             case b"cancel":
                 await self._cancel(run_id)
             case b"end_kids":
-                return await self._end_kids(prefix, run_id)
+                return await self._end_kids(prefix, run_id, entry.get(b"rt"))
             case b"look_kids":
                 await self._look_at_kids(prefix, run_id)
             case b"broadcast":
@@ -116,16 +116,17 @@ class Outbox:
                 return _Outcome.LEFT
         return _Outcome.DONE
 
-    async def _end_kids(self, prefix: str, run_id: str) -> _Outcome:
+    async def _end_kids(self, prefix: str, run_id: str, retries: bytes | None) -> _Outcome:
         """Cancel the children that a run has left behind, some at a time."""
         kids = f"{prefix}kids:{run_id}"
         cursor, found = await self._transport.send(prefix, ("HSCAN", kids, 0, "COUNT", _KIDS_AT_ONCE), bulk=True)
         while not found and int(cursor):  # where most were taken out, a piece of the table may be empty
             command = ("HSCAN", kids, cursor, "COUNT", _KIDS_AT_ONCE)
             cursor, found = await self._transport.send(prefix, command, bulk=True)
-        # One that was retried has children of its own again. While these were there, it could not be.
-        status = await self._transport.send(prefix, ("HGET", f"{prefix}run:{run_id}", "s"))
-        if status is not None and replies.status_of(status) not in TERMINAL:
+        # One that was retried by hand has children of its own again. While these were there, it could not be.
+        status, retried = await self._transport.send(prefix, ("HMGET", f"{prefix}run:{run_id}", "s", "rt"))
+        has_ended = status is None or replies.status_of(status) in TERMINAL
+        if not has_ended and (retried or b"0") != retries:
             return _Outcome.DONE
         policies = replies.named(found)
         await asyncio.gather(*(self._cancel(kid.decode()) for kid, policy in policies.items() if policy == b"cancel"))

@@ -19,7 +19,7 @@ _POSTS: Final[Mapping[str, frozenset[str]]] = {
     for do, fields in {
         "give_end": ("run", "child", "item"),
         "cancel": ("run",),
-        "end_kids": ("run",),
+        "end_kids": ("run", "rt"),
         "look_kids": ("run",),
         "broadcast": ("name", "hash", "item", "once", "ms", "until"),
         "ask_permit": ("run", "to", "hash", "permit", "priority", "created"),
@@ -28,6 +28,8 @@ _POSTS: Final[Mapping[str, frozenset[str]]] = {
         "return_permit": ("run", "to", "hash", "permit"),
     }.items()
 }
+_LATER: Final = frozenset({"rt"})
+"""What earlier versions did not say."""
 
 
 def check_key(space: Snapshot, name: str) -> Iterator[Breach]:
@@ -165,7 +167,8 @@ def _check_outbox(space: Snapshot, name: str) -> Iterator[Breach]:
     if not space.size(name):
         yield Breach(Rule.STRANGER, space.prefix + name, "", "it is empty, and was left")
     for post in space.posts:
-        if _POSTS.get(post.do) != post.fields:
+        known = _POSTS.get(post.do)
+        if known is None or post.fields not in (known, known - _LATER):
             what = f"nobody here knows what to do with {post.do!r} of {sorted(post.fields)}"
             yield Breach(Rule.STRANGER, space.prefix + name, post.run_id, what)
 

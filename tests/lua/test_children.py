@@ -195,7 +195,14 @@ def test_a_parent_that_ends_before_its_children_posts_that_they_are_left(lua: Lu
         lua.redis.zadd(f"{PREFIX}delayed", {PARENT: T0 + 1})
         lua.later(1)
         lua.wake()
-    assert lua.posted() == [{"do": b"end_kids", "run": PARENT.encode()}]
+    assert lua.posted() == [{"do": b"end_kids", "run": PARENT.encode(), "rt": b"0"}]
+
+
+def test_what_is_posted_for_a_run_that_was_retried_by_hand_says_which_time_it_is(lua: Lua) -> None:
+    held = ordered(lua, CHILD)
+    lua.redis.hset(f"{PREFIX}run:{PARENT}", "rt", "2")
+    assert lua.finish(held, effects=["orphan"]) == "ok"
+    assert lua.posted() == [{"do": b"end_kids", "run": PARENT.encode(), "rt": b"2"}]
 
 
 def test_a_run_without_children_posts_nothing_at_its_end(lua: Lua) -> None:

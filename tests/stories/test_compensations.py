@@ -201,3 +201,41 @@ async def test_a_parent_hears_of_a_canceled_child_once_it_is_undone(flow: RedisF
         run = await until(flow, handle.id, lambda run: run.steps and run.steps[0].child_id)
         await flow.cancel_workflow_run(run.steps[0].child_id)
         assert await handle.result(timeout="1m") == "ChildCanceled after 4"
+
+
+@pytest.mark.parametrize("end", ["cancel", "failure"])
+async def test_children_that_are_waited_for_are_canceled_before_their_parent_is_undone(flow: RedisFlow, end: str):
+    child_ended, undone = asyncio.Event(), asyncio.Event()
+
+    @flow.define_workflow("child")
+    async def child(step: Step) -> None:
+        await step.wait_for_signal("never sent")
+
+    async def undo() -> None:
+        await asyncio.wait_for(child_ended.wait(), WITHIN_S)
+        undone.set()
+
+    @flow.define_workflow("parent")
+    async def parent(step: Step) -> None:
+        step.on_failure("undo", undo)
+        waits = asyncio.ensure_future(step.run_workflow(child))
+        if end == "failure":
+            await step.wait_for_signal("fail")
+            msg = "no"
+            raise NonRetryableError(msg)
+        await waits
+
+    async with flow.new_worker():
+        handle = await parent.run()
+        started = await until(flow, handle.id, lambda run: run.status == "waiting" and run.step("child"))
+        found = started.step("child")
+        assert found is not None
+        assert found.child_id is not None
+        await until(flow, found.child_id, lambda run: run.waiting_for == "signal")
+        await (handle.cancel() if end == "cancel" else handle.signal("fail"))
+        await until(flow, found.child_id, lambda run: run.status == "canceled")
+        assert not undone.is_set()
+        assert not (await handle.get()).is_finished
+        child_ended.set()
+        await until(flow, handle.id, lambda run: run.status == ("canceled" if end == "cancel" else "failed"))
+    assert undone.is_set()
