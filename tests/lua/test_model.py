@@ -6,6 +6,7 @@ call may be sent twice, and holders that lost their run go on calling. The struc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.lua.harness import PREFIX, T0, TERMINAL, Held, Lua, audit, held_of, new_run, shelved, started
 
+EXAMPLES = int(os.environ.get("REDISFLOW_MODEL_EXAMPLES", "40"))
 NAMES = ("a", "b", "c")
 WORKERS = ("w1", "w2")
 CRASH_LIMIT = 3
@@ -180,9 +182,12 @@ class Model(RuleBasedStateMachine):
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
-    @initialize()
-    def start(self) -> None:
-        self.check()
+    @initialize(held=st.integers(0, len(NAMES)), deadline=st.sampled_from([None, 700]))
+    def start(self, held: int, deadline: int | None) -> None:
+        """Some runs are held from the beginning: what holders and those before them call is the most of it."""
+        for name in NAMES[:held]:
+            self.create(name, 0, deadline, None, twice=False)
+        self.claim("w1", 3, repeat=False, twice=False, stray=None)
 
     @rule(
         name=st.sampled_from(NAMES),
@@ -262,8 +267,14 @@ class Model(RuleBasedStateMachine):
             self.enter(name)
         return run
 
-    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 3), repeat=st.booleans(), twice=st.booleans())
-    def claim(self, worker: str, limit: int, repeat: bool, twice: bool) -> None:
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        limit=st.integers(1, 3),
+        repeat=st.booleans(),
+        twice=st.booleans(),
+        stray=st.sampled_from([None, *NAMES]),
+    )
+    def claim(self, worker: str, limit: int, repeat: bool, twice: bool, stray: str | None) -> None:
         operation, earlier = self.claimed.get(worker, ("", []))
         if repeat and operation:
             expected = [name for name in earlier if self.runs[name].fence.endswith(f":{operation}")]
@@ -272,7 +283,12 @@ class Model(RuleBasedStateMachine):
             self.lua.operations += 1
             operation = f"op{self.lua.operations}"
             self.wake_due()
-            expected = [*self.queues["w"], *self.queues["0"]][:limit]
+            offered: list[str | None] = [*self.queues["w"]]
+            if stray in self.runs and len(offered) < limit:
+                # An entry that is not the run's own, as hints that were rebuilt leave them: it is dropped.
+                self.lua.redis.xadd(f"{PREFIX}q:default:w", {"r": stray})
+                offered.append(None)
+            expected = [name for name in [*offered, *self.queues["0"]][:limit] if name is not None]
             for name in expected:
                 run = self.runs[name]
                 run.claims += 1
@@ -350,7 +366,6 @@ class Model(RuleBasedStateMachine):
             word = "ok" if run.ended else "behind"
         elif word == "ok":
             run.records += records
-            run.crashes = 0
             status, run.cause = run.verdict or (status, None)
             self.leave(held.run_id)
             run.status, run.due = status, None
@@ -529,6 +544,26 @@ class Model(RuleBasedStateMachine):
         assert self.lua.reclaim(lane, crash_limit=CRASH_LIMIT) == ["end", *counts.values(), 0]
         self.check()
 
+    @precondition(lambda self: any(self.holds_it(held) for held in self.holds))
+    @rule(data=st.data(), worker=st.sampled_from(WORKERS))
+    def change_hands(self, data: st.DataObject, worker: str) -> None:
+        """What one holder loses another has at once: calls of the first are what fences are for."""
+        held = data.draw(st.sampled_from([held for held in self.holds if self.holds_it(held)]), label="loser")
+        self.lua.expire(held)
+        self.runs[held.run_id].expired = True
+        for lane in ("w", "0"):
+            self.reclaim(lane)
+        self.claim(worker, 3, repeat=False, twice=False, stray=None)
+
+    @precondition(lambda self: self.may_be_late())
+    @rule(data=st.data(), worker=st.sampled_from(WORKERS))
+    def claim_late(self, data: st.DataObject, worker: str) -> None:
+        """The timer of a run was lost, and its deadline passes before it is claimed."""
+        name = data.draw(st.sampled_from(self.may_be_late()), label="late")
+        self.lua.later(max(0, (self.runs[name].deadline or 0) - self.lua.now))
+        self.lua.redis.zrem(f"{PREFIX}delayed", name)
+        self.claim(worker, 100, repeat=False, twice=False, stray=None)
+
     @rule(loss=st.sampled_from(["nothing", "nothing", "delayed", "stuck:order", "bell:default", "alarm"]))
     def reconcile(self, loss: str) -> None:
         unfinished = {name: run for name, run in self.runs.items() if not run.ended}
@@ -563,8 +598,16 @@ class Model(RuleBasedStateMachine):
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
+    def may_be_late(self) -> list[str]:
+        """Runs that a claim which finds them late ends; one with compensations it gives back, for a later claim."""
+        pending = {name: run for name, run in self.runs.items() if run.status == "pending"}
+        return sorted(name for name, run in pending.items() if run.deadline and not run.compensable)
+
     def is_running(self, held: Held) -> bool:
         return self.runs[held.run_id].status == "running"
+
+    def holds_it(self, held: Held) -> bool:
+        return self.is_running(held) and self.runs[held.run_id].fence == held.fence
 
     def holder(self, data: st.DataObject, size: int) -> tuple[Held, list[bytes]]:
         """One that holds a run or held it once, sometimes with a mark or a fence that it never had."""
@@ -586,7 +629,7 @@ def test_random_sequences_of_calls_do_what_the_model_says(lua: Lua) -> None:
     run_state_machine_as_test(
         lambda: Model(lua),  # type: ignore[arg-type]  # it takes a factory as well
         settings=settings(
-            max_examples=40,
+            max_examples=EXAMPLES,
             stateful_step_count=40,
             deadline=None,
             database=None,

@@ -100,7 +100,13 @@ def show(mutant: Mutant, checkers: Iterable[Checker]) -> Shown:
 def _check(checker: Checker, root: Path) -> tuple[int | None, str]:
     """The exit code (None: it hung), and where it found something."""
     with subprocess.Popen(
-        checker.command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        checker.command,
+        cwd=root,
+        env={**os.environ, **checker.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         try:
             output, _ = process.communicate(timeout=checker.minutes * 60)

@@ -7,7 +7,8 @@ look for what nobody has thought of do find things.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 _PYTEST = (
     "-m",
@@ -30,6 +31,7 @@ class Checker:
     arguments: tuple[str, ...]
     minutes: float
     """It has found something, too, where it has not ended by then: something hangs."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def command(self) -> list[str]:
@@ -47,6 +49,7 @@ MODELS = Checker(
         "tests/lua/test_permits_model.py",
     ),
     5,
+    {"REDISFLOW_MODEL_EXAMPLES": "200"},
 )
 PROGRAMS = Checker(
     "random workflows", (*_PYTEST, "tests/engine/test_random_workflows.py", "tests/engine/test_crashes.py"), 3
