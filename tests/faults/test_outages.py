@@ -8,7 +8,7 @@ import time
 from redisflow import RedisFlow, Step
 from redisflow.backend.connect import read_url
 from redisflow.backend.link import Link
-from redisflow.backend.outage import OutageLog
+from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.single import ServerEndpoint
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.faults import call, open_proxy
@@ -47,7 +47,24 @@ async def test_a_worker_goes_on_consuming_after_each_of_many_restarts(namespace:
             assert len(starts) == RESTARTS * 6 * 2
 
 
-async def test_clients_come_back_seldom_and_not_in_step(valkey_url: str) -> None:
+def test_pauses_grow_and_no_two_clients_keep_step() -> None:
+    def pauses(backoff: Backoff) -> list[float]:
+        return [backoff.next_s() for _ in range(40)]
+
+    fleet = [pauses(Backoff()) for _ in range(LINKS)]
+    for tries, together in enumerate(zip(*fleet, strict=True), 1):
+        limit_s = min(2.0, 0.05 * 2**tries)
+        assert all(0.05 <= pause <= limit_s for pause in together)
+        # All of the time up to the limit is used: whoever was lost together is spread over it.
+        assert max(together) - min(together) > (limit_s - 0.05) / 2
+        assert len(set(together)) == LINKS
+    backoff = Backoff()
+    pauses(backoff)
+    backoff.reset()
+    assert backoff.next_s() <= 0.1
+
+
+async def test_clients_come_back_seldom(valkey_url: str) -> None:
     target = read_url(valkey_url)
     async with open_proxy(valkey_url) as proxy:
         endpoint = ServerEndpoint(read_url(proxy.url))

@@ -39,6 +39,7 @@ def test_a_hundred_heartbeats_are_no_deliveries(lua: Lua) -> None:
     pending = lua.pending(held)
     assert pending is not None
     assert pending["times_delivered"] == 1
+    assert "x" not in lua.fields(), "nor crashes"
 
 
 def test_a_heartbeat_names_the_runs_that_the_worker_no_longer_holds(lua: Lua) -> None:

@@ -186,7 +186,7 @@ class Clients:
         if fields is None:
             return
         for number, name in enumerate(signals_of(codec.decode(fields.fields["i"]))):
-            await handle.signal(name, f"{name} came", idempotency_key=f"{name} {number}")
+            await handle.signal(name, f"{name} came #{number}", idempotency_key=f"{name} {number}")
 
     async def _do_rerun(self, handle: Any, run_id: str, number: int) -> None:
         await handle.rerun(idempotency_key=f"rerun-{number}")
@@ -262,7 +262,7 @@ class Clients:
         if run_id in self._signalled:
             return
         for number, name in enumerate(signals_of(program)):
-            await member.flow.signal(run_id, name, f"{name} came", idempotency_key=f"{name} {number}")
+            await member.flow.signal(run_id, name, f"{name} came #{number}", idempotency_key=f"{name} {number}")
         self._signalled.add(run_id)
 
     @property

@@ -185,6 +185,7 @@ class RunInvariants:
         results = Counter(record.call.key for record in state.live if isinstance(record, _RESULTS))
         self._expect("S3", all(count == 1 for count in results.values()), run_id, f"two results: {results}")
         attempts: Counter[str] = Counter()
+        heard: Counter[bytes] = Counter()
         dues: dict[str, int] = {}
         for record in state.live:
             if isinstance(record, AttemptFailed | StepSucceeded | StepFailed):
@@ -196,12 +197,13 @@ class RunInvariants:
             elif isinstance(record, TimerFired) and record not in known and record.call.key in dues:
                 early = now_ms < dues[record.call.key] and not self.clock_jumped
                 self._expect("S14", not early, run_id, f"{record.call.key} fired before {dues[record.call.key]}")
+            elif isinstance(record, SignalReceived) and b" #" in record.payload:
+                heard[record.payload] += 1
+        self._expect("S16", all(count == 1 for count in heard.values()), run_id, f"a signal came twice: {heard}")
         children = {record.call.key: record.run_id for record in state.live if isinstance(record, ChildAsked)}
         for record in state.live:
             if isinstance(record, ChildEnded) and record not in known:
                 self._check_child(run_id, children.get(record.call.key, ""), record)
-            elif isinstance(record, SignalReceived) and record not in known:
-                self.checked["S16"] += 1
 
     def _check_child(self, run_id: str, child_id: str, record: ChildEnded) -> None:
         child = self.runs.get(child_id) or self.gone.get(child_id)

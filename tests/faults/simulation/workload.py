@@ -62,7 +62,8 @@ def define(
             case ["gather", ops]:
                 return await asyncio.gather(*(do(each, step, program) for each in ops))
             case ["signal", name]:
-                return await step.wait_for_signal(name)
+                # Which of several of one name comes first is the clients' business; none comes twice.
+                return str(await step.wait_for_signal(name)).partition(" #")[0]
             case ["hear", name, ms]:
                 return await step.wait_for_signal("all", timeout=ms / 1000)
             case ["cast", name]:
