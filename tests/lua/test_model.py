@@ -87,6 +87,8 @@ class Model(RuleBasedStateMachine):
         self.holds: list[Held] = []
         self.claimed: dict[str, tuple[str, list[str]]] = {}
         self.alive: dict[str, int] = {}
+        self.caller: Held | None = None
+        """Who makes the next call of a holder, where that is no matter of chance."""
         self.joined: dict[str, list[str]] = {}
         """What starts were answered that only put another run off."""
         self.debounced: tuple[str, int] | None = None
@@ -564,6 +566,38 @@ class Model(RuleBasedStateMachine):
         self.lua.redis.zrem(f"{PREFIX}delayed", name)
         self.claim(worker, 100, repeat=False, twice=False, stray=None)
 
+    @precondition(lambda self: self.held_until_a_deadline())
+    @rule(data=st.data(), call=st.sampled_from(["commit", "park", "finish"]), twice=st.booleans())
+    def call_late(self, data: st.DataObject, call: str, twice: bool) -> None:
+        """A holder calls when its deadline has passed, before any timer has said so."""
+        self.caller = data.draw(st.sampled_from(self.held_until_a_deadline()), label="late holder")
+        self.lua.later(max(0, (self.runs[self.caller.run_id].deadline or 0) - self.lua.now))
+        if call == "commit":
+            self.commit(data, 1, twice, forget=False, renew=False, compensable=False)
+        elif call == "park":
+            self.park(data, 1, 300, twice)
+        else:
+            self.finish(data, 0, "succeeded", twice)
+        self.caller = None
+
+    @precondition(lambda self: self.runs and not self.queues["w"])
+    @rule(data=st.data())
+    def read_by_a_stranger(self, data: st.DataObject) -> None:
+        """An entry that is not the run's own has been read by something that is no claim, and is let lie."""
+        name = data.draw(st.sampled_from(sorted(self.runs)), label="name")
+        stream = f"{PREFIX}q:default:w"
+        entry = self.lua.redis.xadd(stream, {"r": name})
+        if not any(group["name"] == b"workers" for group in self.lua.redis.xinfo_groups(stream)):
+            self.lua.redis.xgroup_create(stream, "workers", "0")
+        self.lua.redis.xreadgroup("workers", "stranger", {stream: ">"})
+        self.lua.redis.xclaim(stream, "workers", "stranger", 0, [entry], idle=10**9, justid=True)
+        self.reclaim("w")
+
+    @rule(lane=st.sampled_from(["w", "0"]))
+    def sweep(self, lane: str) -> None:
+        assert self.lua.call("sweep_workers", queue="default", lane=lane)[0] == "ok"
+        self.check()
+
     @rule(loss=st.sampled_from(["nothing", "nothing", "delayed", "stuck:order", "bell:default", "alarm"]))
     def reconcile(self, loss: str) -> None:
         unfinished = {name: run for name, run in self.runs.items() if not run.ended}
@@ -606,11 +640,16 @@ class Model(RuleBasedStateMachine):
     def is_running(self, held: Held) -> bool:
         return self.runs[held.run_id].status == "running"
 
+    def held_until_a_deadline(self) -> list[Held]:
+        return [held for held in self.holds if self.holds_it(held) and self.runs[held.run_id].deadline]
+
     def holds_it(self, held: Held) -> bool:
         return self.is_running(held) and self.runs[held.run_id].fence == held.fence
 
     def holder(self, data: st.DataObject, size: int) -> tuple[Held, list[bytes]]:
         """One that holds a run or held it once, sometimes with a mark or a fence that it never had."""
+        if self.caller is not None:
+            return self.caller, [b"r"] * size
         held = data.draw(st.sampled_from(self.holds), label="holder")
         wrong = data.draw(st.sampled_from(["", "", "", "", "mark", "fence"]), label="wrong")
         if wrong == "mark":
