@@ -239,6 +239,36 @@ async def test_cancel_a_running_run_and_its_body_is_cancelled_at_once(flow, body
     assert all(each.status != "succeeded" for each in run.steps)
 
 
+@pytest.mark.parametrize("end", ["cancel", "deadline"])
+async def test_after_a_cancel_or_a_deadline_no_other_step_begins(flow, end):
+    began: asyncio.Event = asyncio.Event()
+    later: list[int] = []
+
+    async def endless() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    @flow.define_workflow("persistent")
+    async def workflow(step: Step) -> None:
+        try:
+            await step.run("endless", endless)
+        finally:  # it wants to go on, whatever it was
+            await step.run("later", later.append, 1)
+
+    async with flow.new_worker(lease="30s"):
+        handle = await workflow.run(deadline_at="500ms" if end == "deadline" else None)
+        await began.wait()
+        if end == "cancel":
+            assert await handle.cancel()
+        run = await until(flow, handle.id, lambda run: run.is_finished)
+        # The worker has heard of it, and is at work for others.
+        began.clear()
+        await workflow.run()
+        await began.wait()
+    assert run.status == ("canceled" if end == "cancel" else "failed")
+    assert later == []
+
+
 async def test_what_a_cancelled_body_returns_is_not_recorded(flow):
     began, ended = asyncio.Event(), asyncio.Event()
 
