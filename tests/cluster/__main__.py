@@ -75,6 +75,7 @@ def stages() -> list[Stage]:
         Stage("faults and load, Valkey", whole, environment={"REDISFLOW_CLUSTER_RUNS": "3000"}),
         Stage("faults and load, Redis", whole, environment=on_redis),
         Stage("stories, 16 partitions", ("tests/stories",), (*SIDE_BY_SIDE, "-k", "cluster")),
+        Stage("security", ("tests/security",), (*SIDE_BY_SIDE, "-k", "cluster")),
         Stage("conformance, Valkey", ("tests/conformance",), SIDE_BY_SIDE),
         Stage("conformance, Redis", ("tests/conformance",), SIDE_BY_SIDE, {"REDISFLOW_TEST_CLUSTER": "redis"}),
         Stage("scripts on nodes of a cluster, Valkey and Redis", ("tests/lua",)),
