@@ -6,12 +6,13 @@
 -- Replies  of each run: created | existing <run_id> | conflict <run_id> | full | beyond | oversized | broken
 --          full: as many as its client allows wait to be claimed; beyond: in more than ten years
 --
--- Sent twice, it answers `created` twice: a run id is made once, by its client.
+-- Sent twice, it answers `created` twice, also where the run was deleted meanwhile: a run id is made once, by its client.
 
 -- @include lib/clock.lua
 -- @include lib/collect.lua
 -- @include lib/is_oversized.lua
 -- @include lib/store_run.lua
+-- @include lib/was_started.lua
 
 local prefix = KEYS[1]   -- str   of every key in the partition
 local runs   = 1         -- rows  run_id workflow version queue input available deadline idem idem_ms fingerprint | fields
@@ -26,8 +27,7 @@ local listed, unlistable, runs_here, keys_here, created = {}, {}, {}, {}, { 'cre
 -- The reply, or `new` where the run is to be created, or `later` where that rests on an earlier row of this call.
 local function judge(at)
   local run_id, workflow, idem = ARGV[at], ARGV[at + 1], ARGV[at + 7]
-  if redis.call('EXISTS', prefix .. 'run:' .. run_id) == 1 then return created end
-  if ARGV[at + 10] ~= '0' and on_terms().is_prevented(prefix, at) then return created end
+  if was_started(prefix, run_id) then return created end
   local known = idem ~= '' and on_terms().known_by_key(prefix, idem, ARGV[at + 9])
   if known then return known end
   if runs_here[run_id] or keys_here[idem] then return 'later' end

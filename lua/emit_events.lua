@@ -4,7 +4,8 @@
 -- Replies  ok | full | fenced
 --          full: as ok, but the state has as many keys as it may, so new ones were left out
 --
--- Sent again (its reply was lost) it answers the same: a holder numbers its calls, and the run remembers the last one.
+-- A holder numbers its calls and makes one at a time, and the run remembers the last one. So what was said is not said
+-- again, be it the last call, sent again because its reply was lost, or an earlier one that comes late.
 
 -- @include lib/append_events.lua
 
@@ -21,8 +22,9 @@ local run_key, state = prefix .. 'run:' .. run_id, prefix .. 'state:' .. run_id
 local r = redis.call('HMGET', run_key, 's', 'f', 'eb')
 if r[1] ~= 'running' or r[2] ~= fence then return { 'fenced' } end
 
-local call, changes = fence .. ' ' .. number, said + count
-local is_new, word = r[3] ~= call, 'ok'
+local last_fence, last_number = string.match(r[3] or '', '^(.*) (%d+)$')
+local is_new = last_fence ~= fence or tonumber(number) > tonumber(last_number)
+local changes, word = said + count, 'ok'
 local keys = redis.call('HLEN', state)
 for place = changes, #ARGV, 2 do
   local is_known = redis.call('HEXISTS', state, ARGV[place]) == 1
@@ -35,6 +37,6 @@ for place = changes, #ARGV, 2 do
 end
 if is_new then
   append_events(prefix, run_id, keep, said, changes - 1)
-  redis.call('HSET', run_key, 'eb', call)
+  redis.call('HSET', run_key, 'eb', fence .. ' ' .. number)
 end
 return { word }

@@ -20,9 +20,9 @@ local reply = { 'ok', 0, 0 }
 
 -- Bytes that were freed. A run that the listing names by mistake is only taken off it: its hash is the truth.
 local function purge(run_id, status)
-  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'h', 'tg', 'sg')
+  local r = redis.call('HMGET', prefix .. 'run:' .. run_id, 's', 'h', 'tg', 'sg', 'c')
   if r[1] ~= status then return 0 end
-  forget_run(prefix, run_id, r[3], r[4])
+  forget_run(prefix, run_id, r[3], r[4], now - (tonumber(r[5]) or 0))
   reply[2] = reply[2] + 1
   if tell == 'ids' then reply[#reply + 1] = run_id end
   return tonumber(string.match(r[2] or '', ':(%d+)$') or '0')

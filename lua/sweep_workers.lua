@@ -20,6 +20,8 @@ for _, item in ipairs(consumers) do
   if pending == 0 and not is_alive(prefix, name, now) then
     redis.call('XGROUP', 'DELCONSUMER', stream, 'workers', name)
     deleted = deleted + 1
+    -- Its last claim came after its good-bye: nothing else tells of it any more.
+    if not redis.call('ZSCORE', prefix .. 'workers', name) then redis.call('UNLINK', prefix .. 'worker:' .. name) end
   end
 end
 -- Presence is kept for an hour after its end: who was here last is what one asks after an outage.

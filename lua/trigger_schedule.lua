@@ -6,6 +6,7 @@
 
 -- @include lib/clock.lua
 -- @include lib/start_scheduled.lua
+-- @include lib/was_started.lua
 
 local prefix   = KEYS[1]   -- str   of every key in the partition
 local schedule = ARGV[1]   -- str
@@ -14,7 +15,7 @@ local run      = 3         -- tail  the row of the run, as in create_run
 
 local r = redis.call('HMGET', prefix .. 'schedule:' .. schedule, 'rv', 'on', 'ov')
 if not r[1] then return { 'missing' } end
-if redis.call('EXISTS', prefix .. 'run:' .. ARGV[run]) == 1 then return { 'created' } end
+if was_started(prefix, ARGV[run]) then return { 'created' } end
 if r[1] ~= revision then return { 'stale' } end
 
 return { start_scheduled(prefix, schedule, r[2], r[3], run, now_ms()) }

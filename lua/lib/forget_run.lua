@@ -6,7 +6,14 @@
 -- (tests/leaks.py) finds what is missing.
 -- Its idempotency key stays until its own time is over: another start with it must not run twice. Children that it left
 -- behind, and that nobody has looked after yet, stay until that is done: whoever does it deletes their key.
-local function forget_run(prefix, run_id, tags, signals)
+-- For five minutes it is known that it was started: a copy of that call may come late. Its client asks for 10 s, a system
+-- goes on sending for a connection that was closed for some 100 s, and a parent is replayed a lease and a round of upkeep
+-- (45 s) after its worker has died.
+local function forget_run(prefix, run_id, tags, signals, age_ms)
+  local late_ms = 300000
+  if age_ms < late_ms then
+    redis.call('SET', prefix .. 'idem:' .. run_id, 'deleted', 'PX', math.min(late_ms, late_ms - age_ms))
+  end
   orphan_kids(prefix, run_id)
   redis.call('UNLINK', prefix .. 'run:' .. run_id, prefix .. 'mail:' .. run_id, prefix .. 'events:' .. run_id,
     prefix .. 'state:' .. run_id, prefix .. 'fx:' .. run_id)

@@ -6,12 +6,10 @@ local function on_terms()
 -- @include lib/instant.lua
 -- @include lib/is_beyond.lua
 -- @include lib/may_queue.lua
--- @include lib/is_prevented.lua
 -- @include lib/known_by_key.lua
 -- @include lib/store_on_terms.lua
   terms = {
-    is_beyond = is_beyond, is_prevented = is_prevented, known_by_key = known_by_key, may_queue = may_queue,
-    store = store_on_terms
+    is_beyond = is_beyond, known_by_key = known_by_key, may_queue = may_queue, store = store_on_terms
   }
   return terms
 end

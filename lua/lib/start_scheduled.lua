@@ -2,12 +2,13 @@
 -- @include lib/has_ended.lua
 -- @include lib/pass_turn.lua
 -- @include lib/store_run.lua
+-- @include lib/was_started.lua
 
 -- Create a run of a schedule, whose row begins at `at` in ARGV, as its overlap policy says: at once, behind the one that
 -- is going on, in its place, or not at all. Returns created | skipped.
 local function start_scheduled(prefix, schedule, on, overlap, at, now)
   local run_id, listing, queue = ARGV[at], prefix .. 'runs:' .. ARGV[at + 1], prefix .. 'queued:' .. schedule
-  if redis.call('EXISTS', prefix .. 'run:' .. run_id) == 1 then return 'created' end
+  if was_started(prefix, run_id) then return 'created' end
   if not on or has_ended(prefix, on) then on = pass_turn(prefix, schedule, now) end
   local waits = on and overlap == 'queue'
   if on and overlap == 'skip' then return 'skipped' end

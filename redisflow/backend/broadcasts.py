@@ -65,15 +65,14 @@ class Broadcasts:
         after = reached.add(piece)
         if entry:
             await self._carry_everywhere(home, {**signal, "until_ms": until_ms}, reached, after)
-            await self._transport.send(home, self._scripts.clear_outbox.call(home, [entry]))
-            await self._let_go(once, keep_ms)
+            await self._done(home, entry, once, keep_ms)
         return Reached(reached.run_ids, reached.count)
 
-    async def carry_out(self, entry: Mapping[bytes, bytes]) -> None:
-        """Do what an entry of the outbox says, in all partitions."""
+    async def carry_out(self, home: str, at: bytes, entry: Mapping[bytes, bytes]) -> None:
+        """Do what the entry `at` of the outbox at `home` says, in all partitions, and take it out."""
         signal: dict[str, Any] = {name: entry[name.encode()] for name in ("name", "hash", "item", "once", "ms")}
         await self._carry_everywhere(None, {**signal, "until_ms": entry[b"until"]}, _Sum(), FIRST)
-        await self._let_go(entry[b"once"].decode(), int(entry[b"ms"]))
+        await self._done(home, at, entry[b"once"].decode(), int(entry[b"ms"]))
 
     async def _carry_everywhere(self, home: str | None, signal: dict[str, Any], reached: _Sum, after: bytes) -> None:
         """Carry it on at home after those that were reached already, and to the other partitions."""
@@ -95,8 +94,12 @@ class Broadcasts:
         reply: list[Any] = await self._transport.send(prefix, command, bulk=len(arguments["item"]) > _LARGE_BYTES)
         return reply
 
-    async def _let_go(self, once: str, keep_ms: int) -> None:
-        """It is done everywhere: it need not be known for much longer than its key is."""
+    async def _done(self, home: str, entry: bytes, once: str, keep_ms: int) -> None:
+        """It is done everywhere: it need not be known for much longer than its key is.
+
+        Its entry goes first: should whoever does this die in between, nothing is left that would be done again.
+        """
+        await self._transport.send(home, self._scripts.clear_outbox.call(home, [entry]))
         ms = max(keep_ms, LATE_MS)
         expire = (self._transport.send(at, ("PEXPIRE", f"{at}cast:{once}", ms)) for at in self._prefixes)
         await asyncio.gather(*expire)

@@ -70,7 +70,7 @@ class Outbox:
         entries = await self._transport.send(prefix, command, bulk=True)
         if not entries:
             return False
-        outcomes = await asyncio.gather(*(self._try(prefix, replies.named(fields)) for _, fields in entries))
+        outcomes = await asyncio.gather(*(self._try(prefix, at, replies.named(fields)) for at, fields in entries))
         finished = [entry for (entry, _), outcome in zip(entries, outcomes, strict=True) if outcome is _Outcome.DONE]
         if finished:
             await self._transport.send(prefix, self._scripts.clear_outbox.call(prefix, finished))
@@ -81,10 +81,10 @@ class Outbox:
             self._places[partition] = f"({entries[-1][0].decode()}"
         return partition in self._places
 
-    async def _try(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
+    async def _try(self, prefix: str, at: bytes, entry: dict[bytes, bytes]) -> _Outcome:
         try:
             async with asyncio.timeout(BROADCAST_S if entry[b"do"] == b"broadcast" else PATIENCE_S):
-                return await self._carry_out(prefix, entry)
+                return await self._carry_out(prefix, at, entry)
         except TimeoutError:
             return _Outcome.LEFT
         except BackendUnavailable:
@@ -95,7 +95,7 @@ class Outbox:
             _log.error("outbox: %s of run %s was refused, and is tried again: %s", what, run_id, error)
             return _Outcome.LEFT
 
-    async def _carry_out(self, prefix: str, entry: dict[bytes, bytes]) -> _Outcome:
+    async def _carry_out(self, prefix: str, at: bytes, entry: dict[bytes, bytes]) -> _Outcome:
         run_id = entry.get(b"run", b"").decode()
         match entry[b"do"]:
             case b"give_end":
@@ -109,7 +109,7 @@ class Outbox:
             case b"look_kids":
                 await self._look_at_kids(prefix, run_id)
             case b"broadcast":
-                await self._broadcasts.carry_out(entry)
+                await self._broadcasts.carry_out(prefix, at, entry)
             case b"ask_permit" | b"give_permit" | b"hold_permit" | b"return_permit":
                 await self._send_permit(run_id, entry)
             case _:  # of a later version: it is left for a worker that knows it

@@ -2,7 +2,8 @@
 
 The store knows nothing of Redis, so what is left of a run there is found from the other side: each run that has
 objects is looked for in Redis. The hard thing is a run that is just being started: its input is written before the run
-is, so only ids that are old enough are looked for.
+is. That its id is old does not tell: a child's has the time of its parent, a scheduled run's that of its tick. So what
+is not there is looked for once more, when whoever was starting it has given up or is done.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from redisflow.contract import PayloadCalls
     from redisflow.sealing import Stored
 
+SWEPT_AT_MOST = 10_000
+"""Runs in one sweep, by which its memory is bounded."""
 _UNSAFE = re.compile("[^a-z0-9._-]")
 
 
@@ -32,7 +35,7 @@ class NothingStored:
     async def delete_run_payloads(self, run_id: str) -> None:
         """Nothing."""
 
-    async def sweep_payloads(self, older_than_ms: int) -> int:  # noqa: ARG002  # as in the contract
+    async def sweep_payloads(self, older_than_ms: int, again_after_ms: int) -> int:  # noqa: ARG002  # as in the contract
         """Nothing."""
         return 0
 
@@ -55,16 +58,28 @@ class StoredPayloads:
         """Delete all that a run has in the store. Safe to repeat."""
         await self._stored.delete_run(run_id)
 
-    async def sweep_payloads(self, older_than_ms: int) -> int:
+    async def sweep_payloads(self, older_than_ms: int, again_after_ms: int) -> int:
         """Delete what belongs to no run; returns of how many runs that was."""
-        before_ms = time.time_ns() // 1_000_000 - older_than_ms
+        suspects = await self._suspects(time.time_ns() // 1_000_000 - older_than_ms)
+        if not suspects:
+            return 0
+        await asyncio.sleep(again_after_ms / 1000)
         swept = 0
-        async for page in self._stored.list_runs():
-            old = [run_id for run_id in page if _made_before(run_id, before_ms)]
-            for run_id in await self._unknown(old):
+        for run_id in suspects:
+            # Each right before it goes: between the look and the deletion there is time for nothing else.
+            if not await self._exists(run_id):
                 await self._stored.delete_run(run_id)
                 swept += 1
         return swept
+
+    async def _suspects(self, before_ms: int) -> list[str]:
+        """Runs that have objects, and are not in Redis now."""
+        suspects: list[str] = []
+        async for page in self._stored.list_runs():
+            suspects += await self._unknown([run_id for run_id in page if _made_before(run_id, before_ms)])
+            if len(suspects) >= SWEPT_AT_MOST:
+                break
+        return suspects[:SWEPT_AT_MOST]
 
     async def _unknown(self, run_ids: Sequence[str]) -> list[str]:
         found = await asyncio.gather(*(self._exists(run_id) for run_id in run_ids))

@@ -20,9 +20,10 @@ class PayloadCalls(Protocol):
         """
         ...
 
-    async def sweep_payloads(self, older_than_ms: int) -> int:
+    async def sweep_payloads(self, older_than_ms: int, again_after_ms: int) -> int:
         """Delete what belongs to runs that are not stored any more, or never were; returns how many there were.
 
-        Younger ids are left alone: an input is in the store before its run is in Redis.
+        An input is in the store before its run is in Redis. So younger ids are left alone, and others are looked for
+        twice, with this time in between. A bounded number goes; what is left is found by the next sweep.
         """
         ...

@@ -16,6 +16,8 @@ from redisflow.errors import PayloadStoreUnavailable
 EVERY_S = 3600.0
 OLDER_THAN_MS = 24 * 3600 * 1000
 """A start may have its input in the store before its run is in Redis, and clocks of clients may differ."""
+AGAIN_AFTER_MS = 30 * 60 * 1000
+"""A start waits for the store and then for Redis, 10 s each if nobody says otherwise (`call_timeout`)."""
 
 _log = logging.getLogger("redisflow.worker")
 
@@ -28,10 +30,10 @@ async def sweep_forever(backend: Backend, worker: str) -> None:
             await sweep_once(backend)
 
 
-async def sweep_once(backend: Backend) -> int:
+async def sweep_once(backend: Backend, again_after_ms: int = AGAIN_AFTER_MS) -> int:
     """One sweep; returns of how many runs something was left."""
     try:
-        swept = await backend.payloads.sweep_payloads(OLDER_THAN_MS)
+        swept = await backend.payloads.sweep_payloads(OLDER_THAN_MS, again_after_ms)
     except PayloadStoreUnavailable as error:
         _log.warning("payloads without a run are left for later: %s", error)
         return 0

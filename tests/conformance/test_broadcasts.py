@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from redisflow.backend.broadcasts import LATE_MS, Broadcasts
+from redisflow.backend.outbox import Outbox
 from redisflow.backend.scripts import load_scripts
 from redisflow.contract import Claim, Extension, Reached, Verdict
 from redisflow.mail import encode_signal, hash_signal_name, signal_address
@@ -15,6 +19,7 @@ from tests.conformance.world import World, extend
 
 GO = hash_signal_name("go")
 HOME = partition_for_key("go", 4)
+DAY_MS = 86_400_000
 
 
 async def running(world: World, partition: int = 0) -> Claim:
@@ -108,6 +113,50 @@ async def test_what_a_sender_that_died_left_is_carried_out_by_whoever_looks_and_
     assert reached is not None
     assert sorted(reached.run_ids) == sorted(waiting)
     assert [await mail(world, run_id) for run_id in waiting] == [[b"\x07"]] * 4
+
+
+async def test_while_it_is_in_the_outbox_every_partition_knows_it_for_a_week(
+    wide_world: World,
+):
+    world = wide_world
+    waiting = [await parked(world, at) for at in range(4)]
+    run(world, "send_signal", HOME, retain="", elsewhere="yes")
+    # A worker carries it out, and dies before it has taken it out of the outbox.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await outbox_that_is_never_cleared(world).deliver(HOME)
+    assert [await mail(world, run_id) for run_id in waiting] == [[b"\x07"]] * 4
+    assert outboxes(world) == 1
+    assert min(known_for_ms(world)) > 6 * DAY_MS
+    await world.backend.outbox.deliver(HOME)
+    assert outboxes(world) == 0
+    assert max(known_for_ms(world)) <= LATE_MS
+    assert [await mail(world, run_id) for run_id in waiting] == [[b"\x07"]] * 4
+
+
+def known_for_ms(world: World) -> list[int]:
+    return [world.raw("PTTL", f"{world.prefix_of(at)}cast:once") for at in range(4)]
+
+
+def outbox_that_is_never_cleared(world: World) -> Outbox:
+    backend, prefixes = world.backend, [world.prefix_of(at) for at in range(4)]
+    transport: Any = Unanswered(backend._transport, backend._scripts.clear_outbox.sha)
+    broadcasts = Broadcasts(transport, backend._scripts, backend._patience, prefixes)
+    return Outbox(transport, backend._scripts, prefixes, backend._prefix_of, broadcasts)
+
+
+class Unanswered:
+    """A transport that never answers one script."""
+
+    def __init__(self, transport: Any, sha: str) -> None:
+        self._transport = transport
+        self._sha = sha
+
+    def send(self, prefix: str, command: Sequence[Any], *what: Any, **how: Any) -> asyncio.Future[Any]:
+        if command[1] == self._sha:
+            return asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._transport.send(prefix, command, *what, **how)
+        return future
 
 
 @pytest.mark.parametrize("order", ["sent first", "parked first"])

@@ -35,6 +35,7 @@ from redisflow.worker.schedules import ScheduleService
 from tests.conformance.world import T0, World, extend
 
 KEYS = {"one": b"1" * 32, "two": b"2" * 32}
+HOUR_MS = 3_600_000
 SECRET = codec.encode("a secret")
 LARGE = codec.encode(b"a large secret" + random.Random(1).randbytes(200_000))
 
@@ -54,6 +55,11 @@ class MoodyStore(FileStore):
         self.is_deleted = True
         self.gate = asyncio.Event()
         self.gate.set()
+        self.written = asyncio.Event()
+        self.answers = asyncio.Event()
+        """Until it is set, whoever has written something is not told."""
+        self.answers.set()
+        self.listed = asyncio.Event()
 
     async def _mood(self) -> None:
         self.calls += 1
@@ -65,6 +71,8 @@ class MoodyStore(FileStore):
     async def put(self, folder: str, run_id: str, name: str, data: bytes) -> None:
         await self._mood()
         await super().put(folder, run_id, name, data)
+        self.written.set()
+        await self.answers.wait()
 
     async def get(self, folder: str, run_id: str, name: str, size: int) -> bytes | None:
         await self._mood()
@@ -80,6 +88,7 @@ class MoodyStore(FileStore):
             raise ConnectionError("the store is away")
         async for page in super().list_runs(folder):
             yield page
+        self.listed.set()
 
     def folder(self) -> str:
         (found,) = self._root.iterdir()
@@ -333,13 +342,13 @@ async def test_the_sweep_deletes_what_no_run_has_and_nothing_else(sealed: World,
     await store.put(folder, "not-a-run", "aa", b"x")
     await store.put(folder, young, "aa", b"x")
     sealed.raw("DEL", f"{sealed.prefix}run:{deleted}")
-    assert await sealed.backend.payloads.sweep_payloads(60_000) == 0
-    assert await sealed.backend.payloads.sweep_payloads(-60_000) == 2
+    assert await sealed.backend.payloads.sweep_payloads(60_000, 0) == 0
+    assert await sealed.backend.payloads.sweep_payloads(-60_000, 0) == 2
     assert sorted(await store.runs(folder)) == sorted([kept, "not-a-run"])
     # Another namespace of this name, say on another server, has a folder of its own.
     sealed.raw("HDEL", f"{sealed.prefix}meta", "store")
     other = await reopen(everything(store))
-    assert await other.backend.payloads.sweep_payloads(-60_000) == 0
+    assert await other.backend.payloads.sweep_payloads(-60_000, 0) == 0
     assert sorted(await store.runs(folder)) == sorted([kept, "not-a-run"])
 
 
@@ -347,19 +356,46 @@ async def test_a_worker_sweeps_what_is_older_than_a_day_and_leaves_it_for_later_
     sealed: World, store: MoodyStore, caplog
 ):
     kept = await sealed.create(input=LARGE)
-    day_ms = 24 * 3600 * 1000
+    day_ms = 24 * HOUR_MS
     now_ms = time.time_ns() // 1_000_000
     ages = {f"{now_ms - age_ms:012x}7{'0' * 3}8{'0' * 15}": age_ms for age_ms in (day_ms - 60_000, day_ms + 60_000)}
     young, old = ages
     for run_id in ages:
         await store.put(store.folder(), run_id, "aa", b"x")
     store.is_listed = False
-    assert await sweep_once(sealed.backend) == 0
+    assert await sweep_once(sealed.backend, again_after_ms=0) == 0
     assert "left for later: the payload store cannot be listed: FileStore" in caplog.text
     store.is_listed = True
-    assert await sweep_once(sealed.backend) == 1
+    assert await sweep_once(sealed.backend, again_after_ms=0) == 1
     assert sorted(await store.runs(store.folder())) == sorted([kept, young])
     assert old not in await store.runs(store.folder())
+
+
+async def test_an_input_whose_run_is_about_to_be_created_is_not_swept_however_old_its_id(
+    sealed: World, store: MoodyStore
+):
+    # That of a child, whose parent is older than a day.
+    old = f"{time.time_ns() // 1_000_000 - 25 * HOUR_MS:012x}7{'0' * 3}8{'0' * 15}"
+    store.answers.clear()
+    starting = asyncio.create_task(sealed.create(run_id=old, input=LARGE))
+    await store.written.wait()
+    sweeping = asyncio.create_task(sealed.backend.payloads.sweep_payloads(24 * HOUR_MS, 500))
+    await store.listed.wait()
+    store.answers.set()
+    assert (await starting, await sweeping) == (old, 0)
+    stored = await sealed.backend.read_run(old)
+    assert stored is not None
+    assert stored[b"i"] == LARGE
+
+
+async def test_a_sweep_is_bounded_and_the_next_one_goes_on(sealed: World, store: MoodyStore, monkeypatch):
+    monkeypatch.setattr("redisflow.backend.payloads.SWEPT_AT_MOST", 2)
+    kept = await sealed.create(input=LARGE)
+    for _ in range(3):
+        await store.put(store.folder(), new_run_id(0), "aa", b"x")
+    assert await sealed.backend.payloads.sweep_payloads(-60_000, 0) == 2
+    assert await sealed.backend.payloads.sweep_payloads(-60_000, 0) == 1
+    assert await store.runs(store.folder()) == [kept]
 
 
 async def test_runs_are_purged_where_their_store_is_away_and_what_they_have_there_is_swept(
@@ -375,7 +411,7 @@ async def test_runs_are_purged_where_their_store_is_away_and_what_they_have_ther
     assert "payloads of deleted runs are left to the sweep" in caplog.text
     assert len(await store.runs(store.folder())) == 2
     store.is_deleted = True
-    assert await sealed.backend.payloads.sweep_payloads(-60_000) == 2
+    assert await sealed.backend.payloads.sweep_payloads(-60_000, 0) == 2
 
 
 # -- starting -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tests.lua.harness import PREFIX, Held, Lua
 
 GO = "hash-of-go"
 ITEM = b"s\ngo\n\x01"
+WEEK_MS = 604_800_000
 
 
 def waiting(lua: Lua, run_id: str, *, name: str = GO) -> Held:
@@ -134,6 +135,13 @@ def test_with_other_partitions_it_is_in_the_outbox_until_it_was_carried_there(lu
     assert int(post["until"]) == lua.now + 500_000
     assert lua.redis.ttl(f"{PREFIX}cast:once") > 86_400
     lua.call("clear_outbox", [entry])
+
+
+@pytest.mark.parametrize(("ms", "known_ms"), [(60_000, WEEK_MS), (2 * WEEK_MS, 2 * WEEK_MS)])
+def test_another_partition_knows_it_for_as_long_as_it_may_be_in_the_outbox(lua: Lua, ms: int, known_ms: int) -> None:
+    waiting(lua, "run-1")
+    assert carry(lua, ms=ms) == (b"", ["run-1"])
+    assert known_ms - 60_000 < lua.redis.pttl(f"{PREFIX}cast:once") <= known_ms
 
 
 def test_what_is_kept_is_given_to_each_who_starts_to_wait_once(lua: Lua) -> None:

@@ -88,6 +88,46 @@ def test_creating_a_run_again_leaves_it_alone_whatever_it_does_by_now(lua: Lua) 
         assert lua.dump() == before
 
 
+DELETIONS: dict[str, Callable[[Lua], object]] = {
+    "by hand": lambda lua: lua.call("delete_run", run_id="run-1"),
+    "by retention": lambda lua: lua.call("purge_runs", ["order", "succeeded", 0], limit=9, all_bytes=1 << 20, tell=""),
+}
+
+
+@pytest.mark.parametrize("delete", DELETIONS.values(), ids=DELETIONS)
+@pytest.mark.parametrize("started", ["created", "started", "fields"])
+def test_a_start_that_comes_again_late_starts_nothing_though_its_run_was_deleted(
+    lua: Lua, delete: Callable[[Lua], object], started: str
+) -> None:
+    ways: dict[str, Callable[[], list[Any]]] = {
+        "created": lua.create,
+        "started": lambda: lua.start("run-1", ["unique", "u", "existing"]),
+        "fields": lambda: lua.create(fields={"xp": "+90000"}, deadline="+100000"),
+    }
+    first = ways[started]()
+    lua.later(1_000)
+    lua.finish(lua.claim_only(), effects=["release", "u"])
+    delete(lua)
+    assert ways[started]() == first
+    assert lua.redis.exists(f"{PREFIX}run:run-1", f"{PREFIX}runs:order", f"{PREFIX}delayed") == 0
+    assert lua.entries() == []
+    assert 240_000 < lua.redis.pttl(f"{PREFIX}idem:run-1") <= 299_000
+
+
+def test_a_run_that_is_deleted_later_leaves_no_word_of_its_start(lua: Lua) -> None:
+    lua.finish(lua.take())
+    lua.later(5 * 60_000)
+    lua.call("delete_run", run_id="run-1")
+    assert lua.redis.keys(f"{PREFIX}*run-1*") == []
+
+
+def test_where_the_clock_went_back_the_start_is_known_for_no_longer(lua: Lua) -> None:
+    lua.finish(lua.take())
+    lua.later(-3_600_000)
+    lua.call("delete_run", run_id="run-1")
+    assert 0 < lua.redis.pttl(f"{PREFIX}idem:run-1") <= 300_000
+
+
 def test_an_idempotency_key_names_one_run_while_it_is_kept(lua: Lua) -> None:
     key = {"idem": "k" * 64, "idem_ms": 60_000, "fingerprint": "print"}
     assert lua.create("run-1", **key)[0] == "created"

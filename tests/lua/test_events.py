@@ -107,6 +107,16 @@ def test_bodies_speak_at_once_and_once_for_each_call(lua: Lua) -> None:
     assert data(read(lua)[1]) == [b"a", b"b", b"c", b"d", b"e"]
 
 
+def test_an_earlier_call_that_comes_again_late_says_nothing_and_sets_nothing_back(lua: Lua) -> None:
+    held = lua.take()
+    for number in range(1, 12):
+        assert emit(lua, held, number, b"%d" % number, x=b"%d" % number) == "ok"
+    for late in (1, 9, 10):
+        assert emit(lua, held, late, b"%d" % late, x=b"%d" % late) == "ok"
+    assert data(read(lua)[1]) == [b"%d" % number for number in range(1, 12)]
+    assert lua.redis.hgetall(STATE) == {b"x": b"11"}
+
+
 def test_the_next_holder_counts_its_calls_anew(lua: Lua) -> None:
     held = lua.take()
     assert emit(lua, held, 1, b"a") == "ok"

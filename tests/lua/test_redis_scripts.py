@@ -166,6 +166,7 @@ def test_receipts_and_replies_go_with_the_run_and_the_users_keys_stay(lua: Lua) 
     held = lua.take()
     reply_to(lua, held, INCREMENT, 1)
     lua.finish(held)
+    lua.later(5 * 60_000)  # until then it is known that it was started
     lua.call("delete_run", run_id="run-1")
     assert [key for key in lua.redis.keys("*") if b"run-1" in key] == []
     assert count(lua) == b"1"

@@ -272,6 +272,15 @@ def test_a_trigger_starts_a_run_beside_the_ticks_and_its_policy_holds(lua: Lua, 
     assert score(lua) == T0 + TICK
 
 
+def test_a_trigger_that_comes_again_late_starts_nothing_though_its_run_was_deleted(lua: Lua) -> None:
+    put(lua)
+    assert trigger(lua, "run-1") == "created"
+    finish(lua, lua.claim_only())
+    lua.call("delete_run", run_id="run-1")
+    assert trigger(lua, "run-1") == "created"
+    assert (lua.entries(), lua.redis.exists(f"{PREFIX}run:run-1")) == ([], 0)
+
+
 def test_a_paused_schedule_fires_nothing_until_it_is_resumed(lua: Lua) -> None:
     put(lua)
     assert lua.twice("pause_schedule", schedule="nightly") == ["ok"]

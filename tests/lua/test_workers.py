@@ -69,6 +69,26 @@ def test_presence_is_remembered_for_an_hour(lua: Lua) -> None:
     assert lua.redis.exists(f"{PREFIX}worker:w1") == 0
 
 
+def test_a_claim_that_comes_after_the_good_bye_of_its_worker_leaves_nothing_behind(lua: Lua) -> None:
+    lua.renew(worker="w1", about=b"host")
+    lua.call("leave_worker", ["default"], worker="w1")
+    held = lua.take()
+    sweep(lua)
+    assert lua.redis.exists(f"{PREFIX}worker:w1") == 1  # its run is still pending
+    lua.expire(held)
+    lua.reclaim()
+    sweep(lua)
+    assert lua.redis.keys(f"{PREFIX}worker*") == []
+
+
+def test_what_a_worker_that_lives_has_claimed_last_is_kept_when_it_holds_nothing(lua: Lua) -> None:
+    lua.renew(worker="w1", presence_ms=1_000)
+    lua.finish(lua.take())
+    lua.later(1_000)
+    assert sweep(lua) == 1  # it looks dead, and may only have been silent
+    assert lua.redis.hget(f"{PREFIX}worker:w1", "runs") == b"run-1"
+
+
 def test_sweeping_a_stream_that_does_not_exist_is_nothing(lua: Lua) -> None:
     assert lua.call("sweep_workers", queue="nowhere", lane="0") == ["ok", 0]
 

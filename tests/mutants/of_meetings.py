@@ -11,7 +11,7 @@ MEETINGS: list[Mutant] = [
         "a start that is sent again creates its run again",
         "S9",
         "lua/create_run.lua",
-        ("if redis.call('EXISTS', prefix .. 'run:' .. run_id) == 1 then return created end", ""),
+        ("if was_started(prefix, run_id) then return created end", ""),
     ),
     mutant(
         "an idempotency key is not kept",
