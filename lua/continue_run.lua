@@ -30,11 +30,12 @@ if r[4] ~= before then return { 'behind' } end
 local now = now_ms()
 if end_if_late(prefix, run_id, r[5], now) then return { 'ended' } end
 
-when_needed().apply_effects(prefix, run_id, effects_at, #ARGV, now)
+local remove = when_needed().apply_effects(prefix, run_id, effects_at, #ARGV, now)
 -- It begins anew, so a rate counts it anew: here in its claim, elsewhere where it asks for another permit.
 if r[7] and string.find(r[7], ':[1-9]%d*@') then lines().free_slots(prefix, run_id, r[7], now) end
 -- Its entry before anything is taken from it: what follows is in the run's own key, and cannot fail.
 requeue(prefix, run_id, r[6] or nil, entry, returned_fence(fence))
+remove()
 -- The mark goes with the records: 10,000 of them take about 3 ms, as many as a history has unless it is allowed more.
 local last = tonumber(string.match(before, '^%d+')) - 1
 for first = 0, last, 1000 do

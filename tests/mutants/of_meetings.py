@@ -68,7 +68,7 @@ MEETINGS: list[Mutant] = [
         "mail stays in its box when it is recorded",
         "T3",
         f"{LIB}effect_take.lua",
-        ("redis.call('HDEL', prefix .. 'mail:' .. run_id, ARGV[at])", ""),
+        ("redis.call('HDEL', mail, number)", ""),
     ),
     mutant(
         "mail is numbered by how much lies there",
