@@ -180,6 +180,16 @@ def test_a_canceled_run_does_not_go_on_where_its_end_was_refused(lua: Lua, name:
     assert (lua.status(), lua.fields()["ca"], "vd" in lua.fields()) == ("canceled", b"canceled", False)
 
 
+def test_a_verdict_that_could_not_be_fixed_can_be_asked_for_again(lua: Lua) -> None:
+    held = lua.take()
+    lua.commit(held, b"asked", effects=["compensable"])
+    with damaged(lua, "q:default:w"), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        lua.cancel()
+    assert ("vd" in lua.fields(), lua.commit(held, b"one")) == (False, "ok")
+    assert lua.cancel() == ["canceling"]
+    assert (lua.commit(held, b"two"), lua.claim_only("w2").fields["vd"]) == ("fenced", b"canceled canceled ")
+
+
 def test_a_run_keeps_its_unique_key_while_it_has_not_ended(lua: Lua) -> None:
     rule = ("unique", "k", "join")
     assert lua.start("run-1", rule)[0] == "created"

@@ -44,7 +44,7 @@ MEETINGS: list[Mutant] = [
         "a verdict that is fixed is changed by a later one",
         "S12",
         f"{LIB}fix_verdict.lua",
-        ("if run.verdict then return end", ""),
+        ("if not run.verdict then", "if true then"),
     ),
     mutant(
         "a run that is ended from outside leaves its timer",
