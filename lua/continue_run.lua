@@ -7,6 +7,7 @@
 
 -- @include lib/clock.lua
 -- @include lib/is_terminal.lua
+-- @include lib/keep_uses.lua
 -- @include lib/requeue.lua
 -- @include lib/returned_fence.lua
 -- @include lib/end_if_late.lua
@@ -21,7 +22,7 @@ local input   = ARGV[5]   -- bytes
 local effects_at = 6      -- tail  effects
 
 local run_key = prefix .. 'run:' .. run_id
-local r = redis.call('HMGET', run_key, 's', 'f', 'e', 'h', 'dl', 'q', 'lk')
+local r = redis.call('HMGET', run_key, 's', 'f', 'e', 'h', 'dl', 'q', 'lk', 'ct')
 if not r[1] then return { 'missing' } end
 if r[2] == returned_fence(fence) then return { 'ok' } end
 if r[2] ~= fence then return { is_terminal(r[1]) and 'ended' or 'fenced' } end
@@ -30,11 +31,16 @@ if r[4] ~= before then return { 'behind' } end
 local now = now_ms()
 if end_if_late(prefix, run_id, r[5], now) then return { 'ended' } end
 
-when_needed().apply_effects(prefix, run_id, effects_at, #ARGV, now)
+local remove = when_needed().apply_effects(prefix, run_id, effects_at, #ARGV, now)
 -- It begins anew, so a rate counts it anew: here in its claim, elsewhere where it asks for another permit.
-if r[7] and string.find(r[7], ':[1-9]%d*@') then lines().free_slots(prefix, run_id, r[7], now) end
+if r[7] and string.find(r[7], ':[1-9]%d*@') then
+  lines().free_slots(prefix, run_id, r[7], now)
+elseif r[7] then
+  keep_uses(prefix, run_id, r[7], r[8] or '0')
+end
 -- Its entry before anything is taken from it: what follows is in the run's own key, and cannot fail.
 requeue(prefix, run_id, r[6] or nil, entry, returned_fence(fence))
+remove()
 -- The mark goes with the records: 10,000 of them take about 3 ms, as many as a history has unless it is allowed more.
 local last = tonumber(string.match(before, '^%d+')) - 1
 for first = 0, last, 1000 do

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- The schedules that are due, with all that is needed to fire them, and when the next one is. Where a run was ended from
--- outside, its schedule is listed at 0: here the next run of its queue has its turn.
+-- outside, or a queue was lost and is there again, its schedule is listed at 0: here the next run of it has its turn.
 --
 -- Moves    waiting:overlap -> waiting:start
 -- Replies  ok <now_ms> <next_due_in_ms | -1> <{ schedule, fields }> ...
@@ -21,7 +21,7 @@ local function look(schedule)
   local key = prefix .. 'schedule:' .. schedule
   local r = redis.call('HMGET', key, 'n', 'pz', 'on')
   if not r[1] then return redis.call('ZREM', prefix .. 'schedules', schedule) end
-  if r[3] and has_ended(prefix, r[3]) then pass_turn(prefix, schedule, now) end
+  if not r[3] or has_ended(prefix, r[3]) then pass_turn(prefix, schedule, now) end
   if r[2] or r[1] == '' or tonumber(r[1]) > now then
     return set_next(prefix, schedule, r[2] and '' or r[1], true)
   end

@@ -29,16 +29,17 @@ local function finish(at, first, last, effects_end)
   local is_late = run[5] and tonumber(run[5]) <= now
   if is_late and when_needed().end_if_late(prefix, run_id, run[5], now) then return 'ended' end
 
-  local ending
+  local ending, remove
   if effects_end > last + 1 then
     ending = { status = status, payload = ARGV[at + 6] }
-    when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now, ending)
+    remove = when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now, ending)
   end
   local workflow, queue, due, is_awaited = run[6], run[7] or 'default', run[8], run[9]
   local listing = workflow .. ':' .. status
   -- With room for one record: a table that grows is copied.
   local fields = { 's', status, 't', stamp, status == 'succeeded' and 'o' or 'er', ARGV[at + 6], 'h', after, nil, nil }
   append_records(run_key, fields, before, first, last)
+  if remove then remove() end
   if due or run[10] then redis.call('HDEL', run_key, 'd', 'p') end
   if due then redis.call('ZREM', prefix .. 'delayed', run_id) end
   collect(left, queue .. ':' .. string.sub(entry, 1, 1), string.sub(entry, 3))

@@ -36,9 +36,10 @@ local function park(at, first, last, effects_end)
   local is_late = deadline and deadline <= now
   if is_late and when_needed().end_if_late(prefix, run_id, deadline, now) then return 'ended' end
 
-  if effects_end > last + 1 then when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now) end
+  local remove = effects_end > last + 1 and when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now)
   if has_mail(run_key, seen) then
     append_records(run_key, { 'h', after }, before, first, last)
+    if remove then remove() end
     return 'mail'
   end
   local due_ms = earlier(tonumber(due), deadline)
@@ -49,6 +50,7 @@ local function park(at, first, last, effects_end)
     fields[#fields + 1] = due_ms
   end
   append_records(run_key, fields, before, first, last)
+  if remove then remove() end
   redis.call('HDEL', run_key, 'e', 'x', 'p', 'z')
   collect(left, (run[6] or 'default') .. ':' .. string.sub(entry, 1, 1), string.sub(entry, 3))
   if due_ms then set_due(prefix, run_id, due_ms) end

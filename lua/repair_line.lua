@@ -15,10 +15,10 @@ local member = ARGV[2]   -- str   who stands there; empty: only the line moves
 local key = prefix .. name
 local what, rest = string.match(name, '^(%a+):(.*)$')
 
--- A slot, or a place in a window or a line, of a run that has no right to it. What was used of a rate stays used; a
--- permit is its run's to give back.
+-- A slot, or a place in a window or a line, of a run that has no right to it. What was used of a rate stays used, also
+-- before its run began anew (`~`); a permit is its run's to give back.
 local function free()
-  local r = redis.call('HMGET', prefix .. 'run:' .. member, 's', 'ls', 'lk')
+  local r = redis.call('HMGET', prefix .. 'run:' .. string.match(member, '^[^~]*'), 's', 'ls', 'lk')
   local is_right = r[1] == 'pending'
   if what == 'blocked' then
     is_right = r[1] == 'waiting:limited' and r[2] == rest

@@ -4,7 +4,12 @@ local function allowance(control_key, now)
   local r = redis.call('HMGET', control_key, 'rate', 'at')
   local rate = tonumber(r[1])
   if not rate then return 0, now, 1 end -- its state was lost: drive_controls makes a plain pause of it
-  local at = math.max(tonumber(r[2]), now - math.max(250, math.ceil(1e6 / rate) + 1))
+  local noted = tonumber(r[2])
+  if noted > now then -- by a clock that was ahead, and was set right since
+    noted = now
+    redis.call('HSET', control_key, 'at', noted)
+  end
+  local at = math.max(noted, now - math.max(250, math.ceil(1e6 / rate) + 1))
   return math.floor((now - at) * rate / 1e6), at, rate
 end
 

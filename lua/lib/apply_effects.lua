@@ -20,10 +20,17 @@ local function when_needed()
 -- @include lib/end_if_late.lua
 
 -- What a commit does besides its records. It comes before them: where one fails, nothing is recorded, and the next
--- holder brings it again. `ending` is how the run ends with this step, where it does.
+-- holder brings it again. What it takes away is still there for that one: it goes with the function that is returned,
+-- which is called after the records. `ending` is how the run ends with this step, where it does.
 local function apply_effects(prefix, run_id, first, last, now, ending)
+  local removals = {}
   while first <= last do
-    first = first + 1 + effects[ARGV[first]](prefix, run_id, first + 1, now, ending)
+    local count, removal = effects[ARGV[first]](prefix, run_id, first + 1, now, ending)
+    first = first + 1 + count
+    removals[#removals + 1] = removal
+  end
+  return function()
+    for _, remove in ipairs(removals) do remove() end
   end
 end
 

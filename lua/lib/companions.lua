@@ -58,7 +58,8 @@ local function add_companions(prefix, row, rows)
       if line then
         add_member(prefix, rows, 'blocked:' .. line)
       elseif not string.find(content[at], '/', 1, true) then
-        add_run(prefix, rows, content[at])
+        -- What a run used of a rate before it began anew stands behind its id.
+        add_run(prefix, rows, string.match(content[at], '^[^~]*'))
       end
     end
   end

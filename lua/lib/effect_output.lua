@@ -9,8 +9,9 @@ effects.output = function(prefix, run_id, at)
   local mark, changes = ARGV[at], at + 3 + ARGV[at + 2]
   local last = changes + ARGV[changes]
   if redis.call('HGET', run_key, 'ev') ~= mark then
-    append_events(prefix, run_id, ARGV[at + 1], at + 3, changes - 1)
+    -- Events last: where they cannot be written, the state is set again, and they are not there twice.
     if last > changes then redis.call('HSET', prefix .. 'state:' .. run_id, unpack(ARGV, changes + 1, last)) end
+    append_events(prefix, run_id, ARGV[at + 1], at + 3, changes - 1)
     redis.call('HSET', run_key, 'ev', mark)
   end
   return last - at + 1

@@ -3,6 +3,7 @@
 
 -- release <hash>: the run ends, and leaves its unique key.
 effects.release = function(prefix, run_id, at)
-  release_unique(prefix, ARGV[at], run_id)
-  return 1
+  local hash = ARGV[at]
+  redis.call('GET', prefix .. 'unique:' .. hash)
+  return 1, function() release_unique(prefix, hash, run_id) end
 end

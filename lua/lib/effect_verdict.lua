@@ -2,9 +2,10 @@
 
 -- verdict <cause>: what was fixed from outside is carried out. Only with the step that ends the run.
 effects.verdict = function(prefix, run_id, at, _, ending)
-  local key = prefix .. 'run:' .. run_id
-  redis.call('HSET', key, 'ca', ARGV[at])
-  redis.call('HDEL', key, 'vd', 'e')
-  ending.cause = ARGV[at]
-  return 1
+  local key, cause = prefix .. 'run:' .. run_id, ARGV[at]
+  ending.cause = cause
+  return 1, function()
+    redis.call('HSET', key, 'ca', cause)
+    redis.call('HDEL', key, 'vd', 'e')
+  end
 end

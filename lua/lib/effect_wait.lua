@@ -12,8 +12,8 @@ effects.wait = function(...)
   local names = redis.call('HGET', key, 'sg')
   if not waits_for(names, hash) then
     redis.call('ZADD', prefix .. 'signal:' .. hash, signal_number(prefix), run_id)
-    redis.call('HSET', key, 'sg', names and names .. ' ' .. hash or hash)
     give_kept(prefix, run_id, hash, now)
+    redis.call('HSET', key, 'sg', names and names .. ' ' .. hash or hash) -- last: by this a repeat is known
   end
   return 1
 end

@@ -17,10 +17,10 @@ local function end_by_verdict(prefix, run_id, status, cause, now, run)
   if run.status == 'running' then tell_holder(prefix, run.queue, run.entry, run_id) end
   -- Before its end: where this cannot be written, it has not ended, and nobody cancels children of a run that goes on.
   orphan_kids(prefix, run_id)
+  if run.parent then tell_parent(prefix, run.parent, run_id, status, cause, '', now) end
   redis.call('HSET', key, 's', status, 't', now, 'ca', cause, 'f', taken_fence(run.fence))
   redis.call('HDEL', key, 'e', 'd', 'p', 'z', 'er', 'pz', 'ls', 'vd')
   end_run(prefix, run_id, status, now, run)
-  if run.parent then tell_parent(prefix, run.parent, run_id, status, cause, '', now) end
   if run.limits or run.fair then lines().leave_limits(prefix, run_id, run, now) end
   return true
 end

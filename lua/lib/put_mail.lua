@@ -28,10 +28,8 @@ local function put_mail(prefix, run_id, name, item, now, most)
   if is_terminal(run.status) then return 'ended' end
   if most and redis.call('HLEN', prefix .. 'mail:' .. run_id) >= most then return 'full' end
   local key = prefix .. 'run:' .. run_id
-  add_mail(prefix, run_id, item)
-  if run.status == 'running' then
-    tell_holder(prefix, run.queue, run.entry, run_id, ' mail')
-  elseif wants_mail(run.status, redis.call('HGET', key, 'wn'), name) then
+  -- Woken first: a run that is woken for nothing waits again, and one that has mail must not sleep on.
+  if wants_mail(run.status, redis.call('HGET', key, 'wn'), name) then
     local wait_ms = patience_ms(key, name)
     if wait_ms == 0 then
       wake_run(prefix, run_id, run)
@@ -40,5 +38,7 @@ local function put_mail(prefix, run_id, name, item, now, most)
       set_due(prefix, run_id, now + wait_ms)
     end
   end
+  add_mail(prefix, run_id, item)
+  if run.status == 'running' then tell_holder(prefix, run.queue, run.entry, run_id, ' mail') end
   return 'ok'
 end

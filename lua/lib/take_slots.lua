@@ -3,12 +3,16 @@
 -- that no worker has claimed yet counts until its claim says when.
 local GIVEN = 9e15
 
--- Whether one more may have a slot; if not, when a rate has room by itself.
+-- Whether one more may have a slot; if not, when a rate has room by itself. What was used while the clock was ahead (it
+-- was set right since) counts from now, in truth it was earlier: 1,000 slots at a time, about 2 ms.
 local function has_room(holders, count, period, now)
   if period > 0 then redis.call('ZREMRANGEBYSCORE', holders, '-inf', now - period) end
   local over = redis.call('ZCARD', holders) - count
   if over < 0 then return true end
   if period == 0 then return false end
+  for _, holder in ipairs(redis.call('ZRANGEBYSCORE', holders, '(' .. now, '(' .. GIVEN, 'LIMIT', 0, 1000)) do
+    redis.call('ZADD', holders, now, holder)
+  end
   local taken_at = tonumber(redis.call('ZRANGE', holders, over, over, 'WITHSCORES')[2])
   return false, taken_at < GIVEN and taken_at + period or now + period
 end

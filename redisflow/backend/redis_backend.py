@@ -481,7 +481,8 @@ class RedisBackend:
         if effects:
             size += sum(len(word) for word in effects if not isinstance(word, int))
         if saying is not None:
-            effects = [*effects, *effect_of(saying)]
+            # First: nobody else (a parent, say) is told of a step that is refused because this cannot be written.
+            effects = [*effect_of(saying), *effects]
             size += size_of(saying)
         if terms:
             effects = [*terms, *effects]

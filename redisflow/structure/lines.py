@@ -24,8 +24,8 @@ def is_permit(holder: str) -> bool:
 
 
 def run_of(holder: str) -> str:
-    """The id of the run that holds a slot, or for which a permit does."""
-    return holder.partition("/")[0]
+    """The id of the run that holds a slot, or for which a permit does, or that used one before it began anew."""
+    return holder.partition("/")[0].partition("~")[0]
 
 
 def limits_here(space: Snapshot, run: StoredRun) -> Iterator[tuple[str, int, int]]:
@@ -174,10 +174,16 @@ def check_rates(space: Snapshot) -> Iterator[Breach]:
         running = sum(run.word == "running" for run in runs)
         if not period and running > count:
             yield _breach(space, f"limit:{name}", "", f"{running} runs run, of {count}")
-        began = sorted(int(run.fields["a"]) for run in runs if period and "a" in run.fields)
+        began = _began(space, name, runs) if period else []
         for place, at in enumerate(began[count:]):
             if at - began[place] < period:
                 yield _breach(space, f"limit:{name}", "", f"{count + 1} began in {at - began[place]} ms, of {period}")
+
+
+def _began(space: Snapshot, name: str, runs: Iterable[StoredRun]) -> list[int]:
+    """When runs under a rate began, also before they began anew: what they used then stands beside their ids."""
+    before = [int(score) for holder, score in space.sets.get(f"limit:{name}", {}).items() if "~" in holder]
+    return sorted([*before, *(int(run.fields["a"]) for run in runs if "a" in run.fields)])
 
 
 def check_permits(runs: Mapping[str, StoredRun], sets: Mapping[str, Mapping[str, float]]) -> Iterator[str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from redisflow.contract import Claim, Extension, NewRun, Verdict
+import pytest
+
+from redisflow.contract import Claim, Extension, NewRun, Saying, Verdict
+from redisflow.errors import BackendError
 from redisflow.run_id import new_run_id, partition_of
 from tests.conformance.world import World, extend
 
@@ -147,3 +150,19 @@ async def test_an_entry_that_cannot_be_carried_out_holds_up_no_other(wide_world:
     assert looks == 4, "152 entries, 50 at once; what is left is looked at again later"
     assert await told(world, parent) == [(child_id, "succeeded", "")]
     assert world.raw("XLEN", outbox) == 151
+
+
+async def test_a_parent_is_not_told_of_an_end_that_is_refused_because_its_words_cannot_be_written(world: World):
+    child_id = new_run_id(0)
+    parent = await parent_of(world, child_id)
+    child = await child_of(world, child_id, parent)
+    extension = doing(child, "tell", parent)
+    extension.saying = Saying((-1, 1), [("data", b"\x01")], {})
+    events = f"{world.prefix_of(0)}events:{child_id}"
+    world.raw("SET", events, "of another type")
+    with pytest.raises(BackendError, match="broken"):
+        await world.backend.finish_run(child.hold, extension, status="succeeded", payload=b"\x07")
+    assert await told(world, parent) == []
+    world.raw("DEL", events)
+    answer = await world.backend.finish_run(child.hold, extension, status="succeeded", payload=b"\x07")
+    assert (answer, await told(world, parent)) == (Verdict.OK, [(child_id, "succeeded", "")])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lua.harness import LEASE_MS, T0, Lua
+from tests.lua.harness import LEASE_MS, PREFIX, T0, Lua
+from tests.lua.test_controls import ORDERS, drive, pause, release
 
 JUMP_MS = 600_000
 
@@ -117,3 +118,85 @@ def test_a_live_worker_whose_consumer_was_swept_by_a_jump_claims_on(lua: Lua) ->
     lua.later(JUMP_MS)
     assert lua.call("sweep_workers", queue="default", lane="0")[1] == 1
     assert lua.take("run-2").run_id == "run-2"
+
+
+# -- ahead for a moment, and set right: what counts by the clock does not stand still until it is there again ---------
+
+
+def claimed(lua: Lua) -> list[str]:
+    lua.wake()
+    return [held.run_id for held in lua.claim()]
+
+
+def test_a_rate_that_was_used_while_the_clock_was_ahead_has_room_a_period_after_it_was_set_right(lua: Lua) -> None:
+    rate = {"lk": "aa:3:1000"}
+    lua.create("run-0", rate)
+    assert claimed(lua) == ["run-0"]
+    lua.at(T0 + JUMP_MS)
+    for number in range(1, 5):
+        lua.create(f"run-{number}", rate)
+    assert claimed(lua) == ["run-1", "run-2", "run-3"]
+    lua.at(T0 + 2_000)
+    for number in range(5, 7):
+        lua.create(f"run-{number}", rate)
+    assert claimed(lua) == []
+    lua.reconcile()  # the timer of the line was set by the clock that was ahead
+    assert lua.due("line:aa") == T0 + 3_000
+    lua.at(T0 + 2_999)
+    assert claimed(lua) == []
+    lua.at(T0 + 3_000)
+    assert sorted(claimed(lua)) == ["run-4", "run-5", "run-6"]
+
+
+def test_a_slot_of_a_rate_that_was_only_given_counts_until_it_is_used_whatever_the_clock_does(lua: Lua) -> None:
+    rate = {"lk": "aa:1:1000"}
+    for number in range(3):
+        lua.create(f"run-{number}", rate)
+    assert claimed(lua) == ["run-0"]
+    lua.at(T0 + JUMP_MS)
+    lua.wake()
+    assert lua.status("run-1") == "pending"
+    lua.at(T0 + 1_000)
+    lua.call("repair_line", name="blocked:aa", member="")
+    assert lua.redis.zscore(f"{PREFIX}limit:aa", "run-1") == 9e15
+    lua.at(T0 + 5_000)
+    assert claimed(lua) == ["run-1"]
+    lua.at(T0 + 5_999)
+    assert claimed(lua) == []
+    lua.at(T0 + 6_000)
+    assert claimed(lua) == ["run-2"]
+
+
+@pytest.mark.parametrize("on_excess", ["delay", "reject", "existing"])
+def test_a_throttle_that_counted_while_the_clock_was_ahead_has_room_a_window_after_it_was_set_right(
+    lua: Lua, on_excess: str
+) -> None:
+    rule = ("throttle", "k", 1, 1_000, on_excess)
+    lua.at(T0 + JUMP_MS)
+    assert lua.start("run-1", rule) == ["created", "run-1", ""]
+    lua.at(T0)
+    said = {
+        "delay": ["created", "run-2", str(T0 + 1_000)],
+        "reject": ["throttled", "run-1", str(T0 + 1_000)],
+        "existing": ["existing", "run-1"],
+    }
+    assert lua.start("run-2", rule) == said[on_excess]
+    if on_excess == "delay":
+        assert lua.start("run-3", rule) == ["created", "run-3", str(T0 + 2_000)], "a start that is late by right counts"
+
+
+def test_a_release_that_let_go_while_the_clock_was_ahead_goes_on_when_it_was_set_right(lua: Lua) -> None:
+    names = [f"run-{number}" for number in range(6)]
+    for name in names:
+        lua.create(name)
+    pause(lua, ORDERS)
+    claimed(lua)
+    lua.at(T0 + JUMP_MS)
+    release(lua, ORDERS)  # 20 runs a second
+    lua.later(100)
+    assert drive(lua)[0] == 2
+    lua.at(T0)
+    assert drive(lua)[0] == 0
+    lua.later(100)
+    assert drive(lua)[0] == 2
+    assert claimed(lua) == names[:4]

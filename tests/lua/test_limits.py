@@ -251,6 +251,39 @@ def test_a_woken_run_is_not_counted_again_by_its_rate(lua: Lua) -> None:
     assert claimed(lua) == ["r1"]
 
 
+def continued(held: Held) -> dict[str, object]:
+    shown = held.shown()
+    return {"input": b"more", **{name: shown[name] for name in ("run_id", "fence", "entry", "before")}}
+
+
+def test_a_run_that_is_continued_as_new_counts_again_beside_what_it_used_before(lua: Lua) -> None:
+    lua.create("r1", PER_SECOND)
+    began = []
+    for _ in range(400):
+        for held in lua.claim():
+            began.append(lua.now - T0)
+            assert lua.twice("continue_run", [], **continued(held)) == ["ok"]
+            audit(lua)
+        lua.later(10)
+        lua.wake()
+    assert began == [0, 10, 1000, 1010, 2000, 2010, 3000, 3010]
+
+
+def test_what_a_run_used_before_it_was_continued_counts_for_others_whatever_becomes_of_it(lua: Lua) -> None:
+    lua.create("r1", PER_SECOND)
+    lua.call("continue_run", [], **continued(lua.claim_only()))
+    lua.cancel("r1")
+    start(lua, 2, PER_SECOND, first=2)
+    lua.reconcile()
+    assert claimed(lua) == ["r2"]
+    lua.call("repair_line", name="limit:bb", member="r1~0")
+    assert lua.listed("limit:bb") == ["r1~0", "r2"]
+    audit(lua)
+    lua.at(T0 + 1000)
+    lua.wake()
+    assert claimed(lua) == ["r3"]
+
+
 def test_who_comes_anew_stands_behind_those_that_wait_for_a_rate(lua: Lua) -> None:
     start(lua, 4, PER_SECOND)
     lua.claim()

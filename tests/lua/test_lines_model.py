@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from redisflow.structure.snapshot import parse_limits
 from tests.lua.harness import T0, Held, Lua, audit, held_of, new_run, shelved
 
 WORKERS = ("w1", "w2", "w3")
@@ -26,6 +27,8 @@ class Storm:
         self.chance = random.Random(seed)
         self.created = 0
         self.holds: list[Held] = []
+        self.began: dict[tuple[str, int, int], dict[tuple[str, bytes], int]] = {}
+        """Under each rate, when each life of a run began."""
         self.limits: tuple[str, ...] = LIMITS
         lua.at(T0 + seed)
 
@@ -37,6 +40,7 @@ class Storm:
             self.finish: 5,
             self.park: 3,
             self.give_back: 2,
+            self.go_on_as_new: 4,
             self.cancel: 1,
             self.wake: 2,
             self.kill: 1,
@@ -68,7 +72,21 @@ class Storm:
         worker = self.chance.choice(WORKERS)
         arguments = self.lua.claim_arguments(worker, limit=self.chance.choice([1, 2, 10]))
         reply = self.lua.call("claim_runs", ["default"], **arguments)
-        self.holds += [held_of(worker, row, arguments["operation"], reply[1]) for row in reply[4:]]
+        claims = [held_of(worker, row, arguments["operation"], reply[1]) for row in reply[4:]]
+        self.holds += claims
+        for held in claims:
+            self.note_begin(held)
+
+    def note_begin(self, held: Held) -> None:
+        """What runs remember is gone when they begin anew: it is counted here, too."""
+        life = held.run_id, held.fields.get("ct", b"0")
+        for name, count, period, _ in parse_limits(held.fields.get("lk", b"").decode()):
+            lives = self.began.setdefault((name, count, period), {})
+            lives[life] = int(held.fields["a"])
+            began = sorted(lives.values())
+            assert not period or all(
+                later - first >= period for first, later in zip(began, began[count:], strict=False)
+            ), f"{name}: more than {count} began in {period} ms: {began}"
 
     def take(self) -> Held | None:
         """A hold: most are still true."""
@@ -95,6 +113,12 @@ class Storm:
             self.send("release_run", run_id=held.run_id, fence=held.fence, entry=held.entry)
         elif held:
             self.send("shelve_run", **shelved(held, first_ms=20, last_ms=100))
+
+    def go_on_as_new(self) -> None:
+        held = self.take()
+        if held:
+            about = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry, "before": held.mark}
+            self.send("continue_run", [], **about, input=b"again")
 
     def cancel(self) -> None:
         if self.created:

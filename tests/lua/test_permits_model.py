@@ -30,7 +30,7 @@ class SpreadStorm(Storm):
     def calls(self) -> dict[Any, float]:
         # What was said of a rate must not be lost: nobody could tell any more what was used.
         more: dict[Any, float] = {self.lose: 0.5 if self.loses else 0, self.deliver: 12}
-        return super().calls() | more | {self.pause: 1, self.resume: 2, self.go_on_as_new: 2, self.forget: 0.5}
+        return super().calls() | more | {self.pause: 1, self.resume: 2, self.forget: 0.5}
 
     def some(self) -> str:
         """The id of a run, or of one that is gone."""
@@ -41,12 +41,6 @@ class SpreadStorm(Storm):
 
     def resume(self) -> None:
         self.send("resume_run", run_id=self.some())
-
-    def go_on_as_new(self) -> None:
-        held = self.take()
-        if held:
-            about = {"run_id": held.run_id, "fence": held.fence, "entry": held.entry, "before": held.mark}
-            self.send("continue_run", **about, input=b"again")
 
     def forget(self) -> None:
         self.send("delete_run", run_id=self.some())

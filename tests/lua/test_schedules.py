@@ -413,6 +413,25 @@ def test_runs_whose_queue_was_lost_are_queued_again_in_their_order(lua: Lua) -> 
     assert lua.reconcile() == (3, 0)
 
 
+@pytest.mark.parametrize("by", ["upkeep", "audit"])
+def test_a_queue_that_was_lost_while_the_last_run_ended_has_its_turn_though_nobody_goes_on(lua: Lua, by: str) -> None:
+    fire_several(lua, "queue", 3)
+    lua.call("pause_schedule", schedule="nightly")
+    waiting = lua.redis.dump(f"{PREFIX}queued:nightly")
+    lua.delete("queued:nightly")
+    finish(lua, lua.claim_only())
+    assert "on" not in schedule(lua)
+    if by == "upkeep":
+        assert lua.reconcile() == (2, 2)
+    else:
+        lua.redis.restore(f"{PREFIX}queued:nightly", 0, waiting)
+        assert lua.call("repair_key", verb="schedule", name="schedule:nightly", member="turn") == ["ok", 1]
+    look(lua)
+    assert finish(lua, lua.claim_only("w2")) == "ok"
+    lua.wake()
+    assert (lua.claim_only().run_id, queued(lua), score(lua)) == ("run-3", [], NEVER)
+
+
 def test_runs_whose_schedule_was_lost_start(lua: Lua) -> None:
     fire_several(lua, "queue", 2)
     lua.delete("queued:nightly", "schedule:nightly", "schedules")

@@ -44,7 +44,7 @@ MEETINGS: list[Mutant] = [
         "a verdict that is fixed is changed by a later one",
         "S12",
         f"{LIB}fix_verdict.lua",
-        ("if run.verdict then return end", ""),
+        ("if not run.verdict then", "if true then"),
     ),
     mutant(
         "a run that is ended from outside leaves its timer",
@@ -56,7 +56,7 @@ MEETINGS: list[Mutant] = [
         "a child tells its end as often as it is told",
         "S17",
         f"{LIB}give_end.lua",
-        ("if redis.call('HDEL', prefix .. 'kids:' .. parent, child) == 0 then return false end", ""),
+        ("if redis.call('HEXISTS', kids, child) == 0 then return false end", ""),
     ),
     mutant(
         "a child of this partition does not tell its end",
@@ -68,7 +68,7 @@ MEETINGS: list[Mutant] = [
         "mail stays in its box when it is recorded",
         "T3",
         f"{LIB}effect_take.lua",
-        ("redis.call('HDEL', prefix .. 'mail:' .. run_id, ARGV[at])", ""),
+        ("redis.call('HDEL', mail, number)", ""),
     ),
     mutant(
         "mail is numbered by how much lies there",

@@ -35,8 +35,10 @@ SOME = (
     "test_continue",
     "test_mail",
     "test_purge",
+    "test_redis_scripts",
     "test_retry",
     "test_schedules",
+    "test_verdicts",
 )
 # These send thousands of calls: what they send the others send, too.
 LARGE = ("model", "thousand", "starve", "piece_by_piece", "many_runs", "hundred", "jumps", "without_memory")
@@ -69,7 +71,7 @@ def stories_of(file: str) -> Iterator[Callable[[WrongTypes], None]]:
 
 
 @pytest.mark.parametrize("file", FILES if WHOLE else SOME)
-def test_whichever_key_is_damaged_no_run_is_torn_and_none_is_lost(client: redis.Redis, file: str):
+def test_whichever_key_is_damaged_no_run_is_torn_and_nothing_is_lost(client: redis.Redis, file: str):
     tried: Counter[tuple[str, str]] = Counter()
     found: list[str] = []
     attempts = 0
@@ -84,6 +86,7 @@ def test_whichever_key_is_damaged_no_run_is_torn_and_none_is_lost(client: redis.
         for attempt in lua.attempts:
             at = f"{test.__name__}: {attempt.script} with {attempt.kind} damaged"
             found += [f"{at} tears {run}" for run in attempt.torn]
+            found += [f"{at} takes away: {owed}" for owed in attempt.taken]
             if (attempt.script, attempt.kind) not in NOTHING_LEFT:
                 found += [f"{at} loses: {problem}" for problem in attempt.lost]
     assert attempts, "no call was tried"

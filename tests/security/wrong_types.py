@@ -34,6 +34,8 @@ _CORE = frozenset({b"s", b"f", b"h", b"o", b"er", b"ca", b"t", b"vd"})
 _STRAY = re.compile(
     r"is not the entry of|is never due, its timer is set|is not stored$|is listed$|the keyspace is not what"
 )
+# What a run waits for, or is owed: only the call that is done with it may take it away.
+_OWED = ("mail:", "kids:", "unique:")
 _OF_STRINGS = frozenset({b"GET", b"SET"})
 _CLOCK = f"{PREFIX}clock".encode()
 
@@ -47,6 +49,8 @@ class Attempt:
     """Of the key: its name, without what tells it from others."""
     torn: list[str]
     """Runs that are neither as before nor as after."""
+    taken: list[str]
+    """What is gone though every run is as it was: the next holder of one would need it."""
     lost: list[str]
     """What the audit finds when the key is sound again, the call was sent again, and upkeep has been there."""
     is_applied: bool
@@ -110,7 +114,8 @@ class WrongTypes(Lua):
             if self.redis.delete(key) and key in before:
                 self.redis.restore(key, before[key][1], before[key][0])
             self._answer(script, given, arguments)
-            attempt = Attempt(script, kind, _torn(was, left, will), self._look_after(), left == will, left == was)
+            torn, taken = _torn(was, left, will), _taken(was, left, will)
+            attempt = Attempt(script, kind, torn, taken, self._look_after(), left == will, left == was)
             self.attempts.append(attempt)
         self._restore(before)
 
@@ -233,6 +238,24 @@ def _torn(was: dict[bytes, bytes], left: dict[bytes, bytes], will: dict[bytes, b
         if b not in (a, c):
             found.append(f"{key.decode()} is {b}, was {a}, and should be {c}")
     return found
+
+
+def _taken(was: dict[bytes, bytes], left: dict[bytes, bytes], will: dict[bytes, bytes]) -> list[str]:
+    """What was owed to runs and is owed no more, though no run has gone on, and not all was done that was to be."""
+    runs = [key for key in was.keys() | left.keys() if key.startswith(f"{PREFIX}run:".encode())]
+    if left == will or any(_core(was.get(key)) != _core(left.get(key)) for key in runs):
+        return []
+    owed = [key for key in sorted(was) if key.decode().removeprefix(PREFIX).startswith(_OWED)]
+    return [
+        f"{key.decode()} was {was[key]!r}, is {left.get(key)!r}"
+        for key in owed
+        if _items(was[key]) - _items(left.get(key))
+    ]
+
+
+def _items(stored: bytes | None) -> frozenset[Any]:
+    value = None if stored is None else ast.literal_eval(stored.decode())
+    return frozenset(value if isinstance(value, list) else [value])
 
 
 def _core(stored: bytes | None) -> list[tuple[bytes, bytes]] | None:
