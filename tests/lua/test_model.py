@@ -346,15 +346,17 @@ class Model(RuleBasedStateMachine):
         held, records = self.holder(data, size)
         shown = held.shown(*records)
         word = self.opening(held, shown["before"], shown["after"])
+        run = self.runs[held.run_id]
+        # A holder whose record stands already, and who still has the run, was told of mail the first time.
+        repeated = "mail" if run.status == "running" else "ok"
         if word == "ok":
-            run = self.runs[held.run_id]
             run.records += records
             run.crashes = run.strandings = 0
             run.status, run.expired = "waiting:timer", False
             run.due = min(at for at in (self.lua.now + wait, run.deadline) if at is not None)
         due = self.lua.now + wait
         said = self.send(twice, "park_run", records, **shown, reason="timer", due=due, seen="", wants="")[0]
-        assert said == {"repeat": "ok"}.get(word, word)
+        assert said == {"repeat": repeated}.get(word, word)
         self.check()
 
     @precondition(lambda self: self.holds)
@@ -445,6 +447,17 @@ class Model(RuleBasedStateMachine):
         reply = self.send(twice, "cancel_run", run_id=name)
         assert [part.decode() if isinstance(part, bytes) else part for part in reply] == expected
         self.check()
+
+    @precondition(lambda self: self.has_unique_in_hand() and any(name not in self.runs for name in NAMES))
+    @rule(data=st.data(), twice=st.booleans())
+    def cancel_and_replace(self, data: st.DataObject, twice: bool) -> None:
+        """One that is being undone is replaced: its verdict is fixed, and its key is another's."""
+        self.caller = next(held for held in self.holds if self.holds_it(held) and self.runs[held.run_id].unique)
+        self.commit(data, 1, twice, forget=False, renew=False, compensable=True)
+        self.cancel(self.caller.run_id, twice)
+        self.caller = None
+        name = next(name for name in NAMES if name not in self.runs)
+        self.start_unique(name, "cancel_older", None, twice)
 
     @rule(name=st.sampled_from(NAMES), twice=st.booleans())
     def pause(self, name: str, twice: bool) -> None:
@@ -596,6 +609,10 @@ class Model(RuleBasedStateMachine):
     @rule(lane=st.sampled_from(["w", "0"]))
     def sweep(self, lane: str) -> None:
         assert self.lua.call("sweep_workers", queue="default", lane=lane)[0] == "ok"
+        for worker in WORKERS:
+            # One that never said that it lives, and holds nothing: its last claim is not known any more.
+            if not self.lua.redis.exists(f"{PREFIX}worker:{worker}"):
+                self.claimed.pop(worker, None)
         self.check()
 
     @rule(loss=st.sampled_from(["nothing", "nothing", "delayed", "stuck:order", "bell:default", "alarm"]))
@@ -639,6 +656,9 @@ class Model(RuleBasedStateMachine):
 
     def is_running(self, held: Held) -> bool:
         return self.runs[held.run_id].status == "running"
+
+    def has_unique_in_hand(self) -> bool:
+        return any(self.holds_it(held) and self.runs[held.run_id].unique for held in self.holds)
 
     def held_until_a_deadline(self) -> list[Held]:
         return [held for held in self.holds if self.holds_it(held) and self.runs[held.run_id].deadline]
