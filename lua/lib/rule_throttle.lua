@@ -1,11 +1,25 @@
 -- @include lib/rules.lua
 
--- When a start that was noted begins. Where the clock was ahead then (it was set right since), no later than if it were
--- noted now. Stores of the first version do not say by how much it was delayed.
-local function begins_at(noted, now)
-  local at, delay = string.match(noted, '^(%d+) (%d+) ')
-  if not at then return tonumber(string.match(noted, '^%d+')) end
-  return math.min(tonumber(at), now + delay)
+-- Starts that were noted while the clock was ahead (it was set right since) count as if they were noted now: in truth
+-- they were earlier. 1,000 at a time, about 2 ms. Stores of the first version do not say by how much one was delayed.
+local function set_right(key, limit, now)
+  for place, noted in ipairs(redis.call('LRANGE', key, limit, math.min(-1, limit + 999))) do
+    local at, delay, run_id = string.match(noted, '^(%d+) (%d+) (%S+)$')
+    if at and at - delay > now then
+      redis.call('LSET', key, limit + place - 1, string.format('%d %s %s', now + delay, delay, run_id))
+    end
+  end
+end
+
+-- When the start begins whose place is free again first; nothing where there is a free place.
+local function first_start(key, limit, now)
+  local noted = redis.call('LINDEX', key, limit)
+  local at, delay = string.match(noted or '', '^(%d+) (%d+) ')
+  if at and at - delay > now then
+    set_right(key, limit, now)
+    return now + delay
+  end
+  return noted and tonumber(string.match(noted, '^%d+'))
 end
 
 -- throttle <hash> <limit> <per_ms> <delay | existing | reject>: of the key's starts, so many in any window. The list
@@ -14,8 +28,8 @@ end
 rules.throttle = function(prefix, new, place, now)
   local key, limit = prefix .. 'throttle:' .. ARGV[place], -ARGV[place + 1]
   local per, on_excess = ARGV[place + 2], ARGV[place + 3]
-  local first = redis.call('LINDEX', key, limit)
-  local free = first and begins_at(first, now) + per or now
+  local first = first_start(key, limit, now)
+  local free = first and first + per or now
   if free > now and on_excess ~= 'delay' then
     local run_id = string.match(redis.call('LINDEX', key, -1), '%S+$')
     if on_excess == 'existing' then return 4, { 'existing', run_id } end

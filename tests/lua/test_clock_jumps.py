@@ -167,22 +167,28 @@ def test_a_slot_of_a_rate_that_was_only_given_counts_until_it_is_used_whatever_t
     assert claimed(lua) == ["run-2"]
 
 
-@pytest.mark.parametrize("on_excess", ["delay", "reject", "existing"])
-def test_a_throttle_that_counted_while_the_clock_was_ahead_has_room_a_window_after_it_was_set_right(
-    lua: Lua, on_excess: str
-) -> None:
-    rule = ("throttle", "k", 1, 1_000, on_excess)
+def test_a_throttle_that_counted_while_the_clock_was_ahead_has_room_a_window_after_it_was_set_right(lua: Lua) -> None:
+    rule = ("throttle", "k", 2, 1_000, "reject")
     lua.at(T0 + JUMP_MS)
-    assert lua.start("run-1", rule) == ["created", "run-1", ""]
+    for number in range(2):
+        assert lua.start(f"run-{number}", rule)[0] == "created"
     lua.at(T0)
-    said = {
-        "delay": ["created", "run-2", str(T0 + 1_000)],
-        "reject": ["throttled", "run-1", str(T0 + 1_000)],
-        "existing": ["existing", "run-1"],
-    }
-    assert lua.start("run-2", rule) == said[on_excess]
-    if on_excess == "delay":
-        assert lua.start("run-3", rule) == ["created", "run-3", str(T0 + 2_000)], "a start that is late by right counts"
+    for at in (0, 500, 999):
+        lua.at(T0 + at)
+        assert lua.start("run-2", rule) == ["throttled", "run-1", str(T0 + 1_000)]
+    lua.at(T0 + 1_000)
+    assert [lua.start(f"run-{number}", rule)[0] for number in (2, 3, 4)] == ["created", "created", "throttled"]
+
+
+def test_a_start_that_was_delayed_by_right_keeps_its_place_when_the_clock_is_set_right(lua: Lua) -> None:
+    rule = ("throttle", "k", 1, 1_000, "delay")
+    lua.at(T0 + JUMP_MS)
+    for number, waits in enumerate(["", T0 + JUMP_MS + 1_000]):
+        assert lua.start(f"run-{number}", rule) == ["created", f"run-{number}", str(waits)]
+    lua.at(T0)
+    for number, at in enumerate([2_000, 3_000, 4_000], 2):
+        lua.later(1)
+        assert lua.start(f"run-{number}", rule) == ["created", f"run-{number}", str(T0 + at + 1)]
 
 
 def test_a_release_that_let_go_while_the_clock_was_ahead_goes_on_when_it_was_set_right(lua: Lua) -> None:

@@ -116,6 +116,12 @@ MEETINGS: list[Mutant] = [
         ("'-inf', now - period)", "'-inf', now - period / 2)"),
     ),
     mutant(
+        "a run that begins anew has used nothing of its rates",
+        "S18",
+        f"{LIB}keep_uses.lua",
+        ("redis.call('ZADD', holders, used_at, run_id .. '~' .. continued)", ""),
+    ),
+    mutant(
         "a permit of an earlier round is taken",
         "S18",
         "lua/give_permit.lua",
