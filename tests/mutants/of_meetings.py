@@ -56,7 +56,7 @@ MEETINGS: list[Mutant] = [
         "a child tells its end as often as it is told",
         "S17",
         f"{LIB}give_end.lua",
-        ("if redis.call('HEXISTS', kids, child) == 0 then return false end", ""),
+        ("redis.call('HDEL', kids, child)", ""),
     ),
     mutant(
         "a child of this partition does not tell its end",
