@@ -49,7 +49,8 @@ local function run_facts(prefix, run_id, first, most)
   return row
 end
 
--- Of an entry of the outbox: what is to be done, the run and the child that it is about, and which fields it has.
+-- Of an entry of the outbox: what is to be done, the run and the child that it is about, the partition that it is for, and
+-- which fields it has.
 local function posts_of(key, cursor, most)
   local posts, found = {}, redis.call('XRANGE', key, cursor == '0' and '-' or '(' .. cursor, '+', 'COUNT', most)
   for _, item in ipairs(found) do
@@ -58,9 +59,8 @@ local function posts_of(key, cursor, most)
       post[item[2][at]] = item[2][at + 1]
       names[#names + 1] = item[2][at]
     end
-    for _, part in ipairs({ post['do'] or '', post.run or '', post.child or '', table.concat(names, ' ') }) do
-      posts[#posts + 1] = part
-    end
+    local parts = { post['do'] or '', post.run or '', post.child or '', post.to or '', table.concat(names, ' ') }
+    for _, part in ipairs(parts) do posts[#posts + 1] = part end
   end
   return posts, #found == most and found[#found][1] or '0'
 end

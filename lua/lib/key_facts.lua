@@ -33,7 +33,7 @@ local function hash_facts(key, name, row, cursor, most)
   if string.find(name, '^mail:') then
     for _, number in ipairs(redis.call('HKEYS', key)) do row[6][#row[6] + 1], row[6][#row[6] + 2] = number, '' end
   elseif string.find(name, '^schedule:') then
-    for _, field in ipairs({ 'n', 'pz', 'on' }) do
+    for _, field in ipairs({ 'n', 'pz', 'on', 'rv', 'c', 'ev', 'lt' }) do
       local value = redis.call('HGET', key, field)
       if value then row[6][#row[6] + 1], row[6][#row[6] + 2] = field, value end
     end

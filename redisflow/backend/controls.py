@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redisflow.backend import replies
 from redisflow.contract.controls import ControlRow, ControlState, Driven, ReleasePlan
+from redisflow.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Controls:
         prefix = self._prefixes[partition]
         command = self._scripts.drive_controls.call(prefix, limit=limit)
         released, next_in_ms, *failing = replies.expect_ok(await self._transport.send(prefix, command))
-        names = [part.decode() for part in failing]
+        names = list(map(replies.shown, failing))
         return Driven(released, replies.due_in(next_in_ms), list(zip(names[::2], names[1::2], strict=True)))
 
     async def list(self, partition: int) -> list[ControlRow]:
@@ -72,17 +73,21 @@ class Controls:
 
 
 def _row(row: list[Any]) -> ControlRow:
-    control, state, waiting, since, rate, released, succeeded, failed, stopped, ratio, least = row
-    return ControlRow(
-        control=control.decode(),
-        state=cast("ControlState", state.decode()),
-        waiting=int(waiting),
-        since_ms=int(since or 0),
-        rate=int(rate or 0),
-        released=int(released or 0),
-        succeeded=int(succeeded or 0),
-        failed=int(failed or 0),
-        stopped_at_ms=int(stopped) if stopped else None,
-        stop_ratio=int(ratio or 0),
-        least=int(least or 0),
-    )
+    try:
+        control, state, waiting, since, rate, released, succeeded, failed, stopped, ratio, least = row
+        return ControlRow(
+            control=control.decode(),
+            state=cast("ControlState", state.decode()),
+            waiting=int(waiting),
+            since_ms=int(since or 0),
+            rate=int(rate or 0),
+            released=int(released or 0),
+            succeeded=int(succeeded or 0),
+            failed=int(failed or 0),
+            stopped_at_ms=int(stopped) if stopped else None,
+            stop_ratio=int(ratio or 0),
+            least=int(least or 0),
+        )
+    except ValueError:
+        msg = f"control {replies.shown(row[0])} is not as redisflow stores it: pause it again, or let all of it go on"
+        raise BackendError(msg) from None

@@ -25,6 +25,8 @@ STEP = 100
 """Workers or runs that one call looks at."""
 SHOWN = 5
 """Runs of one cause that a report names."""
+MS_DIGITS = 14
+"""Of an instant, until the year 5138."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class _Group:
     def add(self, run_id: str, since_ms: float, reason: str, look: bytes) -> None:
         """One that waits since then, and is looked at again then."""
         self.counts[reason] += 1
-        if reason == "stranded" and look:
+        if reason == "stranded" and look.isdigit() and len(look) <= MS_DIGITS:
             self.next_ms = min(self.next_ms, float(look))
         self.oldest = sorted([*self.oldest, (since_ms, run_id)])[:SHOWN]
 
@@ -87,7 +89,7 @@ class Workforce:
         more = True
         while more:
             now_ms, *rows = await self._ask(prefix, "list_workers", first=len(listed), limit=STEP)
-            listed += [(name.decode(), int(float(until)) - now_ms, now_ms, about) for name, until, about in rows]
+            listed += [(replies.shown(name), int(float(until)) - now_ms, now_ms, about) for name, until, about in rows]
             more = len(rows) == STEP
         return listed
 
@@ -99,13 +101,13 @@ class Workforce:
                 *(self._ask(prefix, "survey_queue", queue=each) for each in queues)
             ):
                 for name, count in zip(flat[::2], flat[1::2], strict=True):
-                    held[name.decode()] += count
+                    held[replies.shown(name)] += count
         return held
 
     async def _queues(self, prefix: str) -> list[str]:
         """Those that were ever used."""
         names = await self._patience.give(self._transport.send(prefix, ("SMEMBERS", f"{prefix}queues")))
-        return sorted({"default", *(name.decode() for name in names)})
+        return sorted({"default", *(replies.shown(name) for name in names)})
 
     # -- what nobody serves -------------------------------------------------------------------------------------------
 
@@ -130,8 +132,8 @@ class Workforce:
             looked_at = 0
             async for rows in self._pieces(prefix, "list_stuck", workflow):
                 for run_id, since, status, queue, version, look in rows:
-                    group = groups[version.decode(), queue.decode() or "default"]
-                    group.add(run_id.decode(), float(since), status.decode().partition(":")[2], look)
+                    group = groups[replies.shown(version), replies.shown(queue) or "default"]
+                    group.add(replies.shown(run_id), float(since), replies.shown(status).partition(":")[2], look)
                 looked_at += len(rows)
                 if look_at is not None and looked_at >= look_at:
                     break
@@ -175,7 +177,7 @@ class Workforce:
         for prefix in self._prefixes:
             async for flat in self._pieces(prefix, "count_versions", workflow):
                 for version, count in zip(flat[::2], flat[1::2], strict=True):
-                    found[version.decode()] += count
+                    found[replies.shown(version)] += count
         return found
 
     async def _pieces(self, prefix: str, script: str, workflow: str) -> AsyncIterator[list[Any]]:
@@ -207,10 +209,14 @@ class Workforce:
 
 def _worker(name: str, left_ms: int, now_ms: int, about: bytes, *, held: int) -> WorkerInfo | None:
     """None where it says nothing of itself that this version understands."""
-    said = codec.decode(about) if about else None
-    if not isinstance(said, dict):
+    try:
+        said = codec.decode(about) if about else None
+        return _view(name, left_ms, now_ms, cast("dict[str, Any]", said), held) if isinstance(said, dict) else None
+    except (LookupError, TypeError, ValueError):  # of a later version, or damaged: it must not hide the others
         return None
-    told = cast("dict[str, Any]", said)
+
+
+def _view(name: str, left_ms: int, now_ms: int, told: dict[str, Any], held: int) -> WorkerInfo:
     return WorkerInfo(
         name=name,
         host=told["host"],

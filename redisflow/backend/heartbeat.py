@@ -49,11 +49,11 @@ class ThreadHeartbeat:
                 serves=serves if first == 0 else "",
             )
             for news in self._calls.call(prefix, command)[1:]:
-                run_id, has_mail, number = news.decode().partition(" ")
-                if has_mail:
-                    mail[run_id] = int(number)
-                else:
-                    lost.append(run_id)
+                run_id, has_mail, number = news.partition(b" ")
+                if not has_mail:
+                    lost.append(run_id.decode())
+                elif number.isdigit():  # else it is damaged: that must not cost the others their leases
+                    mail[run_id.decode()] = int(number)
         return Beat(lost, mail)
 
     def close(self) -> None:

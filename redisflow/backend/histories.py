@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from redisflow.backend import replies
 from redisflow.contract import Mark
+from redisflow.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,15 @@ class Histories:
 
     async def complete_all(self, prefix: str, given: list[tuple[str, dict[bytes, bytes]]]) -> None:
         """Read what did not come with the claims of one reply; a run that is gone meanwhile stays as it came."""
-        await asyncio.gather(*(self._complete(prefix, run_id, fields) for run_id, fields in given))
+        await asyncio.gather(*(self._complete_one(prefix, run_id, fields) for run_id, fields in given))
+
+    async def _complete_one(self, prefix: str, run_id: str, fields: dict[bytes, bytes]) -> None:
+        try:
+            await self._complete(prefix, run_id, fields)
+        except BackendUnavailable:
+            raise
+        except BackendError:
+            return  # it stays as it came, and the others go on
 
 
 def came_whole(fields: dict[bytes, bytes]) -> bool:

@@ -156,7 +156,7 @@ class ListingCalls:
             more_pending, more_running, *flat = replies.expect_ok(reply)
             pending, running = pending + more_pending, running + more_running
             for at in range(0, len(flat), 6):
-                name, counts = flat[at].decode(), flat[at + 1 : at + 6]
+                name, counts = replies.shown(flat[at]), flat[at + 1 : at + 6]
                 before = sizes.get(name, [0] * 5)
                 sizes[name] = [count + more for count, more in zip(before, counts, strict=True)]
         return pending, running, sizes

@@ -29,7 +29,8 @@ BROADCAST_S = 10.0
 """The same for a broadcast, which begins anew when it is tried again, and may be for thousands of runs."""
 _KIDS_AT_ONCE = 100
 _LARGE_BYTES = 64 * 1024
-
+_SHOWN = 80
+"""Bytes of what may be anything."""
 
 _log = logging.getLogger("redisflow.worker")
 
@@ -61,6 +62,8 @@ class Outbox:
         self._broadcasts = broadcasts
         self._places: dict[int, str] = {}
         """By partition, where to read on: behind entries that had to be left."""
+        self._told: set[tuple[str, bytes]] = set()
+        """Entries of which it was told that they cannot be read."""
 
     async def deliver(self, partition: int) -> bool:
         """Carry out some entries; whether there may be more that can be carried out now."""
@@ -83,7 +86,7 @@ class Outbox:
 
     async def _try(self, prefix: str, at: bytes, entry: dict[bytes, bytes]) -> _Outcome:
         try:
-            async with asyncio.timeout(BROADCAST_S if entry[b"do"] == b"broadcast" else PATIENCE_S):
+            async with asyncio.timeout(BROADCAST_S if entry.get(b"do") == b"broadcast" else PATIENCE_S):
                 return await self._carry_out(prefix, at, entry)
         except TimeoutError:
             return _Outcome.LEFT
@@ -91,8 +94,14 @@ class Outbox:
             raise
         except BackendError as error:
             # A run that cannot be written, say, must not keep the others from theirs.
-            what, run_id = entry.get(b"do", b"?").decode(), entry.get(b"run", b"?").decode()
-            _log.error("outbox: %s of run %s was refused, and is tried again: %s", what, run_id, error)
+            _log.error("outbox: %s was refused, and is tried again: %s", _describe(entry), error)
+            return _Outcome.LEFT
+        except (LookupError, ValueError) as error:
+            # It is left where it is, for whoever looks why.
+            if (prefix, at) not in self._told:
+                self._told.add((prefix, at))
+                text = "outbox: %s cannot be read, and is left (entry %s of %soutbox): %s: %s"
+                _log.error(text, _describe(entry), at.decode(), prefix, type(error).__name__, error)
             return _Outcome.LEFT
 
     async def _carry_out(self, prefix: str, at: bytes, entry: dict[bytes, bytes]) -> _Outcome:
@@ -180,12 +189,18 @@ class Outbox:
         await self._transport.send(to, script.call(to, **about))
 
     def _prefix_at(self, partition: bytes) -> str:
-        try:
-            return self._prefixes[int(partition)]
-        except IndexError:
-            msg = f"there is no partition {int(partition)} in this namespace"
-            raise BackendError(msg) from None
+        number = int(partition)
+        if 0 <= number < len(self._prefixes):
+            return self._prefixes[number]
+        msg = f"there is no partition {number} in this namespace"
+        raise BackendError(msg)
 
     async def _cancel(self, run_id: str) -> None:
         to = self._prefix_of(run_id)
         await self._transport.send(to, self._scripts.cancel_child.call(to, run_id=run_id))
+
+
+def _describe(entry: dict[bytes, bytes]) -> str:
+    """For logs: what is to be done, and for which run; nothing that it carries."""
+    what, run_id = (entry.get(name, b"?")[:_SHOWN].decode(errors="backslashreplace") for name in (b"do", b"run"))
+    return f"{what} of run {run_id}"

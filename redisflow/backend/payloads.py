@@ -56,7 +56,9 @@ class StoredPayloads:
 
     async def delete_run_payloads(self, run_id: str) -> None:
         """Delete all that a run has in the store. Safe to repeat."""
-        await self._stored.delete_run(run_id)
+        # A store takes it for a folder: whatever else a listing in Redis names is not to be one.
+        if _is_run_id(run_id):
+            await self._stored.delete_run(run_id)
 
     async def sweep_payloads(self, older_than_ms: int, again_after_ms: int) -> int:
         """Delete what belongs to no run; returns of how many runs that was."""
@@ -94,8 +96,12 @@ class StoredPayloads:
 
 
 def _made_before(run_id: str, ms: int) -> bool:
+    return _is_run_id(run_id) and int(run_id[:12], 16) < ms
+
+
+def _is_run_id(run_id: str) -> bool:
     try:
-        return check_run_id(run_id) == run_id and int(run_id[:12], 16) < ms
+        return check_run_id(run_id) == run_id
     except InvalidName:
         return False  # whatever it is, it is not ours
 

@@ -68,7 +68,7 @@ from redisflow.contract import (
     Verdict,
 )
 from redisflow.durability import AS_CONFIGURED, Durability
-from redisflow.errors import BackendError, RedisflowError, UnsuitableServer
+from redisflow.errors import BackendError, BackendUnavailable, CannotDecode, RedisflowError, UnsuitableServer
 from redisflow.names import check_name, partition_prefix
 from redisflow.run_id import partition_of
 from redisflow.runs import WorkflowRun, view_run
@@ -422,12 +422,18 @@ class RedisBackend:
         given = replies.claimed(rows)
         if not all(came_whole(fields) for _, fields in given):
             await self._histories.complete_all(prefix, given)
-        claims, unreadable = replies.claims_of(given, operation, now_ms)
+        claims, unreadable = replies.claims_of(given, operation, now_ms, partition)
         await asyncio.gather(*(self._add_mail(claim) for claim in claims if claim.mail_count))
         return ClaimBatch(now_ms, replies.due_in(due_in_ms), claims, broken + unreadable)
 
     async def _add_mail(self, claim: Claim) -> None:
-        claim.mail = await self._mailboxes.read_all(claim.hold.run_id)
+        try:
+            claim.mail = await self._mailboxes.read_all(claim.hold.run_id)
+        except BackendUnavailable:
+            raise
+        except (BackendError, CannotDecode) as error:
+            # The others of the batch are claimed by now: they must reach their worker.
+            claim.opening = replies.cannot_open(error)
 
     def commit_run(
         self,

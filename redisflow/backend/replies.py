@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from redisflow.contract import Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
-from redisflow.errors import BackendError, BackpressureError, InvalidDuration, PayloadTooLarge
+from redisflow.contract import Answer, Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
+from redisflow.errors import BackendError, BackpressureError, CannotDecode, InvalidDuration, PayloadTooLarge
+from redisflow.run_id import partition_of
 from redisflow.runs import Ending
 
 if TYPE_CHECKING:
@@ -114,6 +116,11 @@ def due_in(ms: int) -> int | None:
     return None if ms < 0 else ms
 
 
+def shown(name: bytes) -> str:
+    """A name for people, whatever bytes it is made of."""
+    return name.decode(errors="backslashreplace")
+
+
 def named(reply: list[bytes]) -> dict[bytes, bytes]:
     """The fields of a hash, from a flat list."""
     parts = iter(reply)
@@ -126,7 +133,7 @@ def claimed(rows: list[list[bytes]]) -> list[tuple[str, dict[bytes, bytes]]]:
     for row in rows:
         fields = dict(zip(row[2::2], row[3::2], strict=True))
         fields[b"e"] = row[1]
-        given.append((row[0].decode(), fields))
+        given.append((shown(row[0]), fields))
     return given
 
 
@@ -208,17 +215,44 @@ _SELDOM_NAMES = frozenset(_SELDOM)
 """Looking for each takes longer than all the rest of a claim: most runs have none of them."""
 
 
-def claims_of(given: list[tuple[str, dict[bytes, bytes]]], operation: str, now_ms: int) -> tuple[list[Claim], int]:
-    """Claimed runs, and how many could not be read: one of these must not keep the others from their worker.
+_OF_A_HOLD: tuple[bytes, ...] = (b"w", b"v", b"q", b"e", b"f")
+"""All that it takes to put a run aside."""
 
-    It comes back when its lease has ended, and is told of each time.
+
+def claims_of(
+    given: list[tuple[str, dict[bytes, bytes]]], operation: str, now_ms: int, partition: int
+) -> tuple[list[Claim], int]:
+    """Claimed runs, and how many are none: one that cannot be read must not keep the others from their worker.
+
+    It says so itself, in its `opening`. What is no run comes back when its lease has ended, and is told of each time.
     """
     claims: list[Claim] = []
     first_fence = f"1:{operation}"
     for run_id, fields in given:
         with contextlib.suppress(KeyError, ValueError):
-            claims.append(_claim(run_id, fields, first_fence, now_ms))
+            # By its id it is looked for afterwards: by the heartbeat, in a store.
+            if run_id.isalnum() and partition_of(run_id) == partition:
+                claims.append(_claim_or_why(run_id, fields, first_fence, now_ms))
     return claims, len(given) - len(claims)
+
+
+def _claim_or_why(run_id: str, fields: dict[bytes, bytes], first_fence: str, now_ms: int) -> Claim:
+    try:
+        return _claim(run_id, fields, first_fence, now_ms)
+    except (KeyError, ValueError) as error:
+        known = {name: fields[name] for name in _OF_A_HOLD if name in fields}
+        bare = _claim(run_id, {b"i": b"", b"h": b"0:0", b"c": b"0", b"a": b"0"} | known, first_fence, now_ms)
+        msg = f"it is damaged, or of a later version ({type(error).__name__}: {error})"
+        bare.opening = cannot_open(CannotDecode(msg))
+        return bare
+
+
+def cannot_open(error: Exception) -> Answer[None]:
+    """What a claim says in its `opening` where something of its run cannot be read here."""
+    opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    opening.set_exception(error)
+    opening.exception()  # whoever drops the claim need not look
+    return opening
 
 
 def expect_ok(reply: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from redisflow.backend.patience import Patience
     from redisflow.backend.scripts import Scripts
     from redisflow.backend.transport import Transport
+
+_log = logging.getLogger("redisflow.worker")
 
 STEP = 100
 """Runs that one call deletes."""
@@ -39,6 +42,8 @@ class RetentionOnRedis:
         self._prefixes = prefixes
         self._patience = patience
         self._prefix_of = prefix_of
+        self._told: set[bytes] = set()
+        """Workflows of which it was told that their policy cannot be read."""
 
     async def set_retention(self, policies: Mapping[str, str]) -> None:
         """See `RetentionCalls`."""
@@ -54,13 +59,25 @@ class RetentionOnRedis:
         listings = [
             part
             for workflow in sorted(workflows)
-            for status, keep_ms in decode_policy(meta.get(b"keep:" + workflow, b"").decode()).items()
+            for status, keep_ms in self._policy_of(workflow, meta.get(b"keep:" + workflow, b"")).items()
             for part in (workflow, status, keep_ms)
         ]
         tell = "ids" if tell_ids else ""
         command = self._scripts.purge_runs.call(prefix, listings, limit=STEP, all_bytes=STEP_BYTES, tell=tell)
         runs, has_more, *run_ids = replies.expect_ok(await self._transport.send(prefix, command))
-        return Purged(done=not has_more, runs=runs, run_ids=[run_id.decode() for run_id in run_ids])
+        return Purged(done=not has_more, runs=runs, run_ids=list(map(replies.shown, run_ids)))
+
+    def _policy_of(self, workflow: bytes, stored: bytes) -> dict[str, int]:
+        """Nothing where it cannot be read: then runs of this workflow are kept, and those of others go."""
+        try:
+            return decode_policy(stored.decode())
+        except ValueError:
+            if workflow not in self._told:
+                self._told.add(workflow)
+                text = "retention: the policy of %s cannot be read (field keep:%s of %smeta), and its runs are kept"
+                name = replies.shown(workflow)
+                _log.error(text, name, name, self._prefixes[0])
+            return {}
 
     async def delete_run(self, run_id: str) -> str | None:
         """See `RetentionCalls`."""

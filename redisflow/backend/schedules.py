@@ -7,6 +7,7 @@ for the schedule, and for each run anew.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 DUE_AT_ONCE = 100
 DUE_BYTES = 1 << 20
 """Of the inputs in one reply: as much as a claim brings."""
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_LAST_MS = 253_402_300_799_999
+"""The last of the year 9999."""
 _LIMITS = {"lk": "lk", "pr": "pr", "fk": "fp"}
 """Fields of the hash that its runs have: under these names, since its own `fp` is its fingerprint."""
 
@@ -174,9 +178,10 @@ class RedisSchedules:
         schedules: list[ScheduleInfo] = []
         unreadable: list[str] = []
         for name, flat in rows:
-            schedule_id = name.decode()
             try:
-                schedules.append(self._opened(_info(schedule_id, replies.named(flat))))
+                schedules.append(self._opened(_info(name.decode(), replies.named(flat))))
+            except UnicodeDecodeError:
+                unreadable.append(f"schedule {name!r}: this is no id")
             except (BackendError, CannotUnseal, InvalidSchedule) as error:
                 unreadable.append(str(error))
         return DueSchedules(now_ms, replies.due_in(next_in_ms), schedules, unreadable)
@@ -241,8 +246,8 @@ def _fields_of(definition: ScheduleDefinition, sealed: bytes, limits: str) -> li
 
 def _info(schedule_id: str, fields: Mapping[bytes, bytes]) -> ScheduleInfo:
     """As stored; InvalidSchedule or BackendError where this version, on this machine, cannot read it."""
-    text = {name.decode(): value.decode() for name, value in fields.items() if name != b"i"}
     try:
+        text = {name.decode(): value.decode() for name, value in fields.items() if name != b"i"}
         check_policies(text["ov"], text["cu"])
         definition = ScheduleDefinition(
             id=schedule_id,
@@ -250,24 +255,40 @@ def _info(schedule_id: str, fields: Mapping[bytes, bytes]) -> ScheduleInfo:
             version=text["v"] or None,
             queue=text["q"],
             input=fields[b"i"],
-            ticks=Ticks(cron=text["cr"] or None, timezone=text["tz"], every_ms=int(text["ev"]) if text["ev"] else None),
+            ticks=Ticks(
+                cron=text["cr"] or None, timezone=text["tz"], every_ms=_number(text, "ev") if text["ev"] else None
+            ),
             overlap=text["ov"],  # type: ignore[arg-type]  # checked above
             catch_up=text["cu"],  # type: ignore[arg-type]  # the same
             limits={of_run: text[name] for name, of_run in _LIMITS.items() if text.get(name)},
         )
         return ScheduleInfo(
             definition=definition,
-            revision=int(text["rv"]),
+            revision=_number(text, "rv"),
             is_paused="pz" in text,
-            created_at=from_ms(int(text["c"])),
-            next_ms=int(text["n"]) if text["n"] else None,
-            last_ms=int(text["lt"]) if "lt" in text else None,
+            created_at=from_ms(_number(text, "c")),
+            next_ms=_number(text, "n") if text["n"] else None,
+            last_ms=_number(text, "lt") if "lt" in text else None,
             last_outcome=text.get("lw"),  # type: ignore[arg-type]  # the scripts write no other word
             last_run_id=text.get("lr"),
         )
     except KeyError as error:
-        msg = f"schedule {schedule_id!r} is not as redisflow stores it: field {error} is missing. Create it again"
-        raise BackendError(msg) from None
+        raise _damaged(schedule_id, f"field {error} is missing") from None
     except InvalidSchedule as error:
         msg = f"schedule {schedule_id!r}: {error}"
         raise InvalidSchedule(msg) from None
+    except ValueError as error:
+        raise _damaged(schedule_id, str(error)) from None
+
+
+def _number(text: Mapping[str, str], name: str) -> int:
+    """A count, or an instant that a calendar has."""
+    if _NUMBER.fullmatch(text[name]) is None or int(text[name]) > _LAST_MS:
+        msg = f"field {name!r} is no number, or too large a one"
+        raise ValueError(msg)
+    return int(text[name])
+
+
+def _damaged(schedule_id: str, why: str) -> BackendError:
+    msg = f"schedule {schedule_id!r} is not as redisflow stores it: {why}. Delete it, and create it again"
+    return BackendError(msg)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Unpack
 
+from redisflow.backend import replies
 from redisflow.backend.options import BackendOptions
 from redisflow.backend.payloads import NOTHING_STORED, StoredPayloads, folder_of
 from redisflow.backend.redis_backend import RedisBackend
@@ -199,6 +200,8 @@ class SealedBackend(RedisBackend):
         hold = claim.hold
         run_id = hold.run_id
         claim.hold = SealedHold(run_id, hold.queue, hold.fence, hold.entry, claim.mark, claim.mark)
+        if claim.opening is not None:  # it cannot be read
+            return
         parts = [("input", claim.input), *numbered(0, claim.records)]
         if claim.mail or not all(self.seals.opens_now(data) for _, data in parts):
             claim.opening = self._keep(asyncio.create_task(self._open_later(claim, parts)))
@@ -206,9 +209,7 @@ class SealedBackend(RedisBackend):
         try:
             opened = [self.seals.open_now(data, run_id, field) for field, data in parts]
         except CannotUnseal as error:
-            claim.opening = failed = asyncio.get_running_loop().create_future()
-            failed.set_exception(error)
-            failed.exception()  # whoever drops the claim need not look
+            claim.opening = replies.cannot_open(error)
         else:
             claim.input, claim.records = opened[0], opened[1:]
 

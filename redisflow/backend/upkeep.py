@@ -26,7 +26,7 @@ class UpkeepCalls:
         self._transport = transport
         self._scripts = scripts
         self._prefixes = prefixes
-        self._places: dict[int, tuple[list[str], int]] = {}
+        self._places: dict[int, tuple[list[bytes], int]] = {}
         """By partition: the workflows that are left, and the rank in the first one's listing."""
 
     async def _ask(self, prefix: str, command: Command) -> list[Any]:
@@ -81,14 +81,14 @@ class UpkeepCalls:
     async def _lanes_of(self, prefix: str, queue: str) -> str:
         """Those of woken runs, of the normal priority, and of other priorities that were ever used."""
         used: bytes | None = await self._transport.send(prefix, ("HGET", f"{prefix}lanes", queue))
-        return "w0" + (used or b"").decode()
+        return "w0" + (used or b"").decode("ascii", "ignore")
 
     async def reconcile_runs(self, partition: int) -> Upkeep:
         """One bounded step in the listing of one workflow."""
         prefix = self._prefixes[partition]
         if partition not in self._places:
             names = await self._transport.send(prefix, ("SMEMBERS", f"{prefix}workflows"))
-            self._places[partition] = (sorted(name.decode() for name in names), 0)
+            self._places[partition] = (sorted(names), 0)
         workflows, first = self._places[partition]
         repaired = 0
         if workflows:

@@ -14,7 +14,17 @@ from typing import TypeAlias
 
 from redisflow.contract import AuditCalls, Backend, ScanPlace
 from redisflow.errors import BackendError, BackendUnavailable
-from redisflow.structure import KEPT, AuditReport, Breach, Finding, StoredRun, check_keys, check_record, check_runs
+from redisflow.structure import (
+    KEPT,
+    AuditReport,
+    Breach,
+    Finding,
+    StoredRun,
+    check_keys,
+    check_posts,
+    check_record,
+    check_runs,
+)
 
 _log = logging.getLogger("redisflow.client")
 
@@ -104,7 +114,8 @@ class _Walk:
     async def _look_at_keys(self, partition: int, names: Sequence[str], cursor: str) -> _Look:
         space = await self._calls.inspect_keys(partition, names, cursor)
         there = [name for name in names if name in space.kinds]
-        return check_keys(space, there), {name: space.onward[name] for name in there if name in space.onward}
+        found = [*check_keys(space, there), *(check_posts(space, self._report.partitions) if "outbox" in there else ())]
+        return found, {name: space.onward[name] for name in there if name in space.onward}
 
     async def _judge(self, partition: int, look: Callable[[], Awaitable[_Look]]) -> Mapping[str, str]:
         """Report what is wrong there, repair what can be, and say where to go on."""

@@ -159,8 +159,8 @@ class Claim:
     tags: str = ""
     """As they are stored: few workflows read them."""
     opening: Answer[None] | None = None
-    """Input and records are still being read where it is given, and there when it has come; it says why where they
-    cannot be read here."""
+    """Input, records and mail are still being read where it is given, and there when it has come; it says why where
+    they cannot be read here."""
     scheduled_at_ms: int | None = None
     """The tick for which its schedule started it."""
     is_limited: bool = False

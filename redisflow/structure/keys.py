@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from redisflow.run_id import partition_of
 from redisflow.structure.breach import Breach, Remedy, Rule
 from redisflow.structure.lines import check_limit, check_line, check_window
 from redisflow.structure.places import LISTINGS, OF_ONE_RUN, PASSING, is_of_layout, type_of
 from redisflow.structure.schedules import check_queue, check_schedule, check_schedules
-from redisflow.structure.snapshot import Snapshot, StoredRun
+from redisflow.structure.snapshot import Post, Snapshot, StoredRun
 
+_SHOWN: Final = 80
 GRACE: Final = 10
 """Consumers of a stream that may be more than there are live workers: upkeep removes those of dead ones by and by."""
 
@@ -171,6 +173,24 @@ def _check_outbox(space: Snapshot, name: str) -> Iterator[Breach]:
         if known is None or post.fields not in (known, known - _LATER):
             what = f"nobody here knows what to do with {post.do!r} of {sorted(post.fields)}"
             yield Breach(Rule.STRANGER, space.prefix + name, post.run_id, what)
+
+
+def check_posts(space: Snapshot, partitions: int) -> Iterator[Breach]:
+    """What the outbox has for a partition that the namespace does not have: nobody can carry it out."""
+    for post in space.posts:
+        if "run" in post.fields and not 0 <= _partition_of(post, partitions) < partitions:
+            whose = f"run {post.run_id[:_SHOWN]!r}, partition {post.to[:_SHOWN]!r}"
+            what = f"{post.do[:_SHOWN]!r} is for what there cannot be ({whose})"
+            yield Breach(Rule.STRANGER, f"{space.prefix}outbox", "", what)
+
+
+def _partition_of(post: Post, partitions: int) -> int:
+    if "to" not in post.fields and partitions == 1:
+        return 0  # nobody asks where the run lives
+    try:
+        return int(post.to) if "to" in post.fields else partition_of(post.run_id)
+    except ValueError:
+        return -1
 
 
 def _check_broken(space: Snapshot, name: str) -> Iterator[Breach]:

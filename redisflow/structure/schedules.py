@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from redisflow.structure.breach import Breach, Remedy, Rule
 from redisflow.structure.snapshot import Snapshot
 
 NEVER = 2**53 - 1
+_NUMBERS = ("n", "rv", "c", "ev", "lt")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 # Those that ended, or were deleted, while they waited are passed over later; a paused one keeps its place.
 _PASSED_OVER = ("overlap", "paused", "start")
 
@@ -17,6 +20,11 @@ def check_schedule(space: Snapshot, name: str) -> Iterator[Breach]:
     schedule, fields = name.partition(":")[2], space.hashes.get(name, {})
     if "n" not in fields:
         yield Breach(Rule.DAMAGE, space.prefix + name, "", "it has no next tick")
+        return
+    wrong = [field for field in _NUMBERS if fields.get(field) and not _NUMBER.fullmatch(fields[field])]
+    if wrong:
+        what = f"no number is in its field {' and in '.join(wrong)}, so it cannot be fired"
+        yield Breach(Rule.DAMAGE, space.prefix + name, "", what)
         return
     wanted = NEVER if "pz" in fields or not fields["n"] else int(fields["n"])
     found = space.score("schedules", schedule)

@@ -92,6 +92,8 @@ class Post:
     run_id: str
     child: str
     fields: frozenset[str]
+    to: str = ""
+    """The partition that it is for, where it names one."""
 
 
 @dataclass(slots=True)
@@ -208,8 +210,8 @@ def _add_key(space: Snapshot, kind: str, name: str, row: Row) -> None:
 
 
 def _posts(content: Sequence[Any]) -> list[Post]:
-    parts = [iter(map(_text, content))] * 4
-    return [Post(do, run_id, child, frozenset(names.split())) for do, run_id, child, names in zip(*parts, strict=True)]
+    parts = zip(*[iter(map(_text, content))] * 5, strict=True)
+    return [Post(do, run_id, child, frozenset(names.split()), to) for do, run_id, child, to, names in parts]
 
 
 def _add_stream(

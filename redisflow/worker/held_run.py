@@ -19,6 +19,7 @@ from redisflow import codec
 from redisflow.contract import Answer, Claim, MailBatch, Verdict
 from redisflow.engine.commands import CancelBody, Command, Commit, Continue, Finish, GoOn, Park, RunBody, Suspend
 from redisflow.engine.execution import Execution
+from redisflow.errors import BackendError, BackendUnavailable, CannotDecode
 from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
 from redisflow.worker.bodies import Body
@@ -375,17 +376,24 @@ class HeldRun:
         try:
             batch = answer.result()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it is, its mail is not known
-            _log.error(
-                "mail of run %s could not be read; it is taken up again when its lease ends",
-                self.claim.hold.run_id,
-                exc_info=error,
-                extra=fields_of(self.claim),
-            )
-            self.drop()
+            self._go_without_mail(error)
             return
         self._tell(self._execution.mail_came, batch.mail, batch.last, self.clock.now_ms())
         if batch.more:
             self.fetch_mail()
+
+    def _go_without_mail(self, error: BaseException) -> None:
+        """It could not be read: with a connection that was closed, or at all."""
+        if isinstance(error, BackendError | CannotDecode) and not isinstance(error, BackendUnavailable):
+            self._host.cannot_read(self, error)
+            return
+        _log.error(
+            "mail of run %s could not be read; it is taken up again when its lease ends",
+            self.claim.hold.run_id,
+            exc_info=error,
+            extra=fields_of(self.claim),
+        )
+        self.drop()
 
     # -- for people -----------------------------------------------------------------------------------------------
 

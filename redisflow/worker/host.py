@@ -30,6 +30,10 @@ class Host(Protocol):
         """A run whose last claim ended in a crash has recorded something."""
         ...
 
+    def cannot_read(self, held: HeldRun, error: BaseException) -> None:
+        """Something that is stored for the run cannot be read here: drop it, and leave it to whoever can."""
+        ...
+
     def dropped(self, held: HeldRun) -> None:
         """The run is out of this worker's hands."""
         ...

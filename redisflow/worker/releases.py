@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from redisflow.contract import Backend
 from redisflow.contract.controls import ControlRow
-from redisflow.errors import BackendUnavailable
+from redisflow.errors import BackendError
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def _is_failing(rows: list[ControlRow]) -> bool:
 
 
 async def _answers(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Of those partitions that answer in time."""
+    """Of those partitions that answer in time, with something that can be read."""
     tasks = [asyncio.create_task(call) for call in calls]
     try:
         await asyncio.wait(tasks, timeout=PATIENCE_S)
@@ -60,7 +60,7 @@ async def _answers(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     found = await asyncio.gather(*tasks, return_exceptions=True)
     answers: list[T] = []
     for answer in found:
-        if isinstance(answer, BackendUnavailable | asyncio.CancelledError):
+        if isinstance(answer, BackendError | asyncio.CancelledError):
             continue
         if isinstance(answer, BaseException):
             raise answer

@@ -306,13 +306,8 @@ class Worker:
         error = opening.exception()
         if error is None:
             self._admit(held)
-            return
-        # The run is fine, and another worker, or this one with another key, can go on with it.
-        claim = held.claim
-        held.drop()
-        _log.error("run.stranded %s: its payloads cannot be read here: %s", claim.hold.run_id, error)
-        # Of those who have the code, nobody knows who has the key: it is not offered again soon.
-        self._strand(claim, again_ms=None)
+        else:
+            self.cannot_read(held, error)
 
     def _start_taken(self) -> None:
         taken, self._taken = self._taken, []
@@ -350,7 +345,7 @@ class Worker:
         """See `Taker`."""
         _log.error(
             "%d runs of partition %d could not be read: what the server could not read is listed under `broken`, "
-            "what this version cannot read comes back when its lease ends",
+            "what is no run comes back when its lease ends",
             count,
             partition,
         )
@@ -366,6 +361,15 @@ class Worker:
     def has_recorded(self, held: HeldRun) -> None:
         """See `Host`."""
         self._suspects.clear(held)
+
+    def cannot_read(self, held: HeldRun, error: BaseException) -> None:
+        """See `Host`."""
+        claim = held.claim
+        held.drop()
+        _log.error("run.stranded %s: what is stored for it cannot be read here: %s", claim.hold.run_id, error)
+        # The run is fine, and a worker with another key, or with newer code, can go on with it. Of those who have its
+        # workflow nobody knows who can: it is not offered again soon.
+        self._strand(claim, again_ms=None)
 
     def dropped(self, held: HeldRun) -> None:
         """See `Host`."""

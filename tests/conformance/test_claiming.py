@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from redisflow import BackendError
 from redisflow.contract import Extension, Mark, Verdict
+from redisflow.errors import CannotDecode
 from tests.conformance.world import T0, World, extend
 
 
@@ -79,6 +81,56 @@ async def test_a_broken_run_stops_no_other(world: World):
     batch = await world.batch()
     assert [claim.hold.run_id for claim in batch.claims] == [made[0], made[2]]
     assert batch.broken == 1
+
+
+async def test_a_run_whose_mail_cannot_be_read_says_so_and_the_others_come_with_theirs(world: World):
+    made = [await world.create() for _ in range(4)]
+    for run_id in made:
+        await world.backend.mail.signal_run(run_id, "go", b"\x01", once=run_id, keep_ms=1)
+    of_a_later_version, of_another_type = (f"{world.prefix}mail:{run_id}" for run_id in made[1:3])
+    world.raw("HSET", of_a_later_version, "1", b"z\nsomething new")
+    world.raw("DEL", of_another_type)
+    world.raw("SET", of_another_type, "no mailbox")
+    first, later, other, last = (await world.batch()).claims
+    assert [[mail.payload for mail in claim.mail] for claim in (first, last)] == [[b"\x01"], [b"\x01"]]
+    assert (first.opening, last.opening) == (None, None)
+    assert later.opening is not None
+    with pytest.raises(CannotDecode, match="mail number 1 of this run cannot be read"):
+        await later.opening
+    assert other.opening is not None
+    with pytest.raises(BackendError, match="WRONGTYPE"):
+        await other.opening
+    assert [await world.strand(claim) for claim in (later, other)] == [Verdict.OK, Verdict.OK]
+    world.raw("HSET", of_a_later_version, "1", b"s\ngo\n\x02")
+    assert await world.backend.wake_stuck("order") == 2
+    claims = {claim.hold.run_id: claim for claim in (await world.batch()).claims}
+    assert [mail.payload for mail in claims[made[1]].mail] == [b"\x02"]
+
+
+@pytest.mark.parametrize(("field", "value"), [("c", "yesterday"), ("m", "some"), ("vd", "broken"), ("tg", b"\xff")])
+async def test_a_run_whose_hash_cannot_be_read_says_so_and_can_be_put_aside(world: World, field: str, value: str):
+    made = [await world.create() for _ in range(3)]
+    world.raw("HSET", f"{world.prefix}run:{made[1]}", field, value)
+    batch = await world.batch()
+    assert [claim.hold.run_id for claim in batch.claims] == made
+    assert [claim.opening is None for claim in batch.claims] == [True, False, True]
+    assert batch.claims[1].opening is not None
+    with pytest.raises(CannotDecode, match="damaged, or of a later version"):
+        await batch.claims[1].opening
+    assert await world.strand(batch.claims[1]) is Verdict.OK
+    assert await world.finish(batch.claims[2]) is Verdict.OK
+
+
+@pytest.mark.parametrize("name", [b"nobody", b"\xff\xff0000", b"01900000000070008000000000000001"])
+async def test_what_is_no_run_of_this_partition_is_not_claimed_and_stops_no_other(world: World, name: bytes):
+    made = await world.create()
+    key = f"{world.prefix}run:".encode() + name
+    entry = world.raw("XADD", world.stream("0"), "*", "r", name)
+    fields = world.raw("HGETALL", f"{world.prefix}run:{made}")
+    world.raw("HSET", key, *fields, "e", b"0:" + entry)
+    batch = await world.batch()
+    assert ([claim.hold.run_id for claim in batch.claims], batch.broken) == ([made], 1)
+    world.raw("DEL", key)
 
 
 async def test_a_lost_group_is_made_again_and_nothing_is_skipped(world: World):

@@ -14,6 +14,7 @@ from redisflow.durations import When
 from redisflow.errors import BackendError
 from redisflow.flow import RedisFlow
 from redisflow.run_id import new_run_id
+from redisflow.worker.releases import drive_releases
 from tests.conformance.test_ending import UNFINISHED, every_state
 from tests.conformance.world import T0, World
 
@@ -122,6 +123,25 @@ async def test_what_is_paused_is_not_claimed_until_it_is_resumed_or_let_go(world
     assert driven.next_in_ms is None
     assert [claim.hold.run_id for claim in (await world.batch()).claims] == run_ids[2:]
     assert await controls.list(0) == []
+
+
+async def test_a_control_that_cannot_be_read_is_told_and_stops_no_timers(world: World):
+    world.at(T0)
+    controls = world.backend.controls
+    await controls.pause(0, "w:order")
+    for _ in range(4):
+        await world.create()
+    assert (await world.batch()).claims == []
+    await controls.release(0, "w:order", PLAN)
+    world.later(200)
+    await controls.drive(0, 100)
+    for claim in (await world.batch()).claims:
+        await world.finish(claim, status="failed")
+    world.raw("HSET", f"{world.prefix}control:w:order", "since", "noon")
+    assert (await controls.drive(0, 100)).failing == [("w:order", "r1")]
+    assert await drive_releases(world.backend, 0) is not None
+    with pytest.raises(BackendError, match="control w:order is not as redisflow stores it"):
+        await controls.list(0)
 
 
 async def test_a_pause_and_a_release_are_of_all_partitions(server_url: str, namespace: str):

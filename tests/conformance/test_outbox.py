@@ -116,6 +116,41 @@ async def test_a_word_to_a_partition_that_does_not_exist_keeps_no_other_waiting(
     assert (await two.status(run_id), left(two)) == ("canceled", 1)
 
 
+DAMAGED: dict[str, dict[str, Any]] = {
+    "for what is no run": {"do": "cancel", "run": "nobody"},
+    "for what is no text": {"do": "cancel", "run": b"\xff"},
+    "for nobody": {"do": "cancel"},
+    "without its child": {"do": "give_end", "run": new_run_id(1), "item": "a secret"},
+    "without what to do": {"run": new_run_id(1)},
+    "to no number": {"do": "return_permit", "run": new_run_id(1), "to": "x", "hash": "aa", "permit": "a"},
+    "a broadcast without its name": {"do": "broadcast", "item": "a secret", "ms": "1"},
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+async def test_an_entry_that_cannot_be_read_is_told_once_left_and_keeps_no_other_waiting(
+    two: World, caplog: pytest.LogCaptureFixture, what: str
+):
+    outbox = f"{two.prefix}outbox"
+    entry = two.raw("XADD", outbox, "*", *(part for item in DAMAGED[what].items() for part in item))
+    for _ in range(3):
+        run_id = await two.create(run_id=new_run_id(1))
+        post(two, "cancel", run_id)
+        await deliver_all(two.backend.outbox)
+        assert await two.status(run_id) == "canceled"
+    assert [name for name, _ in two.raw("XRANGE", outbox, "-", "+")] == [entry]
+    (told,) = [record.getMessage() for record in caplog.records if "outbox" in record.getMessage()]
+    assert f"cannot be read, and is left (entry {entry.decode()} of {outbox})" in told
+    assert "secret" not in told
+
+
+async def test_a_word_to_a_partition_before_the_first_reaches_none(two: World):
+    damaged = {"do": "return_permit", "run": new_run_id(1), "to": "-1", "hash": "aa", "permit": "a"}
+    two.raw("XADD", f"{two.prefix}outbox", "*", *(part for item in damaged.items() for part in item))
+    await two.backend.outbox.deliver(0)
+    assert left(two) == 1
+
+
 async def deliver_everywhere(world: World) -> None:
     """Until nothing is on its way any more."""
     while any(world.raw("XLEN", f"{world.prefix_of(partition)}outbox") for partition in range(2)):

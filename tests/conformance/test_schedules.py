@@ -4,6 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from redisflow import BackendError
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import Verdict
 from redisflow.durations import from_ms
@@ -158,6 +161,35 @@ async def test_a_schedule_that_cannot_be_read_here_is_told_and_stops_no_other(wo
     due = await world.backend.schedules.due(0)
     assert [info.id for info in due.schedules] == ["nightly"]
     assert ["Mars/Olympus" in problem or "merge" in problem for problem in due.unreadable] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("rv", "x"), ("c", "9" * 40), ("lt", "-1"), ("ev", "often"), ("n", "1.5"), ("w", b"\xff"), (b"\xff", "x")],
+)
+async def test_a_schedule_whose_hash_is_damaged_is_told_and_stops_no_other(world: World, field: str, value: str):
+    await put(world)
+    await put(world, id="damaged", input=b"a secret")
+    world.raw("HSET", f"{world.prefix}schedule:damaged", field, value)
+    world.at(FIRST)
+    due = await world.backend.schedules.due(0)
+    assert [info.id for info in due.schedules] == ["nightly"]
+    (problem,) = due.unreadable
+    assert problem.startswith("schedule 'damaged' is not as redisflow stores it: ")
+    assert "secret" not in problem
+    with pytest.raises(BackendError, match="Delete it, and create it again"):
+        await world.backend.schedules.get("damaged")
+
+
+async def test_what_is_listed_among_the_schedules_under_no_name_is_told_and_stops_no_other(world: World):
+    await put(world)
+    fields = world.raw("HGETALL", f"{world.prefix}schedule:nightly")
+    world.raw("HSET", f"{world.prefix}schedule:".encode() + b"\xff", *fields)
+    world.raw("ZADD", f"{world.prefix}schedules", FIRST, b"\xff")
+    world.at(FIRST)
+    due = await world.backend.schedules.due(0)
+    assert ([info.id for info in due.schedules], due.unreadable) == (["nightly"], ["schedule b'\\xff': this is no id"])
+    world.raw("DEL", f"{world.prefix}schedule:".encode() + b"\xff")
 
 
 async def test_schedules_and_their_runs_live_where_their_id_says(server_url: str, namespace: str):

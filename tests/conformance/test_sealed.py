@@ -15,6 +15,7 @@ import pytest
 from redisflow import (
     AesGcm,
     BackendError,
+    CannotDecode,
     CannotUnseal,
     FileStore,
     Payloads,
@@ -239,6 +240,27 @@ async def test_a_run_that_cannot_be_read_says_so_and_the_others_are_claimed(seal
     assert await other.strand(claims[unreadable]) is Verdict.OK
     with pytest.raises(CannotUnseal, match="key 'one'"):
         await other.backend.get_workflow_run(unreadable)
+
+
+async def test_a_run_whose_mail_cannot_be_read_says_so_although_its_input_can_be(sealed: World):
+    run_ids = [await sealed.create(input=value) for value in (SECRET, LARGE, SECRET)]
+    for run_id in run_ids:
+        await sealed.backend.mail.signal_run(run_id, "go", SECRET, once=run_id, keep_ms=1)
+    for run_id in run_ids[:2]:
+        sealed.raw("HSET", f"{sealed.prefix}mail:{run_id}", "1", b"z\nsomething new")
+    claims = (await sealed.batch()).claims
+    for claim in claims[:2]:
+        with pytest.raises(CannotDecode, match="mail number 1 of this run cannot be read"):
+            await opened(claim)
+        assert await sealed.strand(claim) is Verdict.OK
+    assert [mail.payload for mail in (await opened(claims[2])).mail] == [SECRET]
+
+
+async def test_the_store_is_not_asked_to_delete_what_is_no_run(sealed: World, store: MoodyStore):
+    kept = await sealed.create(input=LARGE)
+    for name in ("", ".", "..", f"../{store.folder()}/{kept}", kept.upper()):
+        await sealed.backend.payloads.delete_run_payloads(name)
+    assert await store.runs(store.folder()) == [kept]
 
 
 async def test_what_is_not_in_the_store_any_more_is_told(sealed: World, store: MoodyStore):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from redisflow.contract import Upkeep, Verdict
+from redisflow.contract import Beat, Upkeep, Verdict
 from redisflow.durations import When
 from tests.conformance.world import LEASE_MS, T0, World
 
@@ -14,11 +14,14 @@ async def _presence(world: World, worker: str, presence_ms: int = 60_000) -> Non
 
 
 async def _renew(world: World, worker: str, claims: list, presence_ms: int = 60_000) -> list[str]:
+    return list((await _beat(world, worker, claims, presence_ms)).lost)
+
+
+async def _beat(world: World, worker: str, claims: list, presence_ms: int = 60_000) -> Beat:
     heartbeat = world.backend.open_heartbeat()
     try:
         holds = [claim.hold for claim in claims]
-        beat = await asyncio.to_thread(heartbeat.renew, 0, worker, presence_ms, b"about", holds)
-        return list(beat.lost)
+        return await asyncio.to_thread(heartbeat.renew, 0, worker, presence_ms, b"about", holds)
     finally:
         heartbeat.close()
 
@@ -52,6 +55,15 @@ async def test_a_heartbeat_tells_which_runs_are_no_longer_held(world: World):
     for claim in gone:
         await world.backend.cancel_run(claim.hold.run_id)
     assert await _renew(world, "w1", claims) == [claim.hold.run_id for claim in gone]
+
+
+async def test_a_heartbeat_goes_past_a_number_of_mail_that_is_none(world: World):
+    damaged, other, gone = [await world.running("w1") for _ in range(3)]
+    world.raw("HSET", f"{world.prefix}run:{damaged.hold.run_id}", "m", b"\xff some")
+    world.raw("HSET", f"{world.prefix}run:{other.hold.run_id}", "m", "7")
+    await world.backend.cancel_run(gone.hold.run_id)
+    beat = await _beat(world, "w1", [damaged, other, gone])
+    assert (list(beat.lost), dict(beat.mail)) == ([gone.hold.run_id], {other.hold.run_id: 7})
 
 
 async def test_the_heartbeat_of_an_old_holder_takes_nothing_back(world: World):

@@ -310,7 +310,7 @@ async def test_a_run_whose_key_is_missing_here_waits_for_a_worker_that_has_it(
             async with other.new_worker():
                 await eventually(lambda: _is_stranded(flow, handle.id))
                 assert (await own.result(timeout="1m"))["document"] == "another document"
-    assert f"run.stranded {handle.id}: its payloads cannot be read here" in caplog.text
+    assert f"run.stranded {handle.id}: what is stored for it cannot be read here" in caplog.text
     assert "with key 'spring', which is not among the keys here (summer)" in caplog.text
     assert "secret" not in caplog.text
     async with flow.new_worker():
