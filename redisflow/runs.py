@@ -138,7 +138,12 @@ class WorkflowRun:
         took = f", {_took(self.created_at, self.finished_at)} after its start" if self.finished_at else ""
         failed = f", {self.error.error_type}" if self.error else ""
         first = f"run {self.id} of {self.workflow}{version}: {self.status}{waits}{failed}{took}"
-        return "\n  ".join([first, *map(str, self.steps)])
+        return "\n  ".join([first, *map(self._line, self.steps)])
+
+    def _line(self, step: StepRun) -> str:
+        """What was under way when the run ended is not waited for any more."""
+        is_left = self.is_finished and step.status in {"waiting", "running"}
+        return f"{step.key}: not finished" if is_left else str(step)
 
     @property
     def is_finished(self) -> bool:

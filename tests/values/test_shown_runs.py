@@ -57,6 +57,16 @@ def test_a_run_is_printed_with_its_steps():
     ]
 
 
+def test_of_a_run_that_has_ended_nothing_is_said_to_be_under_way():
+    ended = a_run(status="canceled", waiting_for=None, finished_at=BEGAN + timedelta(seconds=3))
+    assert str(ended).splitlines() == [
+        "run run-1 of order v2: canceled, 3.000 s after its start",
+        "  charge: succeeded, attempt 2, 1.250 s",
+        "  ship: not finished",
+        "  nap: not finished",
+    ]
+
+
 def test_a_run_that_failed_says_how_and_when_but_not_what():
     failed = a_run(
         status="failed",
