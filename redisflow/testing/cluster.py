@@ -22,7 +22,7 @@ from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions,
 from redisflow.testing.server_process import pick_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SLOTS = 16_384
 _READY_WITHIN_S = 60.0
@@ -193,7 +193,7 @@ class ServerCluster:
         self.call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
         count = 0
         while keys := self.call(source, "CLUSTER", "GETKEYSINSLOT", slot, keys_at_once):
-            self.call(source, "MIGRATE", "127.0.0.1", to.port, "", 0, 5_000, "REPLACE", "KEYS", *keys)
+            self._wait("move keys", lambda: self._move_keys(source, to, keys))
             count += len(keys)
         # The new owner first: were it the old one, there would be a moment when neither has the slot.
         self.call(to, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
@@ -204,6 +204,11 @@ class ServerCluster:
                     self.call(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
         self._wait("agree on a slot", lambda: all(self._owner_at(node, slot) == to.port for node in (source, to)))
         return count
+
+    def _move_keys(self, source: Server, to: Server, keys: Sequence[bytes]) -> bool:
+        """Whoever has just changed roles takes nothing for a while."""
+        answer = self.call(source, "MIGRATE", "127.0.0.1", to.port, "", 0, 5_000, "REPLACE", "KEYS", *keys)
+        return answer in (b"OK", b"NOKEY")
 
     def hand_over_slot(self, slot: int, to: Server) -> None:
         """Let the servers move a slot by themselves, all at once for clients: Valkey 9 and later."""
@@ -305,16 +310,33 @@ class ServerCluster:
         return next(found, None)
 
     def _wait(self, what: str, is_so: Callable[[], bool]) -> None:
-        deadline_s = time.monotonic() + _READY_WITHIN_S
+        deadline_s, refusal = time.monotonic() + _READY_WITHIN_S, ""
         while True:
             # A node that is just starting, or in the middle of a change, refuses.
-            with contextlib.suppress(BackendError):
+            try:
                 if is_so():
                     return
+            except BackendError as error:
+                refusal = f" Last refused: {error}."
             if time.monotonic() > deadline_s:
-                message = f"The nodes of the cluster did not {what} within {_READY_WITHIN_S:.0f} s."
+                message = f"The nodes of the cluster did not {what} within {_READY_WITHIN_S:.0f} s.{refusal}"
+                message += f" {self._describe()}"
                 raise EmbeddedServerError(message)
             time.sleep(_POLL_S)
+
+    def _describe(self) -> str:
+        """What each node says of the cluster, for whoever has to find out what it waits for."""
+        said: list[str] = []
+        for node in self.nodes:
+            try:
+                info = self.call(node, "CLUSTER", "INFO").decode().split()
+                role = self.call(node, "ROLE")[0].decode()
+            except BackendError as error:
+                said.append(f"{node.port}: {error}")
+            else:
+                wanted = ("cluster_state:", "cluster_slots_ok:", "cluster_current_epoch:")
+                said.append(f"{node.port}: {role} {' '.join(word for word in info if word.startswith(wanted))}")
+        return "; ".join(said)
 
     def _map(self) -> list[tuple[int, int, int, frozenset[int]]]:
         for node in self.nodes:
