@@ -197,14 +197,17 @@ async def _break_things(fleet: Fleet, proxy: Proxy, until_s: float, per_s: float
     first = ["server", "stop", "part", "drop", "kill"]  # each once, however short the campaign is
     while time.monotonic() < until_s:
         await asyncio.sleep(chance.expovariate(per_s))  # the workers run for a while between two faults
-        kind = first.pop() if first else chance.choice(kinds)
+        kind = first[-1] if first else chance.choice(kinds)
+        if kind in {"stop", "part"} and fleet.is_tired:
+            continue
+        first = first[:-1]
         if kind == "server":
             await fleet.kill_server()
         elif kind == "drop":
             fleet.drop_replies(fleet.pick().proxy if chance.random() < 0.8 else proxy)
         elif kind == "kill":
             await fleet.kill(fleet.pick())
-        elif not fleet.is_tired:
+        else:
             what = fleet.stop if kind == "stop" else fleet.part
             under_way.add(asyncio.create_task(what(fleet.pick())))
     await asyncio.gather(*under_way)
