@@ -153,8 +153,8 @@ class Fleet:
         await asyncio.to_thread(self.server.restart)
 
     async def finish_deploy(self) -> None:
-        """The code of yesterday is replaced, one worker after the other, by SIGTERM."""
-        for hand in [hand for hand in self.hands if hand.code == "old"]:
+        """The code of yesterday is replaced, one worker after the other, by SIGTERM; one is in any case."""
+        for hand in [hand for hand in self.hands if hand.code == "old"] or self.hands[:1]:
             self.faults["SIGTERM of a worker"] += 1
             await self.hire("new")
             hand.process.send_signal(signal.SIGTERM)
