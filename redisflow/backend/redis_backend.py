@@ -81,7 +81,6 @@ LAYOUT = 1
 # What a claim brings of each run's history, and of all together; the rest is read after it, in pieces.
 RUN_BYTES = 256 * 1024
 ALL_BYTES = 1024 * 1024
-# How long the nodes of a cluster are waited for when a worker starts.
 
 
 class RedisBackend:

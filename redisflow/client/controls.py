@@ -81,11 +81,14 @@ class Controls:
         if stop_on_failures is not None and not 0 < stop_on_failures <= 1:
             msg = f"stop_on_failures is a part of the runs, from above 0 to 1, or None, not {stop_on_failures!r}"
             raise ValueError(msg)
+        if type(after) is not int or after < 1:
+            msg = f"after is a whole number of runs from 1, not {after!r}"
+            raise ValueError(msg)
         plan = ReleasePlan(
             release=secrets.token_hex(8),
             rate=max(1, math.floor(rate * 1000 / backend.partitions)),
             stop_ratio=0 if stop_on_failures is None else max(1, math.ceil(stop_on_failures * 1000)),
-            least=max(1, after),
+            least=after,
         )
         calls = (backend.controls.release(number, control, plan) for number in range(backend.partitions))
         if not any(await asyncio.gather(*calls)):

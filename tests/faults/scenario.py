@@ -205,7 +205,7 @@ class Scenario:
         for _ in range(round(within_s * 50)):
             if await _has_ended(near, run_id):
                 return True
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # between two looks
         return False
 
     async def _age(self, crew: Crew, near: RedisFlow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from redisflow import BulkProgress, NotPaused, RedisFlow, RetryPolicy, RunStateConflict, Step, StepOptions
@@ -170,6 +172,10 @@ async def test_what_is_not_paused_cannot_be_released(flow: RedisFlow):
         await flow.controls.pause()
     with pytest.raises(ValueError, match="rate is a number"):
         await flow.controls.release(workflow="pay", rate=0)
+    wrong: list[Any] = [0, 2.5, "10"]
+    for after in wrong:
+        with pytest.raises(ValueError, match="after is a whole number of runs from 1"):
+            await flow.controls.release(workflow="pay", rate=1, after=after)
     with pytest.raises(ValueError, match="stop_on_failures is a part"):
         await flow.controls.release(workflow="pay", rate=1, stop_on_failures=50)
 
