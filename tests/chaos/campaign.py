@@ -17,7 +17,7 @@ from redisflow.runs import WorkflowRun
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.faults import Proxy
 from tests.chaos.fleet import LEASE_S, Fleet
-from tests.chaos.lines import Line, recoveries_s, starts_after_record, wrong_ends
+from tests.chaos.lines import Line, Recovery, recoveries, starts_after_record, wrong_ends
 from tests.crash.audit import audit, leftovers
 from tests.keyspace import raw_calls
 
@@ -42,7 +42,7 @@ class Result:
     runs: list[WorkflowRun]
     """All that are stored, children too."""
     lines: list[Line]
-    recoveries: list[float]
+    recoveries: list[Recovery]
     structure: list[str]
     took_s: float
     lost: list[str] = field(default_factory=list)
@@ -72,14 +72,14 @@ class Result:
     @property
     def p50_s(self) -> float:
         """Of recoveries."""
-        return statistics.median(self.recoveries) if self.recoveries else 0.0
+        return statistics.median(one.seconds for one in self.recoveries) if self.recoveries else 0.0
 
     @property
     def p99_s(self) -> float:
         """Of recoveries."""
         if len(self.recoveries) < 2:
             return self.p50_s
-        return statistics.quantiles(self.recoveries, n=100, method="inclusive")[98]
+        return statistics.quantiles([one.seconds for one in self.recoveries], n=100, method="inclusive")[98]
 
     def __str__(self) -> str:
         """For people."""
@@ -98,6 +98,9 @@ class Result:
         if len(self.recoveries) > 1:
             shown = f"p50 {self.p50_s:.2f} s, p99 {self.p99_s:.2f} s ({len(self.recoveries)} killed bodies)"
             lines.append(f"  recovery                   {shown}")
+            workflows = {run.id: run.workflow for run in self.runs}
+            slowest = sorted(self.recoveries, reverse=True)[:3]
+            lines += [f"    {one} ({workflows.get(one.run_id, 'not stored')})" for one in slowest]
         return "\n".join([*lines, *(f"  PROBLEM {problem}" for problem in self.problems[:20])])
 
 
@@ -140,7 +143,7 @@ async def campaign(
         load.started,
         runs,
         lines,
-        recoveries_s(lines, fleet.killed_at_ns),
+        recoveries(lines, fleet.killed_at_ns),
         structure,
         time.monotonic() - began_s,
         lost=[*unended, *(f"{run_id} is not stored" for run_id in load.started if run_id not in stored)],
@@ -197,6 +200,7 @@ async def _break_things(fleet: Fleet, proxy: Proxy, until_s: float, per_s: float
     first = ["server", "stop", "part", "drop", "kill"]  # each once, however short the campaign is
     while time.monotonic() < until_s:
         await asyncio.sleep(chance.expovariate(per_s))  # the workers run for a while between two faults
+        await fleet.restart_refused()
         kind = first[-1] if first else chance.choice(kinds)
         if kind in {"stop", "part"} and fleet.is_tired:
             continue

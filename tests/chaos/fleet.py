@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from redisflow.cli.main import EXIT_UNREACHABLE
 from redisflow.testing import Server
 from redisflow.testing.faults import Proxy, SeenCall, call, open_proxy
 from tests.crash.processes import end_all
@@ -87,11 +89,23 @@ class Fleet:
         with (self.folder / "workers.log").open("ab") as log:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
+    async def restart_refused(self) -> None:
+        """What a supervisor does: a worker whose start met no server for as long as it waits is started again.
+
+        One that had started never ends by itself.
+        """
+        for hand in [hand for hand in self.hands if hand.process.poll() is not None]:
+            pid, code = hand.process.pid, hand.process.returncode
+            log = (self.folder / "workers.log").read_text(errors="replace")
+            has_started = re.search(rf"worker \S+-{pid}-\w+ started", log) is not None
+            assert code == EXIT_UNREACHABLE, f"worker {pid} ended by itself with {code}"
+            assert not has_started, f"worker {pid} had started, and ended by itself"
+            self.faults["start that met no server"] += 1
+            self.hands.remove(hand)
+            await self.hire(hand.code)
+
     def pick(self) -> Hand:
         """One to which nothing else is being done."""
-        for hand in self.hands:
-            process = hand.process
-            assert process.poll() is None, f"worker {process.pid} ended by itself with {process.returncode}"
         return self.chance.choice([hand for hand in self.hands if not hand.is_disturbed])
 
     @property
@@ -154,6 +168,7 @@ class Fleet:
 
     async def finish_deploy(self) -> None:
         """The code of yesterday is replaced, one worker after the other, by SIGTERM; one is in any case."""
+        await self.restart_refused()
         for hand in [hand for hand in self.hands if hand.code == "old"] or self.hands[:1]:
             self.faults["SIGTERM of a worker"] += 1
             await self.hire("new")

@@ -8,6 +8,22 @@ from dataclasses import dataclass
 from redisflow.runs import WorkflowRun
 
 
+@dataclass(frozen=True, order=True)
+class Recovery:
+    """How long a run whose worker was killed in one of its bodies had no other."""
+
+    seconds: float
+    run_id: str
+    key: str
+    """Of the body that was killed."""
+    next_key: str
+    """Of the one that came next."""
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.seconds:.1f} s in {self.run_id}, from {self.key} to {self.next_key}"
+
+
 @dataclass(frozen=True)
 class Line:
     """What a body wrote."""
@@ -58,13 +74,13 @@ def wrong_ends(runs: Iterable[WorkflowRun]) -> list[str]:
     return found
 
 
-def recoveries_s(lines: Sequence[Line], killed_at_ns: dict[int, int]) -> list[float]:
+def recoveries(lines: Sequence[Line], killed_at_ns: dict[int, int]) -> list[Recovery]:
     """From each kill to the next body of a run that was in one of the killed worker's bodies."""
     ended = {line.token for line in lines if line.event == "end"}
     later_by_run: dict[str, list[Line]] = {}
     for line in lines:
         later_by_run.setdefault(line.run_id, []).append(line)
-    found: list[float] = []
+    found: list[Recovery] = []
     for line in lines:
         killed_ns = killed_at_ns.get(line.pid)
         if line.event != "start" or line.token == "-" or line.token in ended or not killed_ns:
@@ -73,5 +89,6 @@ def recoveries_s(lines: Sequence[Line], killed_at_ns: dict[int, int]) -> list[fl
             (after for after in later_by_run[line.run_id] if after.at_ns > killed_ns and after.pid != line.pid), None
         )
         if following is not None:
-            found.append((following.at_ns - killed_ns) / 1e9)
+            seconds = (following.at_ns - killed_ns) / 1e9
+            found.append(Recovery(seconds, line.run_id, line.key, following.key))
     return found
