@@ -10,6 +10,7 @@
 -- @include lib/clock.lua
 -- @include lib/earlier.lua
 -- @include lib/has_turn.lua
+-- @include lib/is_stuck.lua
 -- @include lib/is_terminal.lua
 -- @include lib/load_run.lua
 -- @include lib/queue_up.lua
@@ -31,7 +32,7 @@ local kept = redis.call('HMGET', run_key, 'pz', 'wn')
 local was, due = string.match(kept[1], '^(%S+) ?(%d*)$')
 due = tonumber(due)
 -- Mail may have come, and code too: then only a replay can tell. The next attempt of a workflow must not be early.
-if due and due > now_ms() and (kept[2] or '') == '' and was ~= 'waiting:stranded' and was ~= 'waiting:limited' then
+if due and due > now_ms() and (kept[2] or '') == '' and not is_stuck(was) and was ~= 'waiting:limited' then
   local due_ms = earlier(due, earlier(run.deadline, run.expires))
   redis.call('HSET', run_key, 's', was, 'd', due_ms)
   redis.call('HDEL', run_key, 'pz')

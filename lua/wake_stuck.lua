@@ -19,10 +19,7 @@ local stuck = prefix .. 'stuck:' .. workflow
 
 local function wake(run_id)
   local run = load_run(prefix, run_id)
-  if run and is_stuck(run.status) then
-    wake_run(prefix, run_id, run)
-    redis.call('HDEL', prefix .. 'run:' .. run_id, 'er')
-  end
+  if run and is_stuck(run.status) then wake_run(prefix, run_id, run) end
 end
 
 local woken = redis.call('ZRANGEBYSCORE', stuck, '-inf', last, 'LIMIT', 0, limit)

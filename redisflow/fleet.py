@@ -59,11 +59,11 @@ class StrandedRuns:
     """A worker has met them and had no code for them. They are offered again by themselves, and at once to a worker
     that starts and has it."""
     suspended: int
-    """Their record does not match the code. They wait for a worker with other code to start, or for a person."""
+    """Their record does not match the code. They are offered again in the same way."""
     since: datetime
     """When the first of them was put aside, the last time that it was."""
     next_look_at: datetime | None
-    """When the next of the stranded ones is offered again; None where there are none."""
+    """When the next of them is offered again; None where all were suspended by an earlier engine, which set no time."""
     run_ids: Sequence[str]
     """Some of them, those first that have waited longest."""
     cause: StrandedCause

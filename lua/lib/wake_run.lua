@@ -1,6 +1,7 @@
 -- @include lib/earlier.lua
 -- @include lib/enter_stream.lua
 -- @include lib/is_large.lua
+-- @include lib/is_stuck.lua
 -- @include lib/leave_place.lua
 -- @include lib/leave_stream.lua
 -- @include lib/set_due.lua
@@ -26,6 +27,7 @@ local function wake_run(prefix, run_id, run)
   else
     redis.call('HSET', key, 's', 'waiting:limited', 'ls', run.fair)
   end
+  if is_stuck(run.status) then redis.call('HDEL', key, 'er') end
   leave_place(prefix, run_id, run)
   local due_ms = earlier(run.deadline, run.expires)
   if due_ms then

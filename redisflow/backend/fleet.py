@@ -40,7 +40,7 @@ class _Group:
     def add(self, run_id: str, since_ms: float, reason: str, look: bytes) -> None:
         """One that waits since then, and is looked at again then."""
         self.counts[reason] += 1
-        if reason == "stranded" and look.isdigit() and len(look) <= MS_DIGITS:
+        if look.isdigit() and len(look) <= MS_DIGITS:
             self.next_ms = min(self.next_ms, float(look))
         self.oldest = sorted([*self.oldest, (since_ms, run_id)])[:SHOWN]
 

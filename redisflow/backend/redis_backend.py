@@ -518,7 +518,7 @@ class RedisBackend:
     def shelve_run(
         self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int, again_ms: int | None = None
     ) -> Answer[Verdict]:
-        """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
+        """Let the run wait for code: `stranded` (there is none here) or `suspended` (it is another)."""
         waits = {"first_ms": first_ms, "last_ms": last_ms, "again_ms": "" if again_ms is None else again_ms}
         return self._call_about(hold, "shelve_run", entry=hold.entry, reason=reason, problem=problem, **waits)
 

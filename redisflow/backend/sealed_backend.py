@@ -263,7 +263,7 @@ class SealedBackend(RedisBackend):
     def shelve_run(
         self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int, again_ms: int | None = None
     ) -> Answer[Verdict]:
-        """Let the run wait for code: `stranded` (tried again by itself) or `suspended`."""
+        """Let the run wait for code: `stranded` (there is none here) or `suspended` (it is another)."""
         sealed = self.seals.seal_now(problem, hold.run_id, "problem")
         call = partial(super().shelve_run, hold, reason=reason, problem=sealed, first_ms=first_ms, last_ms=last_ms)
         return self._after(hold, partial(call, again_ms=again_ms))

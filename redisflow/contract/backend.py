@@ -254,8 +254,9 @@ class Backend(Protocol):
     def shelve_run(
         self, hold: Hold, *, reason: str, problem: bytes, first_ms: int, last_ms: int, again_ms: int | None = None
     ) -> Answer[Verdict]:
-        """Let the run wait for code: `stranded` (tried again by itself) or `suspended`.
+        """Let the run wait for code: `stranded` (there is none here) or `suspended` (it is another).
 
+        It is offered again after `first_ms`, doubled each time, up to `last_ms`.
         With `again_ms` a stranded one waits so long where another worker has its code, longer where hundreds wait.
         """
         ...

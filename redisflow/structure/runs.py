@@ -12,12 +12,7 @@ from redisflow.tags import decode_tags, tag_listing
 
 REBUILD = Remedy("rebuild")
 # Their due time is that of their deadline, or of their start-by time, and wakes nothing.
-_UNHURRIED = frozenset(
-    {
-        *("pending", "running", "waiting:suspended", "waiting:overlap", "waiting:paused", "waiting:held"),
-        "waiting:limited",
-    }
-)
+_UNHURRIED = frozenset({"pending", "running", "waiting:overlap", "waiting:paused", "waiting:held", "waiting:limited"})
 
 
 def check_run(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
@@ -103,7 +98,8 @@ def _check_timer(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
     if "xp" in fields and "a" not in fields:
         limits.append(float(fields["xp"]))
     deadline = min(limits, default=None)
-    if run.status in _UNHURRIED or (due is None and run.reason in ("signal", "child")):
+    # Earlier engines did not offer suspended runs again by time.
+    if run.status in _UNHURRIED or (due is None and run.reason in ("signal", "child", "suspended")):
         is_right = due == deadline
     else:
         is_right = due is not None and (deadline is None or due <= deadline)

@@ -23,7 +23,7 @@ from redisflow.errors import BackendError, BackendUnavailable, CannotDecode
 from redisflow.failure import Failure, outline
 from redisflow.runs import encode_progress
 from redisflow.worker.bodies import Body
-from redisflow.worker.ends import fields_of, forget, let_slots_go, log_end
+from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, fields_of, forget, let_slots_go
 from redisflow.worker.host import Host
 from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
@@ -154,7 +154,7 @@ class HeldRun:
             self.drop()
             problem = codec.encode(Failure.of(error).to_wire())
             answer = self._host.backend.shelve_run(
-                self.claim.hold, reason="suspended", problem=problem, first_ms=0, last_ms=0
+                self.claim.hold, reason="suspended", problem=problem, first_ms=FIRST_OFFER_MS, last_ms=LAST_OFFER_MS
             )
             answer.add_done_callback(forget)
 
@@ -303,7 +303,13 @@ class HeldRun:
             case Continue():
                 answer = backend.continue_run(hold, commit.extension, payload=then.input)
             case Suspend():
-                answer = backend.shelve_run(hold, reason="suspended", problem=then.problem, first_ms=0, last_ms=0)
+                answer = backend.shelve_run(
+                    hold,
+                    reason="suspended",
+                    problem=then.problem,
+                    first_ms=FIRST_OFFER_MS,
+                    last_ms=LAST_OFFER_MS,
+                )
             case _:
                 assert_never(then)
         answer.add_done_callback(self._committed)
@@ -331,7 +337,7 @@ class HeldRun:
         if verdict is Verdict.MAIL:
             self._go_on_to_mail(commit)
             return
-        log_end(self.claim, commit.then, verdict)
+        self._host.ends.log_end(self.claim, commit.then, verdict)
         self._let_go()
         self._evict()
         if verdict is Verdict.BEHIND:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract import Backend
 from redisflow.worker.bodies import Bodies
+from redisflow.worker.ends import EndLog
 
 if TYPE_CHECKING:
     from redisflow.worker.held_run import HeldRun
@@ -17,6 +18,7 @@ class Host(Protocol):
     name: str
     backend: Backend
     bodies: Bodies
+    ends: EndLog
 
     def is_lease_stale(self, held: HeldRun, now_s: float) -> bool:
         """Whether a commit should renew the lease on its way."""

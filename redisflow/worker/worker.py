@@ -31,7 +31,7 @@ from redisflow.fleet import place_of
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
-from redisflow.worker.ends import forget
+from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, EndLog, forget
 from redisflow.worker.held_run import HeldRun
 from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
@@ -45,8 +45,6 @@ from redisflow.worker.suspects import Suspects
 from redisflow.worker.timers import watch_forever
 from redisflow.worker.upkeep import UpkeepService
 
-STRANDED_FIRST_MS = 5_000
-STRANDED_LAST_MS = 300_000
 SERVED_ELSEWHERE_MS = 500
 """How long a run waits that this worker has no code for and another one has: in a deploy, workers of two versions take
 each other's runs. Longer where more than 500 wait: see shelve_run."""
@@ -94,6 +92,7 @@ class Worker:
         self._around = Surroundings(entropy=random.random, cpu_seconds=time.thread_time)
         # list() of a dict's values is one step under the interpreter's lock: the heartbeat's thread asks, too.
         self._leases = LeaseWatch(options, lambda: list(self._held.values()))
+        self.ends = EndLog()
         self._suspects = Suspects(options.lease_ms / 1000)
         self._grace_ms = options.grace_ms
         self._failure: BaseException | None = None
@@ -335,8 +334,8 @@ class Worker:
             claim.hold,
             reason="stranded",
             problem=b"",
-            first_ms=STRANDED_FIRST_MS,
-            last_ms=STRANDED_LAST_MS,
+            first_ms=FIRST_OFFER_MS,
+            last_ms=LAST_OFFER_MS,
             again_ms=again_ms,
         )
         answer.add_done_callback(forget)

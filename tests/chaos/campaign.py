@@ -17,7 +17,7 @@ from redisflow.runs import WorkflowRun
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.faults import Proxy
 from tests.chaos.fleet import LEASE_S, Fleet
-from tests.chaos.lines import Line, Recovery, recoveries, starts_after_record, wrong_ends
+from tests.chaos.lines import LaidAside, Line, Recovery, recoveries, starts_after_record, wrong_ends
 from tests.crash.audit import audit, leftovers
 from tests.keyspace import raw_calls
 
@@ -136,6 +136,7 @@ async def campaign(
         structure = audit(raw, namespace, 2) + leftovers(raw, namespace, 2)
         close()
     lines = [Line.parse(text) for text in (folder / "bodies.log").read_text().splitlines()]
+    log = (folder / "workers.log").read_text(errors="replace")
     stored = {run.id for run in runs}
     return Result(
         seed,
@@ -143,7 +144,7 @@ async def campaign(
         load.started,
         runs,
         lines,
-        recoveries(lines, fleet.killed_at_ns),
+        recoveries(lines, fleet.killed_at_ns, LaidAside.parse_all(log)),
         structure,
         time.monotonic() - began_s,
         lost=[*unended, *(f"{run_id} is not stored" for run_id in load.started if run_id not in stored)],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from redisflow.runs import WorkflowRun
 
@@ -42,6 +44,20 @@ class Line:
         return cls(int(at_ns), event, run_id, key, int(attempt), int(pid), token)
 
 
+@dataclass(frozen=True)
+class LaidAside:
+    """That a worker met a run whose record its code does not know, and left it to others."""
+
+    at_ns: int
+    run_id: str
+
+    @classmethod
+    def parse_all(cls, log: str) -> list[LaidAside]:
+        """From what workers logged, by this machine's clock."""
+        found = re.findall(r"^(\S+ \S+) ERROR +redisflow\.worker +run\.suspended (\w+)", log, re.MULTILINE)
+        return [cls(int(datetime.fromisoformat(at).timestamp() * 1e9), run_id) for at, run_id in found]
+
+
 def starts_after_record(runs: Iterable[WorkflowRun], lines: Sequence[Line]) -> list[str]:
     """Bodies that started after the one whose result is recorded had ended (S4); and results that no body gave."""
     by_step: dict[tuple[str, str], list[Line]] = {}
@@ -74,21 +90,27 @@ def wrong_ends(runs: Iterable[WorkflowRun]) -> list[str]:
     return found
 
 
-def recoveries(lines: Sequence[Line], killed_at_ns: dict[int, int]) -> list[Recovery]:
-    """From each kill to the next body of a run that was in one of the killed worker's bodies."""
+def recoveries(
+    lines: Sequence[Line], killed_at_ns: dict[int, int], laid_aside: Iterable[LaidAside] = ()
+) -> list[Recovery]:
+    """From each kill to the next sign of a run that was in one of the killed worker's bodies.
+
+    That is a body in another worker, or that another worker laid it aside: its code was of yesterday, the record of
+    today. A run that another worker had before the kill had already been taken from the one that was killed.
+    """
     ended = {line.token for line in lines if line.event == "end"}
-    later_by_run: dict[str, list[Line]] = {}
+    signs: dict[str, list[tuple[int, int | None, str]]] = {}
     for line in lines:
-        later_by_run.setdefault(line.run_id, []).append(line)
+        signs.setdefault(line.run_id, []).append((line.at_ns, line.pid, line.key))
+    for aside in laid_aside:
+        signs.setdefault(aside.run_id, []).append((aside.at_ns, None, "being laid aside"))
     found: list[Recovery] = []
     for line in lines:
         killed_ns = killed_at_ns.get(line.pid)
         if line.event != "start" or line.token == "-" or line.token in ended or not killed_ns:
             continue
-        following = next(
-            (after for after in later_by_run[line.run_id] if after.at_ns > killed_ns and after.pid != line.pid), None
-        )
-        if following is not None:
-            seconds = (following.at_ns - killed_ns) / 1e9
-            found.append(Recovery(seconds, line.run_id, line.key, following.key))
+        later = [sign for sign in signs[line.run_id] if sign[0] > line.at_ns and sign[1] != line.pid]
+        if (first := min(later, key=lambda sign: sign[0], default=None)) is not None and first[0] > killed_ns:
+            at_ns, _, key = first
+            found.append(Recovery((at_ns - killed_ns) / 1e9, line.run_id, line.key, key))
     return found

@@ -103,7 +103,7 @@ async def test_a_stranded_run_is_offered_again_ever_more_seldom(world: World):
     assert waits == [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000, 300_000]
 
 
-async def test_a_suspended_run_waits_for_code_alone_and_shows_why(world: World):
+async def test_a_suspended_run_shows_why_and_is_offered_again(world: World):
     from redisflow import codec
     from redisflow.failure import Failure
 
@@ -111,11 +111,13 @@ async def test_a_suspended_run_waits_for_code_alone_and_shows_why(world: World):
     claim = await world.running()
     failure = Failure("NonDeterminismError", "the code asked for other steps", "")
     await world.suspend(claim, problem=codec.encode(failure.to_wire()))
-    world.later(86_400_000)
-    assert await world.backend.wake_runs(0, 100) == (0, None)
     run = await world.backend.get_workflow_run(claim.hold.run_id)
     assert run is not None
     assert (run.waiting_for, run.error) == ("suspended", failure)
+    assert await world.backend.wake_runs(0, 100) == (0, 5_000)
+    world.later(5_000)
+    assert await world.backend.wake_runs(0, 100) == (1, None)
+    assert (await world.claim()).hold.run_id == claim.hold.run_id
 
 
 async def test_new_code_is_offered_every_run_that_waits_for_it(world: World):

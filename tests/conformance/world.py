@@ -178,7 +178,9 @@ class World:
         return await self.backend.commit_run(claim.hold, extend(claim.mark, *records), **wanted)
 
     async def suspend(self, claim: Claim, problem: bytes = b"\xa1x") -> Verdict:
-        return await self.backend.shelve_run(claim.hold, reason="suspended", problem=problem, first_ms=0, last_ms=0)
+        return await self.backend.shelve_run(
+            claim.hold, reason="suspended", problem=problem, first_ms=5_000, last_ms=300_000
+        )
 
     async def strand(self, claim: Claim) -> Verdict:
         return await self.backend.shelve_run(

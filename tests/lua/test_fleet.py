@@ -52,7 +52,7 @@ def test_runs_that_wait_for_code_are_read_in_pieces(lua: Lua) -> None:
         seen += rows
     assert seen == [
         [b"run-0", b"%d" % (T0 + 1), b"waiting:stranded", b"", b"", b"%d" % (T0 + 5_001)],
-        [b"run-1", b"%d" % (T0 + 2), b"waiting:suspended", b"", b"v2", b""],
+        [b"run-1", b"%d" % (T0 + 2), b"waiting:suspended", b"", b"v2", b"%d" % (T0 + 5_002)],
         [b"run-2", b"%d" % (T0 + 3), b"waiting:stranded", b"", b"", b"%d" % (T0 + 5_003)],
         [b"run-3", b"%d" % (T0 + 4), b"waiting:stranded", b"", b"v2", b"%d" % (T0 + 5_004)],
         [b"run-4", b"%d" % (T0 + 5), b"waiting:stranded", b"slow", b"", b"%d" % (T0 + 5_005)],

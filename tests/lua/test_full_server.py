@@ -59,7 +59,7 @@ def test_what_a_run_says_is_refused_where_it_does_not_belong_to_its_record(full:
 def test_running_work_goes_on_to_its_end(full: Lua) -> None:
     held: dict[str, Held] = {claim.run_id: claim for claim in full.claim(limit=20)}
     full.commit(held["finish"], b"one")
-    full.shelve(held["stuck"], "suspended")
+    full.shelve(held["stuck"], "suspended", first_ms=5_000)
     full.expire(held["crash"])
     fill(full)
     assert full.commit(held["commit"], b"one", renew="w1") == "ok"

@@ -399,9 +399,9 @@ class Model(RuleBasedStateMachine):
         word = self.giving_back(held)
         if word == "ok":
             run = self.runs[held.run_id]
-            offered = self.lua.now + min(LAST_MS, FIRST_MS * 2**run.strandings) if reason == "stranded" else None
-            run.strandings += reason == "stranded"
-            run.due = min((at for at in (offered, run.deadline) if at is not None), default=None)
+            offered = self.lua.now + min(LAST_MS, FIRST_MS * 2**run.strandings)
+            run.strandings += 1
+            run.due = min(offered, run.deadline) if run.deadline is not None else offered
             run.status, run.fence, run.expired = f"waiting:{reason}", held.fence + "-", False
         changes = {"first_ms": FIRST_MS, "last_ms": LAST_MS, "problem": b"why" if reason == "suspended" else b""}
         said = self.send(twice, "shelve_run", **shelved(held, reason, **changes))[0]
@@ -475,7 +475,7 @@ class Model(RuleBasedStateMachine):
         run = self.runs.get(name)
         if run is not None and run.status == "waiting:paused":
             was, due = run.paused
-            if due is not None and due > self.lua.now and was != "waiting:stranded":
+            if due is not None and due > self.lua.now and was not in {"waiting:stranded", "waiting:suspended"}:
                 run.status, run.due = was, due if run.limit is None else min(due, run.limit)
             else:
                 run.give_back(run.fence)

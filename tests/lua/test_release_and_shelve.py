@@ -46,12 +46,13 @@ def test_a_holder_that_gave_its_run_back_has_shut_itself_out(lua: Lua, how: str)
     assert lua.dump() == {key: before.get(key) for key in lua.dump()}
 
 
-def test_a_stranded_run_is_offered_again_ever_more_seldom(lua: Lua) -> None:
+@pytest.mark.parametrize("reason", ["stranded", "suspended"])
+def test_a_run_that_waits_for_code_is_offered_again_ever_more_seldom(lua: Lua, reason: str) -> None:
     lua.create()
     waits = []
     for _ in range(6):
         held = lua.claim_only()
-        lua.shelve(held, "stranded")
+        lua.shelve(held, reason)
         due = lua.due()
         assert due is not None
         waits.append(due - lua.now)
@@ -77,13 +78,16 @@ def test_a_run_that_was_served_since_begins_again_with_short_waits(lua: Lua) -> 
     assert lua.due() == lua.now + 1_000
 
 
-def test_a_suspended_run_waits_for_code_alone_and_shows_why(lua: Lua) -> None:
+def test_a_suspended_run_shows_why_until_it_is_offered_again(lua: Lua) -> None:
     held = lua.take()
     lua.note(held)
     lua.shelve(held, "suspended", problem=b"\x00why")
-    assert (lua.status(), lua.due(), lua.fields()["er"]) == ("waiting:suspended", None, b"\x00why")
-    lua.later(10**9)
-    assert lua.wake() == (0, -1)
+    assert (lua.status(), lua.due(), lua.fields()["er"]) == ("waiting:suspended", T0 + 1_000, b"\x00why")
+    lua.later(999)
+    assert lua.wake() == (0, 1)
+    lua.later(1)
+    lua.wake()
+    assert (lua.status(), lua.listed("stuck:order"), "er" in lua.fields()) == ("pending", [], False)
 
 
 def test_a_deadline_before_the_next_offer_comes_first(lua: Lua) -> None:

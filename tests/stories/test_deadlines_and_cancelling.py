@@ -263,8 +263,9 @@ async def test_after_a_cancel_or_a_deadline_no_other_step_begins(flow, end):
         run = await until(flow, handle.id, lambda run: run.is_finished)
         # The worker has heard of it, and is at work for others.
         began.clear()
-        await workflow.run()
+        other = await workflow.run()
         await began.wait()
+        assert await other.cancel()  # else it would be given time to end when its worker stops
     assert run.status == ("canceled" if end == "cancel" else "failed")
     assert later == []
 

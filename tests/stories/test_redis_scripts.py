@@ -16,8 +16,10 @@ from redisflow import (
     Payloads,
     RedisFlow,
     RedisScriptFailed,
+    RetryPolicy,
     Step,
     StepError,
+    StepOptions,
     WorkflowFailed,
 )
 from redisflow.testing import crash_matrix, run_inline
@@ -92,7 +94,7 @@ async def test_a_retried_run_keeps_what_its_scripts_did_and_a_fork_does_it_for_i
     @flow.define_workflow("shipping")
     async def shipping(step: Step) -> list[Any]:
         number = await step.redis("number", COUNT, keys=["numbers"], args=[1])
-        return [number, await step.run("ship", ship)]
+        return [number, await step.run(StepOptions("ship", retry=RetryPolicy(maximum_attempts=1)), ship)]
 
     async with flow.new_worker():
         handle = await shipping.run()

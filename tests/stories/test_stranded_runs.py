@@ -151,7 +151,8 @@ async def test_a_suspended_run_is_listed_with_the_others(flow):
     async with flow.new_worker(lease="30s"):
         await until(flow, handle.id, lambda run: run.waiting_for == "suspended")
         (found,) = (await flow.stranded()).runs
-        assert (found.stranded, found.suspended, found.next_look_at) == (0, 1, None)
+        assert (found.stranded, found.suspended) == (0, 1)
+        assert found.next_look_at is not None
         assert found.run_ids == [handle.id]
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from redisflow import InvalidWorkflow, NotAllowedInWorkflow, RedisFlow, Step, WorkflowFailed
+from redisflow import (
+    InvalidWorkflow,
+    NotAllowedInWorkflow,
+    RedisFlow,
+    RetryPolicy,
+    Step,
+    StepOptions,
+    WorkflowFailed,
+)
 from tests.stories.world import until
 
 Code = Callable[[Step], Awaitable[Any]]
@@ -85,6 +94,36 @@ async def test_a_suspended_run_shows_the_report_and_goes_on_after_a_fixed_deploy
         assert (await flow.get_run(run_id)).error is None
 
 
+async def test_what_a_worker_of_the_old_code_laid_aside_goes_on_without_a_further_deploy(valkey_url, namespace):
+    """In a rolling deploy the last worker of the old code may meet a patched run when all of the new have started."""
+    busy, done = asyncio.Event(), asyncio.Event()
+
+    def register(flow: RedisFlow, code: Code) -> Any:
+        @flow.define_workflow("busy")
+        async def keep_busy(step: Step) -> None:
+            async def body() -> None:
+                busy.set()
+                await done.wait()
+
+            await step.run("body", body)
+
+        return flow.define_workflow("order")(code), keep_busy
+
+    async with RedisFlow(valkey_url, namespace=namespace) as new, RedisFlow(valkey_url, namespace=namespace) as old:
+        order, keep_busy = register(new, patched)
+        register(old, before)
+        async with new.new_worker(lease="30s", concurrency=1):
+            handle = await order.run()
+            await until(new, handle.id, lambda run: run.waiting_for == "signal")
+            await keep_busy.run()
+            await asyncio.wait_for(busy.wait(), 30)
+            async with old.new_worker(lease="30s"):
+                await handle.signal("go")
+                await until(new, handle.id, lambda run: run.waiting_for == "suspended")
+            done.set()
+            assert await handle.result(timeout="1m") == ["checked", "charged"]
+
+
 async def test_drift_that_is_tolerated_is_logged_and_the_run_goes_on(deployed, caplog):
     run_id = await waiting_run(deployed, before)
     async with deployed(renamed, on_drift="warn") as (flow, order):
@@ -101,7 +140,7 @@ async def test_wrong_use_is_refused_where_it_is_written(flow: RedisFlow):
         async def body() -> None:
             step.patched("here")
 
-        await step.run("body", body)
+        await step.run(StepOptions("body", retry=RetryPolicy(maximum_attempts=1)), body)
 
     async with flow.new_worker():
         with pytest.raises(WorkflowFailed, match="outside its workflow's code") as told:
