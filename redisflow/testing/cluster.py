@@ -181,7 +181,9 @@ class ServerCluster:
     def migrate_slot(self, slot: int, to: Server, *, keys_at_once: int = _KEYS_AT_ONCE) -> int:
         """Move a slot with all its keys, as the servers' own tools do; returns how many keys it had.
 
-        Until it is done, clients that need a key which is not there are told to ask the other node (ASK).
+        Until it is done, clients that need a key which is not there are told to ask the other node (ASK). No node may
+        fail over meanwhile: an heir does not know of the move (Redis; Valkey before 8), so that keys which have been
+        moved are out of sight, and whoever was to get the slot believes that it has no owner, and refuses all calls.
         """
         source = self._owner_of_slot(slot)
         if source is to:
@@ -202,7 +204,7 @@ class ServerCluster:
                 # Replicas and nodes that are down hear of it by gossip.
                 with contextlib.suppress(BackendError):
                     self.call(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
-        self._wait("agree on a slot", lambda: all(self._owner_at(node, slot) == to.port for node in (source, to)))
+        self._wait_for_owner(slot, to, (source, to))
         return count
 
     def _move_keys(self, source: Server, to: Server, keys: Sequence[bytes]) -> bool:
@@ -227,7 +229,7 @@ class ServerCluster:
             return bool(state == b"success")
 
         self._wait("move a slot", has_ended)
-        self._wait("agree on a slot", lambda: all(self._owner_at(node, slot) == to.port for node in (source, to)))
+        self._wait_for_owner(slot, to, (source, to))
 
     def hand_over_partition(self, namespace: str, partition: int, to: Server) -> None:
         """Let the servers move the slot of a partition; see `hand_over_slot`."""
@@ -304,6 +306,17 @@ class ServerCluster:
         """The configuration epoch of each node, as this one knows it."""
         lines = [line.split() for line in self.call(node, "CLUSTER", "NODES").decode().splitlines()]
         return {words[0]: words[6] for words in lines}
+
+    def _wait_for_owner(self, slot: int, owner: Server, parties: Sequence[Server]) -> None:
+        """Return when the parties, and all others that answer, know it: whoever moves it next may ask any of them."""
+
+        def is_known_at(node: Server) -> bool:
+            try:
+                return self._owner_at(node, slot) == owner.port
+            except BackendError:
+                return node not in parties
+
+        self._wait("agree on a slot", lambda: all(is_known_at(node) for node in self.nodes))
 
     def _owner_at(self, node: Server, slot: int) -> int | None:
         found = (port for first, last, port, _ in self._map_of(node) if first <= slot <= last)

@@ -27,6 +27,13 @@ def cluster(cluster_provider: str) -> Iterator[ServerCluster]:
 
 
 @pytest.fixture
+def calm_cluster(cluster_provider: str) -> Iterator[ServerCluster]:
+    """Return the same, where nobody is replaced who is only slow: while slots move, that would lose sight of keys."""
+    with start_cluster(ClusterOptions(provider=cluster_provider, node_timeout_ms=30_000)) as made:
+        yield made
+
+
+@pytest.fixture
 def primaries_only(cluster_provider: str) -> Iterator[ServerCluster]:
     """Return three primaries whom nobody replaces; the others go on when one of them is away."""
     config = {"cluster-require-full-coverage": "no"}

@@ -47,7 +47,10 @@ def load_on(cluster: ServerCluster, namespace: str, folder: Path) -> Iterator[Lo
 
 
 @pytest.mark.timeout(900)
-async def test_runs_go_on_through_failovers_and_moving_slots(cluster: ServerCluster, namespace: str, tmp_path: Path):
+async def test_runs_go_on_through_failovers_and_moving_slots(
+    calm_cluster: ServerCluster, namespace: str, tmp_path: Path
+):
+    cluster = calm_cluster
     with load_on(cluster, namespace, tmp_path) as load:
         done = threading.Event()
 
