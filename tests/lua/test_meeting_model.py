@@ -13,6 +13,7 @@ import pytest
 from tests.lua.harness import PREFIX, TERMINAL, Held, Lua, new_run
 from tests.lua.test_lines_model import Storm
 
+EVERY_MS = 20
 CONTROLS = ("w:order", "q:default")
 HINTS = ("delayed", "blocked:", "fair:", "held:", "stuck:", "queued:", "lanes", "q:", "controls")
 
@@ -20,10 +21,16 @@ HINTS = ("delayed", "blocked:", "fair:", "held:", "stuck:", "queued:", "lanes", 
 class Meeting(Storm):
     """Random calls of everybody who may have to do with a run."""
 
+    def __init__(self, lua: Lua, seed: int) -> None:
+        super().__init__(lua, seed)
+        self.fired: dict[int, str] = {}
+        """What came of each tick."""
+
     def step(self) -> None:
         super().step()
-        calls = (self.schedule, self.look, self.pause, self.resume, self.retry, self.hold, self.let_go, self.release)
-        self.chance.choice(calls)()
+        of_runs = (self.pause, self.resume, self.retry)
+        of_all = (self.schedule, self.tick, self.look, self.hold, self.let_go, self.release)
+        self.chance.choice(of_runs + of_all)()
 
     def any_run(self) -> str | None:
         runs = sorted(key.decode().rpartition(":")[2] for key in self.lua.redis.keys(f"{PREFIX}run:*"))
@@ -44,6 +51,24 @@ class Meeting(Storm):
         limits = self.chance.choice([[], ["lk", "bb:1:0"], ["lk", "cc:2:300", "pr", "5", "fp", "ee"]])
         row = [*new_run(f"r{self.created:03}").values(), 2 + len(limits), "sc", "nightly", *limits]
         self.send("trigger_schedule", row, schedule="nightly", revision=1)
+
+    def tick(self) -> None:
+        """A tick is fired by whoever has read the schedule, now or a while ago: what came of it stays so."""
+        key = f"{PREFIX}schedule:often"
+        if not self.lua.redis.exists(key):
+            fields = ("w", "order", "i", b"in", "ov", "skip")
+            first = {"fingerprint": "one", "earlier": "", "next_ms": self.lua.now + EVERY_MS}
+            self.lua.call("put_schedule", fields, schedule="often", **first)
+        is_late = bool(self.fired) and self.chance.random() < 0.5
+        due = self.chance.choice(list(self.fired)[-3:]) if is_late else int(self.lua.redis.hget(key, "n"))
+        self.fire(due)
+
+    def fire(self, due: int) -> None:
+        shown = {"meant": due, "tick": due, "next_ms": due + EVERY_MS}
+        row = [*new_run(f"tick-{due}").values(), 2, "sc", "often"]
+        word = self.send("fire_schedule", row, schedule="often", revision=1, **shown)[0]
+        if word in ("created", "skipped"):
+            assert self.fired.setdefault(due, word) == word, f"tick {due} was {self.fired[due]}, and is {word}"
 
     def look(self) -> None:
         self.lua.call("due_schedules", limit=10, bytes=1000)
@@ -128,5 +153,7 @@ def test_no_run_is_stuck_wherever_features_meet(lua: Lua, seed: int) -> None:
         if number % 20 == 0:
             assert lua.reconcile(step=1000)[1] == 0
     storm.settle()
+    for tick in list(storm.fired):  # where its schedule was busy then, it is not now
+        storm.fire(tick)
     runs = [key.decode().rpartition(":")[2] for key in lua.redis.keys(f"{PREFIX}run:*")]
     assert {lua.status(run_id) for run_id in runs} <= set(TERMINAL)

@@ -25,6 +25,8 @@ class SpreadStorm(Storm):
     def __init__(self, lua: Lua, seed: int, *, loses: bool) -> None:
         super().__init__(lua, seed)
         self.loses = loses
+        self.said: list[tuple[str, dict[str, str]]] = []
+        """The messages so far."""
         self.limits = SPREAD[:5] if loses else SPREAD + RATES
 
     def calls(self) -> dict[Any, float]:
@@ -59,6 +61,10 @@ class SpreadStorm(Storm):
         arguments = {name: post[name] for name in ("hash", "permit", *HEARD[post["do"]])}
         if post["do"] == "give_permit":
             arguments["run_id"] = post["run"]
+        self.said.append((post["do"], arguments))
+        if self.chance.random() < 0.2:  # an earlier one had been on its way all the time
+            script, again = self.chance.choice(self.said[-20:])
+            self.lua.call(script, **again)
         self.lua.call(post["do"], **arguments)
         if self.chance.random() < 0.8:
             self.lua.call("clear_outbox", [entry])
