@@ -149,14 +149,21 @@ class Fleet:
         """Those that have it."""
         return [worker for worker in self.workers if worker.serves(workflow, version)]
 
-    def explain(self, workflow: str, version: str | None, queue: str) -> tuple[StrandedCause, str]:
-        """Why runs of it do not go on."""
+    def explain(
+        self, workflow: str, version: str | None, queue: str, *, are_suspended: bool
+    ) -> tuple[StrandedCause, str]:
+        """Why runs of it do not go on; of suspended ones, a worker with their code may have met the record of."""
         if not self.workers:
             return "no_worker", "no worker is alive"
         able = self.has_code(workflow, version)
         if not able:
             return "no_code", self.explain_code(workflow, version)
         if reading := [worker for worker in able if queue in worker.queues]:
+            if are_suspended:
+                return (
+                    "served",
+                    f"record and code differ, as run.error says; {_named(reading)} will be offered it again",
+                )
             return "served", f"{_named(reading)} can serve it now, so it is offered again soon"
         own = ", ".join(sorted({name for worker in able for name in worker.queues}))
         return "other_queue", f"{_named(able)} could serve it, but reads {own} and not {queue}"

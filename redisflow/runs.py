@@ -133,7 +133,7 @@ class WorkflowRun:
     def __str__(self) -> str:
         """For people, a line for the run and one for each step, without what users store."""
         version = f" {self.version}" if self.version else ""
-        waits = f" for {self.waiting_for}" if self.waiting_for else ""
+        waits = f" ({self.waiting_for})" if self.waiting_for else ""
         waits += f" ({self.ending}: its compensations run)" if self.ending else ""
         took = f", {_took(self.created_at, self.finished_at)} after its start" if self.finished_at else ""
         failed = f", {self.error.error_type}" if self.error else ""

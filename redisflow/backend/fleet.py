@@ -139,7 +139,7 @@ class Workforce:
                     break
         found: list[StrandedRuns] = []
         for (version, queue), group in sorted(groups.items()):
-            cause, why = fleet.explain(workflow, version or None, queue)
+            cause, why = fleet.explain(workflow, version or None, queue, are_suspended=not group.counts["stranded"])
             found.append(
                 StrandedRuns(
                     workflow=workflow,

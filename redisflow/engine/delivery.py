@@ -68,7 +68,7 @@ class Delivery(Pass):
             self._deferred[record.call.key] = number, record, value
             if not port.has_drifted:
                 known = port.history.by_key[record.call.key]
-                drift = never_asked(known, port.history, port.calls.values())
+                drift = never_asked(known, port.history, port.calls.values(), port.unasked_patches)
                 port.tolerate(drift, is_fatal=not port.is_lenient)
             return
         if number > port.delivered:  # noqa: PLR1730  # max() is a call: one more for every step

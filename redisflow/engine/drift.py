@@ -5,7 +5,7 @@ Which call was expected, which one came, what that looks like, and what stands a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from redisflow.engine.calls import OpenCall
 from redisflow.engine.history import History, Recorded
@@ -20,25 +20,28 @@ _CALLS = {"signal": "wait_for_signal", "child": "run_workflow", "compensation": 
 """How the calls of a kind are written, where it is not as their kind."""
 
 
-def never_asked(known: Recorded, history: History, made: Iterable[OpenCall]) -> NonDeterminismError:
+def never_asked(
+    known: Recorded, history: History, made: Iterable[OpenCall], patches: Collection[str]
+) -> NonDeterminismError:
     """The record holds a call that the code has not made by the time at which it had made it."""
     return _report(
         _line(known.kind, known.call),
         "does not ask for it, or does not wait for it, at this point",
         "it is missing: the call was taken out of the code, moved behind something else, or is not awaited any more",
-        _around_record(known.call.ordinal, history) + _around_code(made),
+        [*_unasked(patches), *_around_record(known.call.ordinal, history), *_around_code(made)],
     )
 
 
 def asked_for_another(
-    known: Recorded, kind: CallKind, call: Call, history: History, made: Iterable[OpenCall]
+    known: Recorded, kind: CallKind, call: Call, history: History, made: Iterable[OpenCall], patches: Collection[str]
 ) -> NonDeterminismError:
     """The code makes a call where the record has another one."""
+    around = [*_around_record(known.call.ordinal, history), *_around_code(made), _row("->", kind, call)]
     return _report(
         _line(known.kind, known.call),
         f"{_line(kind, call)}, {calling_line()}",
         _likeness(known, kind, call),
-        [*_around_record(known.call.ordinal, history), *_around_code(made), _row("->", kind, call)],
+        [*_unasked(patches), *around],
     )
 
 
@@ -74,6 +77,13 @@ def _likeness(known: Recorded, kind: CallKind, call: Call) -> str:
     if known.kind == kind and was.mark == call.mark:
         return f"it looks renamed, from {was.key!r} to {call.key!r}; or a call was added before it"
     return "a call was added before it, or taken out"
+
+
+def _unasked(patches: Collection[str]) -> list[str]:
+    """Often the whole story: this is code from before them, in the middle of a deploy."""
+    if not patches:
+        return []
+    return [f"  the record has patches that this code has not asked for so far: {', '.join(map(repr, patches))}"]
 
 
 def _around_record(ordinal: int, history: History) -> list[str]:

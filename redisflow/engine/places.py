@@ -213,7 +213,8 @@ class Places:
     def _drift(self, kind: CallKind, place: Call, other: Recorded, recorded: Recorded | None) -> tuple[Call, Any]:
         is_fatal = not self.is_lenient or (recorded is not None and recorded.kind != kind)
         if is_fatal or not self.has_drifted:
-            self.tolerate(asked_for_another(other, kind, place, self.history, self.calls.values()), is_fatal=is_fatal)
+            drift = asked_for_another(other, kind, place, self.history, self.calls.values(), self.unasked_patches)
+            self.tolerate(drift, is_fatal=is_fatal)
         if is_fatal:
             raise Evicted from None
         if recorded is None:
@@ -238,6 +239,11 @@ class Places:
             self.has_drifted = True
             _log.warning("run.drift %s: %s", self._claim.hold.run_id, drift, extra={"run_id": self._claim.hold.run_id})
 
+    @property
+    def unasked_patches(self) -> list[str]:
+        """Patches of the record that the code has not asked for so far."""
+        return sorted(self.history.patches.difference(self._patches or ()))
+
     def absence(self, *, at_end: bool) -> NonDeterminismError | None:
         """What the record holds and the code has not asked for, as an error where that must not be.
 
@@ -246,7 +252,7 @@ class Places:
         history = self.history
         if self.matched == len(history.by_key) and not history.patches:
             return None
-        unknown = sorted(history.patches.difference(self._patches or ()))
+        unknown = self.unasked_patches
         if self.matched == len(history.by_key) and not unknown:
             return None
         if self.is_lenient and not at_end:
@@ -254,9 +260,9 @@ class Places:
         forgotten = [known for key, known in history.by_key.items() if key not in self.calls]
         grave = [known for known in forgotten if not self.is_lenient or known.kind in {"child", "compensation"}]
         if grave:
-            return never_asked(grave[0], history, self.calls.values())
+            return never_asked(grave[0], history, self.calls.values(), unknown)
         if forgotten and not self.has_drifted:
-            self.tolerate(never_asked(forgotten[0], history, self.calls.values()))
+            self.tolerate(never_asked(forgotten[0], history, self.calls.values(), unknown))
         return without_marker(unknown[0]) if unknown else None
 
     # -- what the other side needs --------------------------------------------------------------------------------

@@ -234,6 +234,18 @@ def test_the_report_shows_what_stands_around():
     ]
 
 
+def test_the_report_names_patches_that_the_code_has_not_asked_for():
+    async def patched(step: Step) -> None:
+        if step.patched("check"):
+            await step.run("check", echo)
+        await recorded(step)
+
+    stage = Stage(define(patched)).play(until=parked)
+    deploy(stage, recorded)
+    stage.play()
+    assert "  the record has patches that this code has not asked for so far: 'check'\n" in stage.store.message
+
+
 # -- drift that is tolerated ------------------------------------------------------------------------------------------
 
 

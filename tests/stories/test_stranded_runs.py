@@ -55,6 +55,11 @@ async def _holding(flow: RedisFlow, count: int):
     return found if [worker.held for worker in found] == [count] else None
 
 
+async def _put_aside(flow: RedisFlow, count: int):
+    report = await flow.stranded()
+    return report if sum(each.stranded for each in report.runs) == count else None
+
+
 async def test_runs_that_no_live_worker_has_code_for_are_counted_listed_and_explained(server_url, namespace, flow):
     (v2,) = versions(flow, "v2")
     asked = define_workflow_spec("never-heard-of", output=str)
@@ -63,9 +68,7 @@ async def test_runs_that_no_live_worker_has_code_for_are_counted_listed_and_expl
         async with old.new_worker(lease="30s") as worker:
             handles = [await v2.run(f"n{number}") for number in range(7)]
             other = await flow.run_workflow(asked)
-            for handle in [*handles, other]:
-                await until(flow, handle.id, lambda run: run.waiting_for == "stranded")
-            report = await flow.stranded()
+            report = await eventually(lambda: _put_aside(flow, 8))
             assert not report.is_clear
             greet_runs, unheard = report.runs
             assert (greet_runs.workflow, greet_runs.version, greet_runs.queue) == ("greet", "v2", "default")
@@ -73,7 +76,8 @@ async def test_runs_that_no_live_worker_has_code_for_are_counted_listed_and_expl
             assert set(greet_runs.run_ids) <= {handle.id for handle in handles}
             assert len(greet_runs.run_ids) == 5
             assert greet_runs.next_look_at is not None
-            assert timedelta(0) < greet_runs.next_look_at - greet_runs.since <= timedelta(seconds=5)
+            # The second time, 10 s: on a busy machine, the first ones are offered again before the last ones are met.
+            assert timedelta(0) < greet_runs.next_look_at - greet_runs.since <= timedelta(seconds=10)
             assert greet_runs.why == f"no live worker serves greet@v2; alive: {worker.name}, with greet@v1"
             assert unheard.why == "no live worker serves never-heard-of, in no version (1 alive)"
             (unserved,) = report.workflows
@@ -151,7 +155,8 @@ async def test_a_suspended_run_is_listed_with_the_others(flow):
     async with flow.new_worker(lease="30s"):
         await until(flow, handle.id, lambda run: run.waiting_for == "suspended")
         (found,) = (await flow.stranded()).runs
-        assert (found.stranded, found.suspended) == (0, 1)
+        assert (found.stranded, found.suspended, found.cause) == (0, 1, "served")
+        assert found.why.startswith("record and code differ, as run.error says; ")
         assert found.next_look_at is not None
         assert found.run_ids == [handle.id]
 

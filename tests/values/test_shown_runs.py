@@ -50,7 +50,7 @@ def a_run(**changes: object) -> WorkflowRun:
 
 def test_a_run_is_printed_with_its_steps():
     assert str(a_run()).splitlines() == [
-        "run run-1 of order v2: waiting for timer",
+        "run run-1 of order v2: waiting (timer)",
         "  charge: succeeded, attempt 2, 1.250 s",
         "  ship: running",
         "  nap: waiting, due 2026-11-23 12:00:00 UTC",
