@@ -38,7 +38,7 @@ local function commit(at, first, last, effects_end)
   if word == 'repeat' then return has_mail(run_key, seen) and 'mail' or 'ok' end
   if word ~= 'ok' then return word end
   local is_late = run[5] and tonumber(run[5]) <= now
-  if is_late and when_needed().end_if_late(prefix, run_id, run[5], now) then return 'ended' end
+  if is_late then return when_needed().end_if_late(prefix, run_id, run[5], now) end
   local remove = effects <= effects_end and when_needed().apply_effects(prefix, run_id, effects, effects_end, now)
   append_records(run_key, { 'h', after, nil, nil }, before, first, last)
   if remove then remove() end

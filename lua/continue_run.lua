@@ -29,7 +29,8 @@ if r[2] ~= fence then return { is_terminal(r[1]) and 'ended' or 'fenced' } end
 if r[1] ~= 'running' or r[3] ~= entry then return { 'fenced' } end
 if r[4] ~= before then return { 'behind' } end
 local now = now_ms()
-if end_if_late(prefix, run_id, r[5], now) then return { 'ended' } end
+local late = end_if_late(prefix, run_id, r[5], now)
+if late then return { late } end
 
 local remove = when_needed().apply_effects(prefix, run_id, effects_at, #ARGV, now)
 -- It begins anew, so a rate counts it anew: here in its claim, elsewhere where it asks for another permit.

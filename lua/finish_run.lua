@@ -27,7 +27,7 @@ local function finish(at, first, last, effects_end)
   if word == 'repeat' then return is_terminal(run[1]) and 'ok' or 'behind' end
   if word ~= 'ok' then return word end
   local is_late = run[5] and tonumber(run[5]) <= now
-  if is_late and when_needed().end_if_late(prefix, run_id, run[5], now) then return 'ended' end
+  if is_late then return when_needed().end_if_late(prefix, run_id, run[5], now) end
 
   local ending, remove
   if effects_end > last + 1 then

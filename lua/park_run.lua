@@ -34,7 +34,7 @@ local function park(at, first, last, effects_end)
   if word ~= 'ok' then return word end
   local deadline = run[5] and tonumber(run[5])
   local is_late = deadline and deadline <= now
-  if is_late and when_needed().end_if_late(prefix, run_id, deadline, now) then return 'ended' end
+  if is_late then return when_needed().end_if_late(prefix, run_id, deadline, now) end
 
   local remove = effects_end > last + 1 and when_needed().apply_effects(prefix, run_id, last + 2, effects_end, now)
   if has_mail(run_key, seen) then

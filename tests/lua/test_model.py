@@ -144,7 +144,7 @@ class Model(RuleBasedStateMachine):
             return "repeat" if run.mark == after else "behind"
         if run.deadline is not None and run.deadline <= self.lua.now:
             self.end(held.run_id, "failed", "deadline")
-            return "ended"
+            return "ended" if run.ended else "fenced"
         return "ok"
 
     def giving_back(self, held: Held) -> str:

@@ -57,7 +57,7 @@ def test_a_deadline_is_the_verdict_once_and_then_counts_no_more(lua: Lua, by: st
     if by == "wake":
         lua.wake()
     elif by != "claim":
-        assert {"commit": lua.commit, "park": lua.park, "finish": lua.finish}[by](held, b"late") == "ended"
+        assert {"commit": lua.commit, "park": lua.park, "finish": lua.finish}[by](held, b"late") == "fenced"
     audit(lua)
     later = lua.claim_only("w2")
     assert later.fields["vd"] == b"failed deadline %d" % (T0 + 10)
