@@ -54,6 +54,16 @@ MODELS = Checker(
 PROGRAMS = Checker(
     "random workflows", (*_PYTEST, "tests/engine/test_random_workflows.py", "tests/engine/test_crashes.py"), 3
 )
+NETWORKS = Checker(
+    "bad networks",
+    (
+        *_PYTEST,
+        "tests/backend/test_link.py::test_on_a_bad_network_each_call_is_answered_and_in_order",
+        "tests/backend/test_faults.py",
+        "tests/backend/test_event_faults.py",
+    ),
+    4,
+)
 CRASHES = Checker(
     "crash points",
     (
@@ -70,4 +80,4 @@ SIMULATION = Checker(
     6,
 )
 CALL_SITES = Checker("call sites", (*_PYTEST, "tests/faults/test_call_sites.py"), 8)
-CHECKERS = (MODELS, SIMULATION, PROGRAMS, CRASHES, CALL_SITES)
+CHECKERS = (MODELS, SIMULATION, PROGRAMS, NETWORKS, CRASHES, CALL_SITES)
