@@ -37,10 +37,14 @@ class EndLog:
                 verdict.value,
                 extra=fields_of(claim),
             )
-        elif isinstance(then, Suspend):
+            return
+        if isinstance(then, Suspend):
             if self._is_news(run_id):
                 _log.error("run.suspended %s of %s: %s", run_id, claim.workflow, then.message, extra=fields_of(claim))
-        elif isinstance(then, Finish) and then.status == "failed":
+            return
+        if self._suspended:
+            self._suspended.discard(run_id)
+        if isinstance(then, Finish) and then.status == "failed":
             _log.warning(
                 "run.failed %s of %s: `(await flow.get_run(id)).error` says why",
                 run_id,

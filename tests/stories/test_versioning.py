@@ -88,7 +88,11 @@ async def test_a_suspended_run_shows_the_report_and_goes_on_after_a_fixed_deploy
         run = await until(flow, run_id, lambda run: run.waiting_for == "suspended")
         assert run.error.error_type == "redisflow.errors.NonDeterminismError"
         assert "it looks renamed, from 'charge' to 'charge-card'" in run.error.message
-    assert any("it looks renamed" in record.message for record in caplog.records)
+        assert await (await flow.open()).wake_stuck("order") == 1
+        again = await until(flow, run_id, lambda now: now.waiting_for == "suspended" and now.claims > run.claims)
+        assert again.error == run.error
+    told = [record for record in caplog.records if record.message.startswith("run.suspended")]
+    assert ["it looks renamed" in record.message for record in told] == [True], "once"
     async with deployed(before) as (flow, order):
         assert await (await flow.get_handle(run_id, order)).result(timeout="1m") == ["charged"]
         assert (await flow.get_run(run_id)).error is None
