@@ -176,7 +176,15 @@ class ServerCluster:
 
     def wait_for_failover(self, lost: Server) -> None:
         """Return when the slots of a primary that was killed have another owner."""
-        self._wait("replace a lost primary", lambda: all(port != lost.port for _, _, port, _ in self._map()))
+
+        def is_replaced_at(node: Server) -> bool:
+            try:
+                is_ok = b"cluster_state:ok" in self.call(node, "CLUSTER", "INFO")
+                return is_ok and all(port != lost.port for _, _, port, _ in self._map_of(node))
+            except BackendError:
+                return True  # it is away itself
+
+        self._wait("replace a lost primary", lambda: all(map(is_replaced_at, self.nodes)))
 
     def migrate_slot(self, slot: int, to: Server, *, keys_at_once: int = _KEYS_AT_ONCE) -> int:
         """Move a slot with all its keys, as the servers' own tools do; returns how many keys it had.
@@ -204,7 +212,7 @@ class ServerCluster:
                 # Replicas and nodes that are down hear of it by gossip.
                 with contextlib.suppress(BackendError):
                     self.call(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
-        self._wait_for_owner(slot, to, (source, to))
+        self._wait("agree on a slot", lambda: all(self._owner_at(node, slot) == to.port for node in (source, to)))
         return count
 
     def _move_keys(self, source: Server, to: Server, keys: Sequence[bytes]) -> bool:
@@ -229,7 +237,7 @@ class ServerCluster:
             return bool(state == b"success")
 
         self._wait("move a slot", has_ended)
-        self._wait_for_owner(slot, to, (source, to))
+        self._wait("agree on a slot", lambda: all(self._owner_at(node, slot) == to.port for node in (source, to)))
 
     def hand_over_partition(self, namespace: str, partition: int, to: Server) -> None:
         """Let the servers move the slot of a partition; see `hand_over_slot`."""
@@ -307,17 +315,6 @@ class ServerCluster:
         lines = [line.split() for line in self.call(node, "CLUSTER", "NODES").decode().splitlines()]
         return {words[0]: words[6] for words in lines}
 
-    def _wait_for_owner(self, slot: int, owner: Server, parties: Sequence[Server]) -> None:
-        """Return when the parties, and all others that answer, know it: whoever moves it next may ask any of them."""
-
-        def is_known_at(node: Server) -> bool:
-            try:
-                return self._owner_at(node, slot) == owner.port
-            except BackendError:
-                return node not in parties
-
-        self._wait("agree on a slot", lambda: all(is_known_at(node) for node in self.nodes))
-
     def _owner_at(self, node: Server, slot: int) -> int | None:
         found = (port for first, last, port, _ in self._map_of(node) if first <= slot <= last)
         return next(found, None)
@@ -366,6 +363,11 @@ class ServerCluster:
         )
 
     def _owner_of_slot(self, slot: int) -> Server:
+        """Who says so of itself: others may not have heard yet of the last move."""
+        for node in self.nodes:
+            with contextlib.suppress(BackendError):
+                if self._owner_at(node, slot) == node.port:
+                    return node
         return self._at(next(port for first, last, port, _ in self._map() if first <= slot <= last))
 
     def _at(self, port: int) -> Server:
