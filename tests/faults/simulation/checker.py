@@ -73,7 +73,10 @@ class Checker:
     def audit(self, prefix: str) -> None:
         self.checked["T1-T9"] += 1
         for found in audit_partition(self.mirror, prefix, self._clock_ms()):
-            self.problem(found)
+            # What was read in an outbox before a loss is carried out after it: a run whose end is lost may have its
+            # slot again, and return it. Upkeep says again that it holds it.
+            if not (self.runs.lost_data and found.startswith("T8")):
+                self.problem(found)
 
     def _check_limits(self, now_ms: int) -> None:
         """S18: slots that are taken, and runs that have begun within a period, over all partitions."""

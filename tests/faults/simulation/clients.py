@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from redisflow import codec
@@ -235,6 +236,13 @@ class Clients:
         member = self._crew.clients[0]
         self._finishing = member.process.spawn(self._guarded(self._finish(member), "finish"), "finish")
 
+    async def _resume_again(self, member: Member) -> None:
+        """The word of whoever let a workflow or a queue go on may be among what was lost."""
+        names = {state.fields["w"].decode() for state in self._checker.runs.runs.values()}
+        for name in sorted(names):
+            await self._patiently(partial(member.flow.controls.resume, workflow=name))
+        await self._patiently(lambda: member.flow.controls.resume(queue="default"))
+
     async def _finish(self, member: Member) -> None:
         if self._plan.schedule_every_s is not None:
             await asyncio.sleep(1)
@@ -243,6 +251,8 @@ class Clients:
             except ScheduleNotFound:
                 pass
         backend = await self._patiently(member.flow.open)
+        if self._checker.runs.lost_data:
+            await self._resume_again(member)
         while True:
             for run_id, state in list(self._checker.runs.runs.items()):
                 if state.fields["s"] in TERMINAL:

@@ -26,6 +26,7 @@ from tests.faults.simulation.threads import Turn
 from tests.faults.simulation.weather import SeededWeather
 
 CRASH_LIMIT = 3
+LONG_LEASE_S = 4.0
 ENDS_WITHIN_S = 120.0
 """After the last fault: sleeps, retries, rates and turns included, every run has ended by then."""
 STEPS_AT_MOST = 60_000
@@ -63,9 +64,11 @@ class World:
         self._hash = hashlib.blake2b(digest_size=12)
         self._rng = Random(f"{plan.seed} world")
         # A claim whose reply was lost, and that is refused when it is sent again, is not asked for any more; one that
-        # arrives when its connection is gone takes runs for nobody. Their leases end, and others take them up.
+        # arrives when its connection is gone takes runs for nobody. Their leases end, and others take them up. So do
+        # short ones where replies are lost so often that a claim is given up.
         rates = plan.rates
-        self.checker.runs.leases_may_end = any((rates.slow, rates.refusal, rates.ghost)) or any(
+        is_lossy = plan.lease_s < LONG_LEASE_S and bool(rates.lost_reply or rates.lost_request)
+        self.checker.runs.leases_may_end = any((is_lossy, rates.slow, rates.refusal, rates.ghost)) or any(
             fault.kind in {"kill", "stop", "cut", "slow", "jump", "hint", "rollback"} for fault in plan.faults
         )
         self.loop.on_error = self._loop_error
