@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SLOTS = 16_384
 _READY_WITHIN_S = 60.0
 _POLL_S = 0.02
+_PORT_WITHIN_S = 30.0
 _BUS_ATTEMPTS = 10  # somebody may take the port of the cluster's bus between our look at it and the server's bind
 _KEYS_AT_ONCE = 100
 
@@ -149,7 +150,15 @@ class ServerCluster:
     def restart(self, node: Server) -> None:
         """Start a node again on its data; it finds the others by itself, and follows whoever has its slots now."""
         self._forget_caller(node)
-        node.restart()
+        deadline_s = time.monotonic() + _PORT_WITHIN_S
+        while True:
+            try:
+                return node.restart()
+            except EmbeddedServerError as error:
+                # The others know its ports, so it waits for whoever has taken one of them meanwhile.
+                if "Address already in use" not in str(error) or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(1)
 
     def fail_over(self, primary: Server) -> Server:
         """Hand a primary's slots to a replica (`CLUSTER FAILOVER`): no write is lost. Returns the heir."""
