@@ -76,8 +76,8 @@ CRASHES = Checker(
 )
 SIMULATION = Checker(
     "simulation",
-    ("-m", "tests.faults.simulation", "--schedules", "300", "--seed", "0", "--processes", "1", "--until-failure"),
-    6,
+    ("-m", "tests.faults.simulation", "--schedules", "700", "--seed", "0", "--processes", "1", "--until-failure"),
+    10,
 )
 CALL_SITES = Checker("call sites", (*_PYTEST, "tests/faults/test_call_sites.py"), 8)
 CHECKERS = (MODELS, SIMULATION, PROGRAMS, NETWORKS, CRASHES, CALL_SITES)
