@@ -300,7 +300,7 @@ class World:
     def _check_end(self) -> None:
         checker = self.checker
         for partition in range(self.plan.partitions):
-            checker.audit(f"rf:{{{NAMESPACE}:{partition}}}:")
+            checker.audit(f"rf:{{{NAMESPACE}:{partition}}}:", is_last=True)
         for key in checker.mirror.differs_from(self.real):
             checker.problem(f"the simulation's own picture of the key space is wrong: {key}")
         self.clients.check()
