@@ -59,11 +59,12 @@ class StrandedRuns:
     """A worker has met them and had no code for them. They are offered again by themselves, and at once to a worker
     that starts and has it."""
     suspended: int
-    """Their record does not match the code. They are offered again in the same way."""
+    """Their record does not match the code, and they are offered again in the same way; or their code never rests, or
+    the engine failed, and they wait for a worker to start."""
     since: datetime
     """When the first of them was put aside, the last time that it was."""
     next_look_at: datetime | None
-    """When the next of them is offered again; None where all were suspended by an earlier engine, which set no time."""
+    """When the next of them is offered again; None where all wait for a worker to start."""
     run_ids: Sequence[str]
     """Some of them, those first that have waited longest."""
     cause: StrandedCause
@@ -152,7 +153,7 @@ class Fleet:
     def explain(
         self, workflow: str, version: str | None, queue: str, *, are_suspended: bool
     ) -> tuple[StrandedCause, str]:
-        """Why runs of it do not go on; of suspended ones, a worker with their code may have met the record of."""
+        """Why runs of it do not go on: all of them suspended, or some put aside without having been begun."""
         if not self.workers:
             return "no_worker", "no worker is alive"
         able = self.has_code(workflow, version)
@@ -160,10 +161,7 @@ class Fleet:
             return "no_code", self.explain_code(workflow, version)
         if reading := [worker for worker in able if queue in worker.queues]:
             if are_suspended:
-                return (
-                    "served",
-                    f"record and code differ, as run.error says; {_named(reading)} will be offered it again",
-                )
+                return "served", f"run.error says why; alive: {_named(reading)}"
             return "served", f"{_named(reading)} can serve it now, so it is offered again soon"
         own = ", ".join(sorted({name for worker in able for name in worker.queues}))
         return "other_queue", f"{_named(able)} could serve it, but reads {own} and not {queue}"

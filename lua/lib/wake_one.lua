@@ -21,7 +21,8 @@ local function wake_one(prefix, run_id, now)
     end_by_verdict(prefix, run_id, 'failed', 'deadline', now, run)
   elseif run.due and run.due > now then
     redis.call('ZADD', prefix .. 'delayed', run.due, run_id)
-  elseif string.sub(run.status, 1, 7) == 'waiting' and not waits_for_word(run.status) then
+  elseif string.sub(run.status, 1, 7) == 'waiting' and not waits_for_word(run.status)
+    and (run.due or run.status ~= 'waiting:suspended') then
     wake_run(prefix, run_id, run)
   else
     redis.call('ZREM', prefix .. 'delayed', run_id)

@@ -256,7 +256,8 @@ class Backend(Protocol):
     ) -> Answer[Verdict]:
         """Let the run wait for code: `stranded` (there is none here) or `suspended` (it is another).
 
-        It is offered again after `first_ms`, doubled each time, up to `last_ms`.
+        It is offered again after `first_ms`, doubled each time, up to `last_ms`; at 0 only when a worker starts that
+        has code for it.
         With `again_ms` a stranded one waits so long where another worker has its code, longer where hundreds wait.
         """
         ...

@@ -63,6 +63,9 @@ class Suspend:
     problem: bytes
     message: str
     """For logs: nothing that users store."""
+    is_runaway: bool
+    """The code never rests. Each pass of it may begin bodies, of which nothing is recorded: no worker is to take it up
+    again by itself. Code that does not match may do so elsewhere already, in the middle of a deploy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,7 +279,8 @@ class Execution(Delivery):
                 self._ledger.withdraw()
             if self._ledger.has_new:
                 return GO_ON
-            return Suspend(describe_failure(port.problem), summarize_problem(port.problem))
+            is_runaway = isinstance(port.problem, RunawayError)
+            return Suspend(describe_failure(port.problem), summarize_problem(port.problem), is_runaway)
         assert self._conclusion is not None  # noqa: S101  # set just above
         return self._conclusion
 

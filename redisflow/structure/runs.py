@@ -98,7 +98,7 @@ def _check_timer(space: Snapshot, run: StoredRun) -> Iterator[Breach]:
     if "xp" in fields and "a" not in fields:
         limits.append(float(fields["xp"]))
     deadline = min(limits, default=None)
-    # Earlier engines did not offer suspended runs again by time.
+    # Suspended without a time: it waits for a worker to start.
     if run.status in _UNHURRIED or (due is None and run.reason in ("signal", "child", "suspended")):
         is_right = due == deadline
     else:

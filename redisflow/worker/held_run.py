@@ -154,7 +154,7 @@ class HeldRun:
             self.drop()
             problem = codec.encode(Failure.of(error).to_wire())
             answer = self._host.backend.shelve_run(
-                self.claim.hold, reason="suspended", problem=problem, first_ms=FIRST_OFFER_MS, last_ms=LAST_OFFER_MS
+                self.claim.hold, reason="suspended", problem=problem, first_ms=0, last_ms=0
             )
             answer.add_done_callback(forget)
 
@@ -307,7 +307,7 @@ class HeldRun:
                     hold,
                     reason="suspended",
                     problem=then.problem,
-                    first_ms=FIRST_OFFER_MS,
+                    first_ms=0 if then.is_runaway else FIRST_OFFER_MS,
                     last_ms=LAST_OFFER_MS,
                 )
             case _:

@@ -80,6 +80,7 @@ class Store:
     crashes: int = 0
     payload: bytes = b""
     message: str = ""
+    is_runaway: bool | None = None
     mark: Mark = field(default_factory=lambda: Mark(0, 0))
     mail: list[Mail] = field(default_factory=list)
     """What lies in the mailbox."""
@@ -178,6 +179,7 @@ class Store:
             case Suspend():
                 assert not extension.records
                 self.status, self.payload, self.message = "suspended", then.problem, then.message
+                self.is_runaway = then.is_runaway
         return Verdict.OK
 
     def _do_ending(self, verb: str, effects: list[Any]) -> None:

@@ -280,3 +280,19 @@ def test_a_wait_that_drifting_code_asks_for_is_not_recorded():
 
 def _running(key: str) -> Callable[[Stage], bool]:
     return lambda stage: key in stage.running() and not stage.can_store
+
+
+def test_code_that_never_rests_is_not_to_be_taken_up_again_by_itself():
+    """Each pass may begin bodies of which nothing is recorded; code that does not match begins none."""
+
+    async def spins(step: Step) -> None:
+        begun = asyncio.ensure_future(step.run("begun", echo))
+        while not begun.done():
+            await asyncio.sleep(0)
+
+    stage = Stage(define(spins)).play()
+    assert (stage.store.status, stage.store.is_runaway) == ("suspended", True)
+    drifted = standing()
+    deploy(drifted, spins)
+    drifted.play()
+    assert (drifted.store.status, drifted.store.is_runaway) == ("suspended", False)

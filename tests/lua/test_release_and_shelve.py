@@ -90,6 +90,17 @@ def test_a_suspended_run_shows_why_until_it_is_offered_again(lua: Lua) -> None:
     assert (lua.status(), lua.listed("stuck:order"), "er" in lua.fields()) == ("pending", [], False)
 
 
+def test_a_run_that_is_not_to_be_offered_by_itself_waits_for_a_worker_to_start(lua: Lua) -> None:
+    lua.shelve(lua.take(), "suspended", first_ms=0, problem=b"why")
+    assert (lua.status(), lua.due()) == ("waiting:suspended", None)
+    lua.redis.zadd(f"{PREFIX}delayed", {"run-1": T0})  # a stale member wakes it as little
+    lua.later(10**9)
+    lua.wake()
+    assert (lua.status(), lua.due(), lua.fields()["er"]) == ("waiting:suspended", None, b"why")
+    assert lua.wake_stuck() == (1, lua.now)
+    assert lua.status() == "pending"
+
+
 def test_a_deadline_before_the_next_offer_comes_first(lua: Lua) -> None:
     lua.shelve(lua.take("run-1", deadline="+500"), "stranded")
     assert lua.due() == T0 + 500

@@ -156,7 +156,7 @@ async def test_a_suspended_run_is_listed_with_the_others(flow):
         await until(flow, handle.id, lambda run: run.waiting_for == "suspended")
         (found,) = (await flow.stranded()).runs
         assert (found.stranded, found.suspended, found.cause) == (0, 1, "served")
-        assert found.why.startswith("record and code differ, as run.error says; ")
+        assert found.why.startswith("run.error says why; alive: ")
         assert found.next_look_at is not None
         assert found.run_ids == [handle.id]
 

@@ -596,6 +596,8 @@ async def test_a_run_that_panics_takes_no_neighbour_with_it(flow, monkeypatch):
             if number != 7:
                 assert await handle.result(timeout="1m") == number
         run = await until(flow, handles[7].id, lambda run: run.status == "waiting")
+        # Whatever it had begun is not recorded: it is not begun again every few minutes.
+        assert [each.next_look_at for each in (await flow.stranded()).runs] == [None]
     assert run.waiting_for == "suspended"
 
 
