@@ -3,7 +3,8 @@
 -- same time come in one call.
 --
 -- Moves    (nothing) -> pending | waiting:start | waiting:limited
--- Replies  of each run: created | existing <run_id> | conflict <run_id> | full | beyond | oversized | broken
+-- Replies  of each run: created | existing <run_id> | conflict <run_id> | full | beyond | oversized
+--          | unstaged | broken
 --          full: as many as its client allows wait to be claimed; beyond: in more than ten years
 --
 -- Sent twice, it answers `created` twice, also where the run was deleted meanwhile: a run id is made once, by its client.
@@ -33,7 +34,10 @@ local function judge(at)
   if runs_here[run_id] or keys_here[idem] then return 'later' end
   if (ARGV[at + 5] ~= '' or ARGV[at + 6] ~= '') and on_terms().is_beyond(at, now) then return { 'beyond' } end
   if is_oversized(ARGV[at + 4]) then return { 'oversized' } end
-  if ARGV[at + 10] ~= '0' and not on_terms().may_queue(prefix, at) then return { 'full' } end
+  if ARGV[at + 10] ~= '0' then
+    if not on_terms().may_queue(prefix, at) then return { 'full' } end
+    if not on_terms().has_record(prefix, at) then return { 'unstaged' } end
+  end
   runs_here[run_id] = true
   if idem ~= '' then keys_here[idem] = true end
   collect(listed, workflow, stamp, run_id)

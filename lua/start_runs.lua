@@ -5,7 +5,7 @@
 -- Moves    (nothing) -> pending | waiting:start; an older run of the key: pending | running | waiting -> canceled
 -- Replies  of each run: created <run_id> <available_ms | empty> | existing <run_id> | conflict <run_id> | active <run_id>
 --          | debounced <run_id> <available_ms> | throttled <run_id> <free_ms> | full | beyond | oversized
---          | broken
+--          | unstaged | broken
 --
 -- Sent twice, it answers what it has done: a run id is made once, by its client.
 
@@ -47,6 +47,7 @@ local function start(at, first, last)
   if on_terms().is_beyond(at, now) then return { 'beyond' } end
   if is_oversized(ARGV[at + 4]) then return { 'oversized' } end
   if not on_terms().may_queue(prefix, at) then return { 'full' } end
+  if not on_terms().has_record(prefix, at) then return { 'unstaged' } end
   for _, write in ipairs(writes) do write() end
   redis.call('ZADD', prefix .. 'runs:' .. workflow, stamp, run_id)
   redis.call('SADD', prefix .. 'workflows', workflow)

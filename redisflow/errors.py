@@ -55,6 +55,8 @@ A message says what happened, to which run, and what to do next.
         ├── BackendUnavailable      not reachable, loading, fail-over: try again later
         │   └── PayloadStoreUnavailable     the store of large payloads cannot be used now
         ├── BackpressureError       out of memory, or too many runs wait: new work is refused, running work goes on
+        ├── RecordGone              the record with which a fork was to begin is not stored any more
+        ├── NamespaceNotFound       nobody has opened the namespace there yet
         └── UnsuitableServer        too old, or an eviction policy that deletes runs
 """
 
@@ -378,6 +380,14 @@ class PayloadStoreUnavailable(BackendUnavailable):
 
 class BackpressureError(BackendError):
     """Redis is out of memory, or as many runs wait as `max_pending` allows: new work is refused, running goes on."""
+
+
+class RecordGone(BackendError):
+    """A fork's record, which was put aside, was not there when its run was to be created: nothing was stored."""
+
+
+class NamespaceNotFound(BackendError):
+    """Nobody has opened the namespace there yet, and `RedisFlow(partitions=None)` does not create it."""
 
 
 class UnsuitableServer(BackendError):

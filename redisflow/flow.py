@@ -87,7 +87,8 @@ class RedisFlow:
 
     `url` is `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://`, `redis+cluster://`, or `memory://` for this
     process alone; by default $REDISFLOW_URL, else `redis://localhost:6379/0`. `partitions` counts when the namespace
-    is opened for the first time: 1 for a single server, 16 or more for a Cluster. `call_timeout` is how long a call of
+    is opened for the first time: 1 for a single server, 16 or more for a Cluster; with None it is opened only where it
+    is there (or else NamespaceNotFound), which is for programs that look. `call_timeout` is how long a call of
     a client waits for a server that does not answer before it raises BackendUnavailable. `resources` is an async
     context around the life of each worker, those of the command line too; what it yields is `step.resources` in bodies.
     `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store. With
@@ -101,7 +102,7 @@ class RedisFlow:
         url: str | None = None,
         *,
         namespace: str = "default",
-        partitions: int = 1,
+        partitions: int | None = 1,
         call_timeout: Duration = 10,
         resources: Resources | None = None,
         payloads: Payloads | None = None,

@@ -6,10 +6,12 @@ local function on_terms()
 -- @include lib/instant.lua
 -- @include lib/is_beyond.lua
 -- @include lib/may_queue.lua
+-- @include lib/has_record.lua
 -- @include lib/known_by_key.lua
 -- @include lib/store_on_terms.lua
   terms = {
-    is_beyond = is_beyond, known_by_key = known_by_key, may_queue = may_queue, store = store_on_terms
+    is_beyond = is_beyond, known_by_key = known_by_key, may_queue = may_queue, has_record = has_record,
+    store = store_on_terms
   }
   return terms
 end

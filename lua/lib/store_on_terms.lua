@@ -46,7 +46,6 @@ local function store_on_terms(prefix, at, now, stamp, starts_at_ms, reason)
     if name ~= 'mp' then field(name, value) end
     if name == 'tg' then list_tags(prefix, value, stamp, run_id) end
   end
-  if copied then assert(has_staged(prefix, run_id, copied)) end
   if due_ms then
     field('d', due_ms)
     set_due(prefix, run_id, due_ms)

@@ -1,8 +1,4 @@
--- A run that begins with the record of another: its records were put aside, all of them, and become its hash.
-local function has_staged(prefix, run_id, mark)
-  return redis.call('HLEN', prefix .. 'fork:' .. run_id) == tonumber(string.match(mark, '^%d+'))
-end
-
+-- A run that begins with the record of another: its records, which were put aside, become its hash.
 local function take_staged(prefix, run_id)
   local run_key = prefix .. 'run:' .. run_id
   redis.call('RENAME', prefix .. 'fork:' .. run_id, run_key)

@@ -20,7 +20,8 @@ class Location:
     url: str = field(repr=False)
     """With its credentials."""
     namespace: str
-    partitions: int
+    partitions: int | None
+    """Of a namespace that is opened for the first time; None: it must be there."""
     call_timeout_s: float
     stall_s: float = 10.0
     payloads: Payloads | None = None

@@ -13,7 +13,7 @@ class BackendOptions(TypedDict, total=False):
     """See `RedisBackend`."""
 
     namespace: str
-    partitions: int
+    partitions: int | None
     clock: Clock
     read_clock: ReadClock
     call_timeout_s: float

@@ -68,7 +68,14 @@ from redisflow.contract import (
     Verdict,
 )
 from redisflow.durability import AS_CONFIGURED, Durability
-from redisflow.errors import BackendError, BackendUnavailable, CannotDecode, RedisflowError, UnsuitableServer
+from redisflow.errors import (
+    BackendError,
+    BackendUnavailable,
+    CannotDecode,
+    NamespaceNotFound,
+    RedisflowError,
+    UnsuitableServer,
+)
 from redisflow.names import check_name, partition_prefix
 from redisflow.run_id import partition_of
 from redisflow.runs import WorkflowRun, view_run
@@ -98,7 +105,7 @@ class RedisBackend:
         url: str,
         *,
         namespace: str = "default",
-        partitions: int = 1,
+        partitions: int | None = 1,
         clock: Clock = "server",
         read_clock: ReadClock = ClaimClock.of,
         call_timeout_s: float = 10.0,
@@ -108,10 +115,11 @@ class RedisBackend:
     ) -> None:
         """Connect later, with `open`.
 
-        `partitions` counts for a namespace that is opened for the first time; `call_timeout_s` is how long a client's
-        call waits for a server that is away; a connection that owes a reply for `stall_s` is given up. With `clock`
-        "test" scripts go by the key `clock` of their partition, where it is set; `read_clock` is then what follows it.
-        `max_pending` is how many runs may wait to be claimed, in all partitions, before a start is refused.
+        `partitions` counts for a namespace that is opened for the first time, None opens no such; `call_timeout_s` is
+        how long a client's call waits for a server that is away; a connection that owes a reply for `stall_s` is given
+        up. With `clock` "test" scripts go by the key `clock` of their partition, where it is set; `read_clock` is then
+        what follows it. `max_pending` is how many runs may wait to be claimed, in all partitions, before a start is
+        refused.
         """
         self._target = read_url(url)
         self.read_clock = read_clock
@@ -307,8 +315,12 @@ class RedisBackend:
 
     async def _read_layout(self, transport: Transport, patience: Patience) -> int:
         first = self._prefix(0)
-        command = self._scripts.open_namespace.call(first, partitions=self._wanted_partitions, layout=LAYOUT)
-        _, partitions, layout = await patience.give(transport.send(first, command))
+        command = self._scripts.open_namespace.call(first, partitions=self._wanted_partitions or 0, layout=LAYOUT)
+        word, *found = await patience.give(transport.send(first, command))
+        if word == b"missing":
+            msg = f"there is no namespace {self._namespace!r} on {self._target.masked}"
+            raise NamespaceNotFound(msg)
+        partitions, layout = found
         if int(layout) > LAYOUT:
             msg = (
                 f"namespace {self._namespace!r} was written by a newer redisflow (layout {int(layout)}, this one knows"

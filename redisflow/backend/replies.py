@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from redisflow.contract import Answer, Claim, Conflict, Created, Hold, Mark, Place, RunEnd, Verdict
-from redisflow.errors import BackendError, BackpressureError, CannotDecode, InvalidDuration, PayloadTooLarge
+from redisflow.errors import BackendError, BackpressureError, CannotDecode, InvalidDuration, PayloadTooLarge, RecordGone
 from redisflow.run_id import partition_of
 from redisflow.runs import Ending
 
@@ -43,6 +43,12 @@ def created(reply: Any) -> str | Created | Conflict:
             " redisflow wrote (`flow.audit()` names it), or the server's user may only read (`redisflow.acl_rule`)"
         )
         raise BackendError(msg)
+    if word == b"unstaged":
+        msg = (
+            "the record with which the run was to begin is not there any more, and nothing was stored: it was put aside"
+            " for a while only, or Redis lost it with its last writes. Fork again"
+        )
+        raise RecordGone(msg)
     if word == b"full":
         msg = (
             "as many runs wait to be claimed as max_pending allows, so this one was not started: start it again later,"

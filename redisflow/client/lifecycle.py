@@ -22,7 +22,7 @@ from redisflow.client.start import (
     start_prepared,
 )
 from redisflow.durations import Instant, to_when
-from redisflow.errors import CannotRecord, RunAlreadyActive, RunNotFound, RunStateConflict
+from redisflow.errors import CannotRecord, RecordGone, RunAlreadyActive, RunNotFound, RunStateConflict
 from redisflow.limited import place_limits
 from redisflow.payload import PayloadType, check_size
 from redisflow.payload.lowering import lower
@@ -35,6 +35,8 @@ RESULT_LIMIT = 1 << 20
 """Bytes of an edited result: as of one that a step gives."""
 _ANY = PayloadType.of(None)
 BUSY_S = 0.1
+STAGE_TIMES = 3
+"""How often the record of a fork is put aside anew where the server has lost it before the run was there."""
 RETRY_LOOKS = 50
 """How often a run that changes while it is read is read again."""
 
@@ -143,13 +145,18 @@ async def fork_run(
     prefix = take_prefix(run_id, fields, from_step, edits)
     another_id = _id_of_another(backend, own, prepared, run_id, fields)
     begun = _origin(backend, run_id, another_id, fields, options)
-    if prefix.records:
-        # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
-        mark = await backend.lifecycle.stage_records(another_id, prefix.records)
-        begun |= {"a": fields[b"a"], "f": "0:-", "h": str(mark)}
-        if prefix.is_compensable:
-            begun["cp"] = "1"
-    return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
+    for _ in range(STAGE_TIMES):
+        if prefix.records:
+            # Its times are counted from when the other run was first claimed, and it counts as claimed: it has begun.
+            mark = await backend.lifecycle.stage_records(another_id, prefix.records)
+            begun |= {"a": fields[b"a"], "f": "0:-", "h": str(mark)}
+            if prefix.is_compensable:
+                begun["cp"] = "1"
+        try:
+            return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
+        except RecordGone as error:  # a server that lost what was put aside: the start stored nothing
+            gone = error
+    raise gone
 
 
 def not_found(run_id: str, backend: Backend) -> RunNotFound:

@@ -11,7 +11,7 @@ from redisflow.contract import Created, Extension, Mark, NewRun
 from redisflow.contract.controls import ReleasePlan
 from redisflow.contract.lifecycle import Paused, Resumed, Retried
 from redisflow.durations import When
-from redisflow.errors import BackendError
+from redisflow.errors import BackendError, RecordGone
 from redisflow.flow import RedisFlow
 from redisflow.run_id import new_run_id
 from redisflow.worker.releases import drive_releases
@@ -72,7 +72,7 @@ async def test_a_run_is_created_with_the_record_that_was_put_aside_for_it(world:
     mark = Mark(len(records), sum(map(len, records)))
     fields: dict[str, Any] = {"a": 5, "f": "0:-", "h": str(mark)}
     new = NewRun(run_id=new_run_id(0), workflow="w", version=None, queue="default", input=b"\x01", fields=fields)
-    with pytest.raises(BackendError, match="could not be created"):
+    with pytest.raises(RecordGone, match="nothing was stored"):
         await world.backend.create_run(new)
     assert await world.backend.lifecycle.stage_records(new.run_id, records) == mark
     await world.backend.lifecycle.stage_records(new.run_id, records)

@@ -6,7 +6,7 @@ import pytest
 
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.contract import NewRun
-from redisflow.errors import BackendError, UnsuitableServer
+from redisflow.errors import BackendError, NamespaceNotFound, UnsuitableServer
 from redisflow.run_id import new_run_id
 from tests.conformance.world import World
 
@@ -27,6 +27,24 @@ async def test_a_namespace_keeps_the_partitions_it_was_opened_with(server_url: s
     finally:
         await first.close()
         await second.close()
+
+
+async def test_who_only_looks_creates_no_namespace(server_url: str, namespace: str):
+    def looking() -> RedisBackend:
+        return RedisBackend(server_url, namespace=namespace, partitions=None)
+
+    for _ in range(2):
+        with pytest.raises(NamespaceNotFound, match=f"no namespace '{namespace}'"):
+            await looking().open()
+    working = RedisBackend(server_url, namespace=namespace, partitions=4)
+    await working.open()
+    one_who_looks = looking()
+    await one_who_looks.open()
+    try:
+        assert one_who_looks.partitions == 4
+    finally:
+        await one_who_looks.close()
+        await working.close()
 
 
 async def test_namespaces_do_not_see_each_other(world: World, server_url: str):

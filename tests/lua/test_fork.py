@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.lua.harness import PREFIX, Lua, audit, new_run
+from tests.lua.harness import PREFIX, Lua, audit, new_run, started
 
 RECORDS = [b"record-%d" % number for number in range(4)]
 BYTES = sum(map(len, RECORDS))
@@ -35,7 +35,9 @@ def test_a_run_begins_with_the_records_that_were_put_aside_in_pieces(lua: Lua) -
 
 def test_what_is_not_all_there_makes_no_run_and_goes_by_itself(lua: Lua) -> None:
     stage(lua, 0, RECORDS[:3])
-    assert create(lua) == ["broken"]
+    assert create(lua) == ["unstaged"]
+    rule = started(["unique", "aa", "reject"], fields=["a", 5, "f", "0:-", "h", f"4:{BYTES}"])
+    assert lua.twice("start_runs", *rule, **new_run("run-1")) == ["unstaged"]
     assert not lua.redis.exists(f"{PREFIX}run:run-1")
     assert lua.listed("runs:order") == []
     assert 0 < lua.redis.pttl(f"{PREFIX}fork:run-1") <= 60_000

@@ -121,8 +121,10 @@ def test_a_worker_that_leaves_gives_up_its_own_turns_and_no_others(lua: Lua) -> 
 
 
 def test_whoever_opens_a_namespace_first_fixes_its_layout(lua: Lua) -> None:
+    assert lua.twice("open_namespace", partitions=0, layout=1) == ["missing"]
     assert lua.twice("open_namespace", partitions=4, layout=1) == ["ok", b"4", b"1"]
     assert lua.twice("open_namespace", partitions=16, layout=2) == ["ok", b"4", b"1"]
+    assert lua.twice("open_namespace", partitions=0, layout=1) == ["ok", b"4", b"1"]
 
 
 def test_a_namespace_keeps_the_name_that_it_was_first_given_in_stores(lua: Lua) -> None:
