@@ -24,9 +24,10 @@ from redisflow.client.start import (
 from redisflow.durations import Instant, to_when
 from redisflow.errors import CannotRecord, RecordGone, RunAlreadyActive, RunNotFound, RunStateConflict
 from redisflow.limited import place_limits
-from redisflow.payload import PayloadType, check_size
+from redisflow.payload import PayloadType
 from redisflow.payload.lowering import lower
 from redisflow.run_id import new_run_id, partition_of
+from redisflow.size_limit import check_size
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend
@@ -35,8 +36,6 @@ RESULT_LIMIT = 1 << 20
 """Bytes of an edited result: as of one that a step gives."""
 _ANY = PayloadType.of(None)
 BUSY_S = 0.1
-STAGE_TIMES = 3
-"""How often the record of a fork is put aside anew where the server has lost it before the run was there."""
 RETRY_LOOKS = 50
 """How often a run that changes while it is read is read again."""
 
@@ -145,18 +144,19 @@ async def fork_run(
     prefix = take_prefix(run_id, fields, from_step, edits)
     another_id = _id_of_another(backend, own, prepared, run_id, fields)
     begun = _origin(backend, run_id, another_id, fields, options)
-    for _ in range(STAGE_TIMES):
-        if prefix.records:
-            # Its times are counted from when the other run was first claimed, and it counts as claimed: it has begun.
-            mark = await backend.lifecycle.stage_records(another_id, prefix.records)
-            begun |= {"a": fields[b"a"], "f": "0:-", "h": str(mark)}
-            if prefix.is_compensable:
-                begun["cp"] = "1"
+    begin = Beginning(another_id, fields=begun)
+    if not prefix.records:
+        return await start_prepared(backend, own, prepared, options, begin)
+    # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
+    begun |= {"a": fields[b"a"], "f": "0:-"} | ({"cp": "1"} if prefix.is_compensable else {})
+    for is_last in (False, False, True):
+        begun["h"] = str(await backend.lifecycle.stage_records(another_id, prefix.records))
         try:
-            return await start_prepared(backend, own, prepared, options, Beginning(another_id, fields=begun))
-        except RecordGone as error:  # a server that lost what was put aside: the start stored nothing
-            gone = error
-    raise gone
+            return await start_prepared(backend, own, prepared, options, begin)
+        except RecordGone:  # the server lost what was put aside, and the start stored nothing
+            if is_last:
+                raise
+    raise AssertionError  # the last time it returns or raises
 
 
 def not_found(run_id: str, backend: Backend) -> RunNotFound:
