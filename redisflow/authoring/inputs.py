@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from redisflow import codec
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.errors import CannotRecord, InvalidInput
-from redisflow.payload import PayloadType, check_size
+from redisflow.payload import PayloadType
+from redisflow.size_limit import check_size
 
 In = TypeVar("In")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from redisflow.names import check_text
-from redisflow.payload import PayloadType, check_size
+from redisflow.payload import PayloadType
+from redisflow.size_limit import check_size
 
 OUTPUT_LIMIT = 64 * 1024
 """Bytes of an event's data, or of a value of the state."""

@@ -20,8 +20,8 @@ from redisflow.contract import (
     StartRule,
     Throttled,
 )
-from redisflow.payload import check_size
 from redisflow.sealing import PLAIN_LIMIT, Seals
+from redisflow.size_limit import check_size
 
 T = TypeVar("T")
 

@@ -1,187 +1,40 @@
-"""`redisflow worker module:flow`: the entry point of a worker process. The full command line comes later."""
+"""`redisflow`: finds out which command is meant, and imports no more than that one needs.
+
+`redisflow worker` needs no extra. All others need `redisflow[cli]`, and say so where it is not installed.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import contextlib
-import logging
-import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from importlib.util import find_spec
 
 import redisflow
-from redisflow.cli.target import BadTarget, import_target, load_flow
-from redisflow.errors import BackendUnavailable, RedisflowError, WorkerProcessFailed
-from redisflow.flow import RedisFlow
-from redisflow.worker.options import Resources, WorkerOptions
-from redisflow.worker.process import run_worker_process
-from redisflow.worker.processes import WorkerProcesses
-from redisflow.worker.supervisor import Supervisor
-from redisflow.worker.target import Target
+from redisflow.cli.exits import EXIT_USAGE
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
+NEEDED = ("cyclopts", "rich")
+MISSING = """\
+redisflow: this command needs an extra that is not installed: pip install 'redisflow[cli]'
+`redisflow worker MODULE:NAME` works without it.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code."""
-    return start_worker(make_parser().parse_args(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in (["--version"], ["-V"]):
+        sys.stdout.write(f"redisflow {redisflow.__version__}\n")
+        return 0
+    if words[:1] == ["worker"]:
+        from redisflow.cli.worker import run  # noqa: PLC0415  # each command imports its own
 
+        return run(words[1:])
+    if not all(map(find_spec, NEEDED)):
+        sys.stderr.write(MISSING)
+        return EXIT_USAGE
+    from redisflow.cli.app import run_command  # noqa: PLC0415  # only where its extra is installed
 
-def start_worker(read: argparse.Namespace) -> int:
-    """Work as the words say (see `add_worker_options`, and `flow`); returns the process's exit code."""
-    logging.basicConfig(
-        level=logging.DEBUG if read.debug else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s  %(message)s",
-        stream=sys.stderr,
-    )
-    try:
-        options = worker_options(read)
-        if read.processes > 1:
-            asyncio.run(_work_in_processes(read, options))
-        else:
-            _work(read, options)
-    except BadTarget as error:
-        return _fail(str(error), EXIT_USAGE)
-    except WorkerProcessFailed as error:
-        # The others would end alike, so its exit code is ours.
-        return _fail(str(error), error.exit_code if error.exit_code > 0 else EXIT_FAILED)
-    except BackendUnavailable as error:
-        return _fail(str(error), EXIT_UNREACHABLE)
-    except (RedisflowError, ValueError) as error:
-        if read.debug:
-            raise
-        return _fail(str(error), EXIT_FAILED)
-    return 0
-
-
-def worker_options(read: argparse.Namespace) -> WorkerOptions:
-    """What the words say of a worker; the flow has the resources."""
-    return WorkerOptions(
-        concurrency=read.concurrency,
-        queues=read.queues,
-        max_bodies=read.max_bodies,
-        lease=read.lease,
-        grace=read.grace,
-        crash_limit=read.crash_limit,
-    )
-
-
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"redisflow: {message}\n")
-    return code
-
-
-async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -> None:
-    # The flow is not imported here: what imports it is what works.
-    target = Target(flow=read.flow, imports=read.imports, path=read.path)
-    await WorkerProcesses(target, options, read.processes, debug=read.debug).run()
-
-
-def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
-    WorkerProcesses.may_start = False
-    descriptor: int | None = getattr(read, "supervisor", None)
-    supervisor = None if descriptor is None else Supervisor(descriptor, options)
-    if supervisor is not None:
-        supervisor.follow()
-    # Where this interpreter finds something by itself, it is not found elsewhere.
-    sys.path[:0] = [folder for folder in read.path if folder not in sys.path]
-    flow = load_flow(read.flow)
-    for target in read.imports:
-        import_target(target)
-
-    async def work() -> None:
-        async with flow:
-            resources = None if supervisor is None else _reporting(flow, supervisor)
-            await flow.new_worker(
-                concurrency=options.concurrency,
-                queues=options.queues,
-                max_bodies=options.max_bodies,
-                lease=options.lease,
-                grace=options.grace,
-                crash_limit=options.crash_limit,
-                resources=resources,
-            ).run()
-
-    with _strict() if read.debug else contextlib.nullcontext():
-        run_worker_process(work())
-
-
-def _strict() -> contextlib.AbstractContextManager[None]:
-    from redisflow.testing import refuse_side_effects  # noqa: PLC0415  # its servers need POSIX, and a worker does not
-
-    return refuse_side_effects()
-
-
-def _reporting(flow: RedisFlow, supervisor: Supervisor) -> Resources:
-    """The flow's own resources: they are the last that a worker opens before it claims, so now it works."""
-
-    @contextlib.asynccontextmanager
-    async def reporting() -> AsyncGenerator[Any]:
-        async with flow.resources() if flow.resources is not None else contextlib.nullcontext() as resources:
-            supervisor.say(flow.served())
-            yield resources
-
-    return reporting
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The words that there are."""
-    parser = argparse.ArgumentParser(prog="redisflow", description="Durable workflows on Redis.")
-    parser.add_argument("--version", action="version", version=f"redisflow {redisflow.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    worker = commands.add_parser(
-        "worker",
-        help="claim and run workflows",
-        description=(
-            "Claim and run the workflows of a RedisFlow object until SIGTERM or SIGINT. Held runs may then go on for "
-            "the grace period; what is left is handed to other workers. A second signal hands everything back at once."
-        ),
-    )
-    worker.add_argument(
-        "flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow"
-    )
-    worker.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: from `--processes`
-    add_worker_options(worker)
-    return parser
-
-
-def add_worker_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `redisflow worker`, for commands that know their flow by themselves as well."""
-    defaults = WorkerOptions()
-    add = parser.add_argument
-    add("--import", dest="imports", type=_names, default=(), metavar="A,B", help="modules to import besides")
-    add("--path", type=_folders, default=(), metavar="DIR", help="folders to import from, besides the current one")
-    add("--concurrency", type=int, default=defaults.concurrency, help="runs held at once (%(default)s)")
-    add("--max-bodies", type=int, default=defaults.max_bodies, help="step bodies running at once (%(default)s)")
-    add("--queues", type=_names, default=(), metavar="A,B", help="queues to serve (those of the workflows)")
-    add("--lease", default=defaults.lease, type=_duration, help="e.g. 30s (%(default)s)")
-    add("--grace", default=defaults.grace, type=_duration, help="e.g. 25s (%(default)s)")
-    add("--crash-limit", type=int, default=defaults.crash_limit, help="crashes in a row that end a run (%(default)s)")
-    add("--processes", type=int, default=1, help="worker processes, each with these options (%(default)s)")
-    add(
-        "--debug",
-        action="store_true",
-        help="log each transition; refuse sockets, subprocesses and file writes in workflow code",
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
-
-
-def _folders(text: str) -> tuple[str, ...]:
-    return tuple(folder for folder in text.split(os.pathsep) if folder)
-
-
-def _duration(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return run_command(words)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from redisflow.errors import RedisflowError
+from redisflow.cli.exits import BadTarget
 from redisflow.flow import RedisFlow
-
-
-class BadTarget(RedisflowError):
-    """The words that were to name a RedisFlow object do not."""
 
 
 def load_flow(target: str) -> RedisFlow:

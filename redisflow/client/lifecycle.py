@@ -148,7 +148,9 @@ async def fork_run(
     if not prefix.records:
         return await start_prepared(backend, own, prepared, options, begin)
     # Its times are counted from when the other run was first claimed, and it counts as claimed: its record came.
-    begun |= {"a": fields[b"a"], "f": "0:-"} | ({"cp": "1"} if prefix.is_compensable else {})
+    begun |= {"a": fields[b"a"], "f": "0:-"}
+    if prefix.is_compensable:
+        begun["cp"] = "1"
     for is_last in (False, False, True):
         begun["h"] = str(await backend.lifecycle.stage_records(another_id, prefix.records))
         try:

@@ -14,9 +14,9 @@ from redisflow.engine.commands import BodyOutcome, Returned
 from redisflow.errors import CannotDecode, HistoryTooLong, InvalidSignal, RedisScriptFailed, StepError
 from redisflow.failure import Failure
 from redisflow.mail import Mail
-from redisflow.payload import check_size
 from redisflow.records import AttemptFailed, ChildEnded, ChildStarted, SignalReceived, StepFailed, StepSucceeded
 from redisflow.retry import delay_ms
+from redisflow.size_limit import check_size
 
 BRIEF_BYTES = 1024
 """Of a traceback, in a record that has no room left."""

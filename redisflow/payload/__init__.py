@@ -7,6 +7,6 @@ the codec, and `fidelity.py` knows which types are certain to come back and look
 from __future__ import annotations
 
 from redisflow.payload.annotations import input_annotation, return_annotation
-from redisflow.payload.typed import PayloadType, check_size
+from redisflow.payload.typed import PayloadType
 
-__all__ = ["PayloadType", "check_size", "input_annotation", "return_annotation"]
+__all__ = ["PayloadType", "input_annotation", "return_annotation"]

@@ -21,7 +21,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
 from redisflow import codec
-from redisflow.errors import CannotDecode, CannotRecord, PayloadTooLarge
+from redisflow.errors import CannotDecode, CannotRecord
 from redisflow.extensions import LEAF_CODES
 from redisflow.payload.fidelity import Traits, first_change, traits_of
 from redisflow.payload.lowering import lower
@@ -37,20 +37,6 @@ _CONSTANTS: Final[frozenset[Any]] = frozenset(
 _SHOWN = 400
 _INPUT_SHOWN: Final = re.compile(r"input_value=.*, (?=input_type=)")
 """How pydantic shows what it refuses, in one line: its repr."""
-
-
-def check_size(data: bytes, limit: int, what: str, *, is_storable: bool = False) -> None:
-    """Raise PayloadTooLarge if these bytes, of what is called `what`, are more than the limit.
-
-    The message names the payload store only for what is storable: for all else a store does not raise the limit.
-    """
-    if len(data) > limit:
-        ways = "RedisFlow(payloads=Payloads(store=...)) does, or pass" if is_storable else "pass"
-        message = (
-            f"{what} has {len(data):,} bytes, over the limit of {limit:,}: "
-            f"store it elsewhere: {ways} a reference to where it is"
-        )
-        raise PayloadTooLarge(message)
 
 
 class PayloadType(Generic[T]):

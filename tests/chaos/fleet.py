@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from redisflow.cli.main import EXIT_UNREACHABLE
+from redisflow.cli.exits import EXIT_UNREACHABLE
 from redisflow.testing import Server
 from redisflow.testing.faults import Proxy, SeenCall, call, open_proxy
 from tests.crash.processes import end_all

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from redisflow import InvalidWorkflow, RedisFlow, Step, WorkerProcessFailed, WorkflowFailed
-from redisflow.cli.main import make_parser, worker_options
+from redisflow.cli.worker import make_parser, worker_options
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.processes import words_of
 from tests.stories import process_flow
@@ -227,7 +227,7 @@ async def test_processes_serve_the_queues_that_they_are_given(valkey_flow, start
     ],
 )
 def test_every_option_of_a_worker_has_a_word_on_the_command_line(options):
-    read = worker_options(make_parser().parse_args(["worker", "shop:flow", *words_of(options)]))
+    read = worker_options(make_parser().parse_args(["shop:flow", *words_of(options)]))
     for name in ("concurrency", "queues", "max_bodies", "lease_ms", "grace_ms", "crash_limit", "resources"):
         assert getattr(read, name) == getattr(options, name)
 

@@ -25,7 +25,8 @@ from typing_extensions import TypedDict
 
 from redisflow import codec
 from redisflow.errors import CannotDecode, CannotRecord, PayloadTooLarge
-from redisflow.payload import PayloadType, check_size
+from redisflow.payload import PayloadType
+from redisflow.size_limit import check_size
 
 T = TypeVar("T")
 

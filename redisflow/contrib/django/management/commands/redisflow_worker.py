@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from redisflow.cli.main import add_worker_options, start_worker
+from redisflow.cli.worker import add_worker_options, start_worker
 
 FLOW = "redisflow.contrib.django.worker:flow"
 

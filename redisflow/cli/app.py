@@ -1,0 +1,129 @@
+"""The command line as one application: which commands there are, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+import redisflow
+from redisflow.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, code_of, hint_of
+from redisflow.cli.output import printable
+from redisflow.errors import RedisflowError
+
+# Commands are named by where they are: what is not called is not imported.
+_GROUPS = {
+    "run": (
+        "Start, find, watch and change runs.",
+        (
+            ("list", "find_runs:list_runs", "List runs."),
+            ("show", "show_run:show", "Show a run: its steps, payloads and error."),
+            ("watch", "show_run:watch", "Follow a run until it has ended."),
+            ("start", "start_run:start", "Start a run."),
+            ("exec", "start_run:execute", "Start a run and wait for its result."),
+            ("result", "start_run:result", "Wait for the result of a run."),
+            ("signal", "change_runs:signal", "Send a signal to a run, or to all that wait for it."),
+            ("cancel", "change_runs:cancel", "Cancel runs."),
+            ("retry", "change_runs:retry", "Retry failed runs in place."),
+            ("rerun", "change_runs:rerun", "Start runs anew, with the same inputs."),
+            ("fork", "change_runs:fork", "Start a run that shares the beginning of another."),
+            ("pause", "change_runs:pause", "Pause runs."),
+            ("resume", "change_runs:resume", "Let paused runs go on."),
+            ("delete", "change_runs:delete", "Delete finished runs."),
+            ("export", "show_run:export", "Export a run with its record."),
+        ),
+    ),
+    "workflow": (
+        "What is stored of each workflow; pause and resume them.",
+        (
+            ("list", "workflows:list_workflows", "List workflows, and how many runs each has."),
+            ("pause", "workflows:pause", "Hold the runs of a workflow back."),
+            ("resume", "workflows:resume", "Let them go on."),
+        ),
+    ),
+    "queue": (
+        "Pause and resume queues.",
+        (
+            ("pause", "queues:pause", "Hold the runs of a queue back."),
+            ("resume", "queues:resume", "Let them go on."),
+        ),
+    ),
+    "schedule": (
+        "Schedules: what starts runs by the clock.",
+        (
+            ("list", "schedules:list_schedules", "List schedules and their next ticks."),
+            ("pause", "schedules:pause", "Start nothing from now on."),
+            ("resume", "schedules:resume", "Go on with the next tick."),
+            ("trigger", "schedules:trigger", "Start a run of it now."),
+            ("delete", "schedules:delete", "Delete it; its runs stay."),
+        ),
+    ),
+    "workers": ("The workers of a namespace.", (("list", "workers:list_workers", "List the workers that are alive."),)),
+    "config": ("The settings of this folder.", (("show", "settings_show:show", "Show each, and where it was said."),)),
+}
+_SINGLE = (
+    ("worker", "app:worker", "Claim and run the workflows of a RedisFlow object."),
+    ("stranded", "workers:stranded", "What no live worker serves, and why."),
+    ("audit", "audit:audit", "Is everything that is stored as it must be?"),
+)
+
+
+def make_app() -> App:
+    """With all commands, none of them imported."""
+    app = App(
+        name="redisflow",
+        help="Durable workflows on the Redis that you already run.",
+        version=redisflow.__version__,
+        version_flags=["--version", "-V"],
+        end_of_options_delimiter="--",
+    )
+    for name, (says, commands) in _GROUPS.items():
+        group = App(name=name, help=says)
+        for place, (command, where, what) in enumerate(commands):
+            group.command(f"redisflow.cli.{where}", name=command, help=what, sort_key=place)
+        app.command(group)
+    for name, where, what in _SINGLE:
+        app.command(f"redisflow.cli.{where}", name=name, help=what)
+    return app
+
+
+def worker() -> None:
+    """Claim and run workflows: `redisflow worker MODULE:NAME` (see `redisflow worker --help`)."""
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Run a command; returns the exit code of the process."""
+    logging.basicConfig(level=logging.DEBUG if "--debug" in words else logging.ERROR)
+    is_json = "--json" in words or any(word in {"json", "jsonl", "-ojson", "--output=json"} for word in words)
+    try:
+        code = make_app()(
+            list(words), exit_on_error=False, print_error=False, result_action="return_value", backend="asyncio"
+        )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it has seen enough (`| head`). What Python would still write goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except CycloptsError as error:
+        return _fail(str(error), EXIT_USAGE, f"redisflow {' '.join(words[:1])} --help".replace("  ", " "), is_json)
+    except (RedisflowError, ValueError) as error:
+        if "--debug" in words:
+            raise
+        return _fail(str(error), code_of(error), hint_of(error), is_json, type(error).__name__)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int, hint: str | None, is_json: bool, kind: str = "Usage") -> int:  # noqa: FBT001  # of here
+    if is_json:
+        problem = {"type": f"urn:redisflow:{kind}", "title": kind, "detail": message, "hint": hint, "exit_code": code}
+        sys.stderr.write(json.dumps(problem, ensure_ascii=False) + "\n")
+    else:
+        hinted = f" ({hint})" if hint else ""
+        sys.stderr.write(f"redisflow: {printable(' '.join(message.split()))}{hinted}\n")
+    return code or EXIT_FAILED

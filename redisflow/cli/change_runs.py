@@ -1,0 +1,211 @@
+"""What is done to runs: to some by their ids, or to all that match. Each is judged on its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED, EXIT_USAGE
+from redisflow.cli.find_runs import read_instant, read_tags
+from redisflow.cli.given import PLAIN, Given
+from redisflow.cli.output import is_terminal, note, write_line
+from redisflow.cli.start_run import handle_of, read_value
+from redisflow.run_id import check_run_id
+
+if TYPE_CHECKING:
+    from redisflow.client.bulk import BulkJob, BulkOutcome
+    from redisflow.flow import RedisFlow
+
+SHOWN = 10
+"""Runs that are named before a question."""
+
+
+@Parameter(name="*", group="Which runs")
+class Which:
+    """Runs by their ids, or by what `redisflow run list` takes."""
+
+    def __init__(  # each is a filter
+        self,
+        *,
+        workflow: Annotated[str | None, Parameter(alias="-w", help="all of this workflow")] = None,
+        status: Annotated[list[str] | None, Parameter(alias="-s", help="all in this status", negative=())] = None,
+        tag: Annotated[list[str] | None, Parameter(alias="-t", help="all with NAME=VALUE", negative=())] = None,
+        created_before: Annotated[str | None, Parameter(help="all that are older (`30d`)")] = None,
+        dry_run: Annotated[bool, Parameter(negative=(), help="say which, and do nothing")] = False,
+        yes: Annotated[bool, Parameter(alias="-y", negative=(), help="do not ask")] = False,
+    ) -> None:
+        """As typed."""
+        self.query: dict[str, Any] = {}
+        if workflow is not None:
+            self.query["workflow"] = workflow
+        if status:
+            self.query["status"] = status
+        if tag:
+            self.query["tags"] = read_tags(tag)
+        if created_before is not None:
+            self.query["created_before"] = read_instant(created_before)
+        self.is_dry = dry_run
+        self.is_sure = yes
+
+
+BY_ID = Which()
+Ids = Annotated[tuple[str, ...], Parameter(help="run ids, such as `redisflow run list -o id` prints")]
+
+
+async def cancel(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+    """Cancel runs. What they have done is undone where they have compensations."""
+    return await _change("cancel", run_ids, which, given, lambda flow, ids: flow.bulk.cancel(ids))
+
+
+async def retry(
+    run_ids: Ids = (),
+    /,
+    *,
+    deadline: Annotated[str | None, Parameter(help="a new one, where the old one has passed")] = None,
+    which: Which = BY_ID,
+    given: Given = PLAIN,
+) -> int:
+    """Retry failed runs in place: they keep the steps that succeeded."""
+    until = None if deadline is None else read_instant(deadline)
+    which.query.setdefault("status", "failed") if which.query else None
+    return await _change("retry", run_ids, which, given, lambda flow, ids: flow.bulk.retry(ids, deadline_at=until))
+
+
+async def rerun(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+    """Start new runs with the inputs of these; prints the new ids."""
+    return await _change("rerun", run_ids, which, given, lambda flow, ids: flow.bulk.rerun(ids))
+
+
+async def pause(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+    """Pause runs: they stop after the step that runs now."""
+    return await _change("pause", run_ids, which, given, lambda flow, ids: flow.bulk.pause(ids))
+
+
+async def resume(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+    """Let paused runs go on."""
+    return await _change("resume", run_ids, which, given, lambda flow, ids: flow.bulk.resume(ids))
+
+
+async def delete(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+    """Delete finished runs with all that is kept of them."""
+    return await _change("delete", run_ids, which, given, lambda flow, ids: flow.bulk.delete(ids))
+
+
+async def fork(
+    run_id: str,
+    /,
+    *,
+    from_step: Annotated[str | None, Parameter(help="the key of the first step that runs again")] = None,
+    step: Annotated[list[str] | None, Parameter(help="KEY=JSON: another result of a step", negative=())] = None,
+    value: Annotated[str | None, Parameter(name="--input", alias="-i", help="another input, as JSON")] = None,
+    given: Given = PLAIN,
+) -> None:
+    """Start a new run that shares the beginning of this one; prints its id."""
+    results: dict[str, Any] = {}
+    for text in step or ():
+        key, is_pair, result = text.partition("=")
+        if not is_pair:
+            msg = f"--step is written KEY=JSON, not {text!r}"
+            raise ValueError(msg)
+        results[key] = read_value(result)
+    other = {} if value is None else {"input": read_value(value)}
+    async with given.flow() as flow:
+        forked = await handle_of(flow, check_run_id(run_id), "any").fork(from_step, steps=results, **other)
+    given.out.one({"id": forked.id, "forked_from": run_id}, lambda: forked.id)
+
+
+async def signal(
+    name: str,
+    data: Annotated[str | None, Parameter(help="JSON; @FILE, or @- for standard input")] = None,
+    /,
+    *,
+    run: Annotated[str | None, Parameter(alias="-r", help="the run; by default all that wait for the name now")] = None,
+    key: Annotated[str | None, Parameter(help="idempotency key: a second signal with it is not sent")] = None,
+    given: Given = PLAIN,
+) -> None:
+    """Send a signal to a run, or broadcast it to all that wait for it."""
+    read = read_value(data)
+    async with given.flow() as flow:
+        if run is not None:
+            await flow.signal(run, name, read, idempotency_key=key)
+            given.out.one({"id": run, "signal": name}, lambda: f"sent {name} to {run}")
+        else:
+            reached = await flow.send_signal(name, read, idempotency_key=key)
+            document = {"id": name, "count": reached.count, "run_ids": list(reached.run_ids)}
+            given.out.one(document, lambda: f"sent {name} to {_counted(reached.count)}")
+
+
+async def _change(
+    verb: str,
+    run_ids: tuple[str, ...],
+    which: Which,
+    given: Given,
+    begin: Callable[[RedisFlow, list[str]], BulkJob],
+) -> int:
+    if bool(run_ids) == bool(which.query):
+        msg = f"say which runs to {verb}: their ids, or filters such as --workflow NAME"
+        raise ValueError(msg)
+    async with given.flow() as flow:
+        if run_ids:
+            ids = [check_run_id(run_id) for run_id in run_ids]
+        else:
+            ids = [run.id async for run in flow.list_runs(**which.query)]
+        if which.is_dry:
+            given.out.rows((), [{"id": run_id} for run_id in ids]) if given.out.form != "table" else None
+            note(f"would {verb} {_counted(len(ids))}{_named(ids)}")
+            return 0
+        if which.query and ids and not which.is_sure:
+            if not (is_terminal() and sys.stdin.isatty()):
+                note(f"redisflow: this would {verb} {_counted(len(ids))}: add --yes (or --dry-run)")
+                return EXIT_USAGE
+            sys.stderr.write(f"{verb} {_counted(len(ids))}{_named(ids)}? [y/N] ")
+            sys.stderr.flush()
+            if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+                return EXIT_FAILED
+        return await _carry_out(verb, begin(flow, ids), given)
+
+
+async def _carry_out(verb: str, job: BulkJob, given: Given) -> int:
+    form = given.out.form
+    outcomes: list[dict[str, Any]] = []
+    async for outcome in job:
+        if outcome.error is not None:
+            note(f"redisflow: {outcome.error}")
+        document = _document(outcome)
+        if form == "table" and outcome.is_done:
+            write_line(outcome.new_run_id or outcome.run_id)
+        else:
+            outcomes.append(document)
+    if form != "table":
+        given.out.rows((), outcomes)
+    progress = job.progress
+    if progress.seen > 1 or not progress.seen:
+        left = f", {progress.refused} refused" if progress.refused else ""
+        failed = f", {progress.failed} failed" if progress.failed else ""
+        note(f"{verb}: {progress.done} done{left}{failed}")
+    return EXIT_FAILED if progress.failed else EXIT_CONFLICT if progress.refused else 0
+
+
+def _document(outcome: BulkOutcome) -> dict[str, Any]:
+    return {
+        "id": outcome.run_id,
+        "is_done": outcome.is_done,
+        "new_run_id": outcome.new_run_id,
+        "error": None
+        if outcome.error is None
+        else {"type": type(outcome.error).__name__, "message": str(outcome.error)},
+    }
+
+
+def _counted(count: int) -> str:
+    return "1 run" if count == 1 else f"{count:,} runs"
+
+
+def _named(ids: list[str]) -> str:
+    if not ids:
+        return ""
+    more = ", ..." if len(ids) > SHOWN else ""
+    return f" ({', '.join(ids[:SHOWN])}{more})"

@@ -1,0 +1,93 @@
+"""The options that every command has: where its runs are, and in which form it prints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from redisflow.backend.location import Location
+from redisflow.cli.output import Format, Output
+from redisflow.cli.settings import Setting, read_settings
+
+if TYPE_CHECKING:
+    from redisflow.contract import Backend
+    from redisflow.flow import RedisFlow
+
+CALL_TIMEOUT_S = 5.0
+"""Whoever types a command waits no longer for a server that is away."""
+
+
+@Parameter(name="*", group="Common options")
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """See the module."""
+
+    url: Annotated[str | None, Parameter(help="of Redis; REDISFLOW_URL, else redis://localhost:6379/0")] = None
+    namespace: Annotated[
+        str | None, Parameter(alias="-n", help="REDISFLOW_NAMESPACE, else `default`; it is not created")
+    ] = None
+    app: Annotated[
+        str | None,
+        Parameter(help="MODULE:NAME of a RedisFlow object, for types and encrypted payloads; REDISFLOW_APP"),
+    ] = None
+    output: Annotated[
+        Literal["table", "json", "jsonl", "yaml", "id"] | None, Parameter(alias="-o", help="how results are printed")
+    ] = None
+    json: Annotated[bool, Parameter(negative=(), help="the same as -o json; errors are JSON as well")] = False
+    utc: Annotated[bool, Parameter(negative=(), help="instants in tables instead of `3 min ago`")] = False
+    debug: Annotated[bool, Parameter(negative=(), help="errors with their traceback")] = False
+
+    @property
+    def out(self) -> Output:
+        """Where results go."""
+        form: Format = "json" if self.json else self.output or "table"
+        return Output(form, utc=self.utc)
+
+    def settings(self) -> dict[str, Setting]:
+        """What flags, environment and files say together."""
+        return read_settings({"url": self.url, "namespace": self.namespace, "app": self.app})
+
+    def flow(self) -> RedisFlow:
+        """The app's own flow where there is one, unless flags say where to look; else one that knows no workflow."""
+        settings = self.settings()
+        app = settings["app"].value
+        if app is not None and (self.app is not None or (self.url is None and self.namespace is None)):
+            from redisflow.cli.target import load_flow  # noqa: PLC0415  # it imports the code of users
+
+            return load_flow(app)
+        from redisflow.flow import RedisFlow  # noqa: PLC0415  # listing runs needs half of what it imports
+
+        return RedisFlow(
+            settings["url"].value,
+            namespace=settings["namespace"].value or "default",
+            partitions=None,
+            call_timeout=CALL_TIMEOUT_S,
+        )
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncGenerator[Backend]:
+        """For commands that read no payload: they need not import what workflows are made of."""
+        settings = self.settings()
+        if settings["app"].value is not None and self.url is None and self.namespace is None:
+            async with self.flow() as flow:
+                yield flow.backend
+            return
+        backend = Location(
+            url=settings["url"].value or "",
+            namespace=settings["namespace"].value or "default",
+            partitions=None,
+            call_timeout_s=CALL_TIMEOUT_S,
+        ).make_backend()
+        try:
+            await backend.open()
+            yield backend
+        finally:
+            await backend.close()
+
+
+PLAIN = Given()
+"""Nothing is said."""

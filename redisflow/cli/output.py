@@ -1,0 +1,163 @@
+"""How results are printed: tables for people, documents for programs. Results go to standard output, all else does not.
+
+Where standard output is no terminal, a table is plain text with tabs between its columns.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+Format: TypeAlias = Literal["table", "json", "jsonl", "yaml", "id"]
+Document: TypeAlias = dict[str, Any]
+
+STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "canceled": "magenta",
+    "running": "cyan",
+    "waiting": "yellow",
+    "pending": "blue",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Of a table: its title, and its text for a document."""
+
+    title: str
+    text: Callable[[Document], str]
+    right: bool = False
+    may_shrink: bool = False
+    """Where the terminal is narrow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """See the module."""
+
+    form: Format
+    utc: bool = False
+
+    def rows(self, columns: Sequence[Column], documents: Sequence[Document]) -> None:
+        """Several things of a kind. Their ids are what `-o id` prints."""
+        match self.form:
+            case "table":
+                self._table(columns, documents)
+            case "jsonl":
+                for document in documents:
+                    write_line(json.dumps(document, ensure_ascii=False))
+            case "id":
+                for document in documents:
+                    write_line(document["id"])
+            case _:
+                self._document(list(documents))
+
+    def one(self, document: Document, show: Callable[[], Any]) -> None:
+        """One thing: `show` gives what rich prints for people, or text."""
+        match self.form:
+            case "table":
+                shown = show()
+                if isinstance(shown, str):
+                    write_line(shown)
+                else:
+                    console().print(shown, soft_wrap=True)
+            case "jsonl":
+                write_line(json.dumps(document, ensure_ascii=False))
+            case "id":
+                write_line(document["id"])
+            case _:
+                self._document(document)
+
+    def when(self, instant: str | None) -> str:
+        """An instant of a document for people."""
+        if instant is None:
+            return ""
+        if self.utc:
+            return instant.replace("T", " ").partition(".")[0].rstrip("Z")
+        return ago(datetime.fromisoformat(instant), datetime.now(UTC))
+
+    def _document(self, document: Any) -> None:
+        if self.form == "yaml":
+            import yaml  # noqa: PLC0415  # few ask for it
+
+            dumped: str = yaml.dump(document, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)  # pyright: ignore[reportUnknownMemberType]
+            sys.stdout.write(dumped)
+        else:
+            write_line(json.dumps(document, indent=2, ensure_ascii=False))
+
+    def _table(self, columns: Sequence[Column], documents: Sequence[Document]) -> None:
+        if not is_terminal():
+            write_line("\t".join(column.title for column in columns))
+            for document in documents:
+                write_line("\t".join(printable(column.text(document)) for column in columns))
+            return
+        from rich.table import Table  # noqa: PLC0415  # not where it is no terminal
+        from rich.text import Text  # noqa: PLC0415  # the same
+
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        columns_of_texts: list[list[str]] = []
+        for column in columns:
+            texts = [printable(column.text(document)) for document in documents]
+            whole = None if column.may_shrink else max(map(len, [column.title, *texts]))
+            side: Literal["left", "right"] = "right" if column.right else "left"
+            table.add_column(column.title, justify=side, no_wrap=True, overflow="ellipsis", min_width=whole)
+            columns_of_texts.append(texts)
+        for row in zip(*columns_of_texts, strict=True):
+            table.add_row(*(Text(text, STYLES.get(text.partition(" ")[0], "")) for text in row))
+        console().print(table)
+
+
+def is_terminal() -> bool:
+    """Whether a person reads what is printed."""
+    return sys.stdout.isatty()
+
+
+def console() -> Any:
+    """Where people read; it knows the width, and whether colours are wanted (NO_COLOR, FORCE_COLOR)."""
+    from rich.console import Console  # noqa: PLC0415  # 30 ms that documents do not need
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def write_line(text: str) -> None:
+    """A line of results."""
+    sys.stdout.write(f"{text}\n")
+
+
+def note(text: str) -> None:
+    """A line for people beside the results."""
+    sys.stderr.write(f"{text}\n")
+
+
+def printable(text: str) -> str:
+    """The text without what would move the cursor or colour the terminal: tags and errors are written by anybody."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def ago(instant: datetime, now: datetime) -> str:
+    """How long ago, or how far ahead, in one unit: `3 min ago`, `in 2 h`."""
+    seconds = (now - instant).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    shown = took(abs(seconds))
+    return f"in {shown}" if seconds < 0 else f"{shown} ago"
+
+
+def took(seconds: float) -> str:
+    """A duration in one unit, rounded down; below a second in ms."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds * 1000)} ms"

@@ -1,0 +1,20 @@
+"""`redisflow queue`: holding back the runs of a queue."""
+
+from __future__ import annotations
+
+from redisflow.cli.given import PLAIN, Given
+from redisflow.cli.output import note
+
+
+async def pause(queue: str, /, *, given: Given = PLAIN) -> None:
+    """Take up no run from this queue from now on; those that a worker holds go on until they wait."""
+    async with given.flow() as flow:
+        await flow.controls.pause(queue=queue)
+    note(f"queue {queue} is paused")
+
+
+async def resume(queue: str, /, *, given: Given = PLAIN) -> None:
+    """Let its runs be taken up again."""
+    async with given.flow() as flow:
+        await flow.controls.resume(queue=queue)
+    note(f"queue {queue} goes on")

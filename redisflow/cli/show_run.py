@@ -1,0 +1,90 @@
+"""`redisflow run show`, `watch` and `export`: one run, now, until it ends, and as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from redisflow import documents
+from redisflow.cli.exits import EXIT_FAILED
+from redisflow.cli.given import PLAIN, Given
+from redisflow.cli.output import console, is_terminal, note, write_line
+from redisflow.cli.picture import draw_run
+
+if TYPE_CHECKING:
+    from redisflow.flow import RedisFlow
+    from redisflow.runs import WorkflowRun
+
+LOOK_S = 0.5
+"""Between two looks at a run that is watched."""
+
+
+async def show(run_id: str, /, *, given: Given = PLAIN) -> None:
+    """Show a run: its steps with their times, its payloads, and the traceback of its error."""
+    async with given.flow() as flow:
+        document = documents.of_run(await flow.get_run(run_id))
+    out = given.out
+    out.one(document, lambda: draw_run(document, out))
+
+
+async def watch(run_id: str, /, *, given: Given = PLAIN) -> int:
+    """Follow a run until it has ended; exit code 1 where it does not succeed."""
+    async with given.flow() as flow:
+        if given.out.form == "table" and is_terminal():
+            run = await _watch_live(flow, run_id, given)
+        else:
+            run = await _watch_lines(flow, run_id, given)
+    return 0 if run.status == "succeeded" else EXIT_FAILED
+
+
+async def _watch_live(flow: RedisFlow, run_id: str, given: Given) -> WorkflowRun:
+    from rich.live import Live  # noqa: PLC0415  # where a person watches
+
+    with Live(console=console(), refresh_per_second=4, vertical_overflow="visible") as live:
+        while True:
+            run = await flow.get_run(run_id)
+            live.update(draw_run(documents.of_run(run), given.out, with_payloads=run.is_finished))
+            if run.is_finished:
+                return run
+            await asyncio.sleep(LOOK_S)
+
+
+async def _watch_lines(flow: RedisFlow, run_id: str, given: Given) -> WorkflowRun:
+    """A line for each change of the run or of a step, or each as a document."""
+    told: dict[str, str] = {}
+    while True:
+        run = await flow.get_run(run_id)
+        lines = {"": str(run).partition("\n")[0]} | {step.key: f"  {step}" for step in run.steps}
+        changed = [line for key, line in lines.items() if told.get(key) != line]
+        if changed and given.out.form == "table":
+            for line in changed:
+                write_line(line)
+        elif changed:
+            write_line(json.dumps(documents.of_run(run), ensure_ascii=False))
+        told = lines
+        if run.is_finished:
+            return run
+        sys.stdout.flush()
+        await asyncio.sleep(LOOK_S)
+
+
+async def export(
+    run_id: str,
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(help="a file; by default standard output")] = None,
+    given: Given = PLAIN,
+) -> None:
+    """Export a run with its whole record and its payloads, for `redisflow.testing.assert_replays` and bug reports."""
+    async with given.flow() as flow:
+        text = json.dumps(await flow.export_run(run_id), indent=1)
+    if to is None:
+        write_line(text)
+    else:
+        to.write_text(f"{text}\n", encoding="utf-8")
+        note(f"wrote {to}")

@@ -1,0 +1,144 @@
+"""`redisflow run start`, `exec` and `result`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from cyclopts import Parameter
+
+from redisflow import documents
+from redisflow.authoring.definition import WorkflowSpec
+from redisflow.cli.find_runs import read_instant, read_tags
+from redisflow.cli.given import PLAIN, Given
+from redisflow.cli.output import write_line
+from redisflow.client.handle import WorkflowHandle
+from redisflow.client.start import RunOptions, StartedRun
+from redisflow.errors import UnknownWorkflow
+from redisflow.payload import PayloadType
+
+if TYPE_CHECKING:
+    from redisflow.flow import RedisFlow
+
+Value = Annotated[str | None, Parameter(name="--input", alias="-i", help="JSON; @FILE, or @- for standard input")]
+ANY = PayloadType.of(None)
+
+
+@Parameter(name="*", group="Options of the start")
+class Start:
+    """Which run is started, and when."""
+
+    def __init__(  # each is an option
+        self,
+        *,
+        version: str | None = None,
+        queue: Annotated[str | None, Parameter(help="by default that of the workflow (--app), or `default`")] = None,
+        key: Annotated[str | None, Parameter(help="idempotency key: a second start with it gives the same run")] = None,
+        unique: Annotated[str | None, Parameter(help="unique key: one run of it at a time")] = None,
+        at: Annotated[str | None, Parameter(help="not before: a duration from now (`2h`), or an instant")] = None,
+        deadline: Annotated[str | None, Parameter(help="failed when not done by then")] = None,
+        tag: Annotated[list[str] | None, Parameter(alias="-t", help="NAME=VALUE", negative=())] = None,
+        priority: Annotated[int | None, Parameter(help="0 to 9, the most urgent")] = None,
+    ) -> None:
+        """As typed."""
+        options: dict[str, Any] = {
+            "version": version,
+            "queue": queue,
+            "idempotency_key": key,
+            "unique_key": unique,
+            "available_at": None if at is None else read_instant(at),
+            "deadline_at": None if deadline is None else read_instant(deadline),
+            "tags": read_tags(tag) if tag else None,
+            "priority": priority,
+        }
+        self.options = cast("RunOptions", {name: value for name, value in options.items() if value is not None})
+
+
+DEFAULT = Start()
+
+
+async def start(workflow: str, /, value: Value = None, *, start: Start = DEFAULT, given: Given = PLAIN) -> None:
+    """Start a run of a workflow; prints its id."""
+    async with given.flow() as flow:
+        handle = await _start(flow, workflow, value, start)
+        started = handle.workflow_run
+    document = {
+        "id": started.id,
+        "workflow": started.workflow,
+        "version": started.version,
+        "existing": started.existing,
+    }
+    given.out.one(document, lambda: started.id)
+
+
+async def execute(
+    workflow: str,
+    /,
+    value: Value = None,
+    *,
+    wait: Annotated[str | None, Parameter(name="--timeout", help="how long to wait; the run goes on")] = None,
+    start: Start = DEFAULT,
+    given: Given = PLAIN,
+) -> None:
+    """Start a run, wait for its end, and print its result."""
+    async with given.flow() as flow:
+        _print_result(await (await _start(flow, workflow, value, start)).result(_duration(wait)))
+
+
+async def result(
+    run_id: str,
+    /,
+    *,
+    wait: Annotated[str | None, Parameter(name="--timeout", help="how long to wait; the run goes on")] = None,
+    given: Given = PLAIN,
+) -> None:
+    """Wait for a run's end and print its result as JSON; exit code 1 where it failed or was canceled."""
+    async with given.flow() as flow:
+        _print_result(await handle_of(flow, run_id, "any").result(_duration(wait)))
+
+
+def handle_of(flow: RedisFlow, run_id: str, workflow: str) -> WorkflowHandle[Any]:
+    """A handle on a run of which no more than its id is known."""
+    spec: WorkflowSpec[Any, Any] = WorkflowSpec(name=workflow, input=ANY, output=ANY)
+    return WorkflowHandle(flow.backend, spec, StartedRun(run_id, workflow, None, existing=True))
+
+
+async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
+    read = read_value(value)
+    try:
+        return await flow.run_workflow(workflow, read, **start.options)
+    except UnknownWorkflow:
+        if flow.served().workflows:
+            raise
+    # There is no code of it here: its input is taken as it is, and checked where it runs.
+    spec: WorkflowSpec[Any, Any] = WorkflowSpec(name=workflow, input=ANY, output=ANY)
+    return await flow.run_workflow(spec, read, **start.options)
+
+
+def read_value(text: str | None) -> Any:
+    """A JSON value from the command line, a file (`@orders.json`) or standard input (`@-`)."""
+    if text is None:
+        return None
+    try:
+        if text == "@-":
+            return json.load(sys.stdin)
+        return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+    except OSError as error:
+        msg = f"the input cannot be read: {error}"
+        raise ValueError(msg) from error
+    except json.JSONDecodeError as error:
+        msg = f"the input is no JSON ({error}); a text is written with quotes: '\"text\"'"
+        raise ValueError(msg) from error
+
+
+def _print_result(value: Any) -> None:
+    write_line(json.dumps(documents.jsonable(value), indent=2, ensure_ascii=False))
+
+
+def _duration(text: str | None) -> str | float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from redisflow import RedisFlow
+from tests.cli.conftest import Cli
+
+
+async def test_workflows_queues_and_schedules_are_listed_and_held_back(shop: RedisFlow, cli: Cli):
+    await cli("run", "start", "approval")
+    assert (await cli("workflow", "list")).out.splitlines()[1].split("\t")[:2] == ["approval", "1"]
+    assert (await cli("workflow", "list", "--detailed", "--json")).json[0]["by_status"] == {
+        "pending": 1,
+        "running": 0,
+        "waiting": 0,
+    }
+    for kind, name in (("workflow", "approval"), ("queue", "default")):
+        assert (await cli(kind, "pause", name)).code == 0
+        assert [(each.kind, each.name) for each in await shop.controls.list()] == [(kind, name)]
+        assert (await cli(kind, "resume", name)).code == 0
+        assert await shop.controls.list() == []
+    await shop.schedules.create("nightly", "approval", cron="0 3 * * *")
+    assert (await cli("schedule", "list", "--json")).json[0]["ticks"]
+    run_id = (await cli("schedule", "trigger", "nightly")).out.strip()
+    assert (await shop.get_run(run_id)).schedule == "nightly"
+    assert (await cli("schedule", "pause", "nightly")).code == 0
+    assert "paused" in (await cli("schedule", "list")).out
+    assert (await cli("schedule", "resume", "nightly")).code == 0
+    assert (await cli("schedule", "delete", "nightly")).code == 0
+    assert "there is no schedule" in (await cli("schedule", "list")).err
+
+
+async def test_workers_and_what_they_do_not_serve(working: RedisFlow, cli: Cli):
+    await cli("run", "exec", "order", "-i", "1")
+    (worker,) = (await cli("workers", "list", "--json")).json
+    assert {each["name"] for each in worker["workflows"]} == {"order", "approval"}
+    assert "no run is stranded" in (await cli("stranded")).out
+    await cli("run", "start", "nobody")
+    assert (await cli("stranded", "--json")).json["workflows"][0]["workflow"] == "nobody"
+
+
+async def test_an_audit_ends_with_1_where_something_is_wrong(shop, cli: Cli, valkey_url: str, namespace: str):
+    await cli("run", "start", "approval")
+    assert (await cli("audit")).code == 0
+    from tests.keyspace import raw_calls
+
+    raw, close = raw_calls(valkey_url)
+    raw("DEL", f"rf:{{{namespace}:0}}:q:default:0")
+    close()
+    found = await cli("audit", "--json")
+    assert (found.code, found.json["is_clean"]) == (1, False)
+    assert (await cli("audit", "--repair")).code == 0
+    assert (await cli("audit")).code == 0
+
+
+async def test_settings_come_from_flags_the_environment_and_the_nearest_file(cli: Cli, monkeypatch, tmp_path):
+    monkeypatch.delenv("REDISFLOW_NAMESPACE")
+    monkeypatch.setenv("REDISFLOW_URL", "redis://:secret@example:1/0")
+    (tmp_path / "pyproject.toml").write_text('[tool.redisflow]\nnamespace = "from-file"\n')
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    said = await cli("config", "show")
+    assert "secret" not in said.out
+    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in said.out.splitlines()[1:]}
+    assert rows["url"][1] == "REDISFLOW_URL"
+    assert rows["namespace"] == ["from-file", str(tmp_path / "pyproject.toml")]
+    assert rows["app"] == ["-", "default"]
+    assert (await cli("config", "show", "-n", "flag", "--json")).json[1]["source"] == "--namespace"
+    (tmp_path / "sub" / "redisflow.toml").write_text("colour = 1\n")
+    wrong = await cli("config", "show")
+    assert (wrong.code, "no setting 'colour'" in wrong.err) == (2, True)
+
+
+async def test_an_app_gives_types_to_what_is_started(cli: Cli, tmp_path, shop: RedisFlow, namespace: str, monkeypatch):
+    (tmp_path / "cli_app.py").write_text(
+        f"from redisflow import RedisFlow, Step\nflow = RedisFlow(namespace={namespace!r})\n"
+        "@flow.define_workflow('typed', queue='special')\nasync def typed(n: int, step: Step) -> int:\n    return n\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    wrong = await cli("run", "start", "typed", "-i", '"text"', "--app", "cli_app:flow")
+    assert wrong.code == 2
+    right = await cli("run", "start", "typed", "-i", "3", "--app", "cli_app:flow")
+    assert (await shop.get_run(right.out.strip())).queue == "special"
+    assert (await cli("run", "start", "other", "--app", "cli_app:flow")).code == 4
+    assert (await cli("run", "list", "--app", "nope")).code == 2
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
+    said = subprocess.run(
+        f"{sys.executable} -m redisflow --help | head -1; {sys.executable} -m redisflow --version",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert said.stdout.splitlines()[-1].startswith("redisflow 0")
+    assert said.stderr == ""
+
+
+def test_without_its_extra_the_command_line_says_what_to_install_and_a_worker_works():
+    code = (
+        "import sys, importlib.util as u; real = u.find_spec;\n"
+        "import redisflow.cli.main as m; m.find_spec = lambda name: None if name == 'rich' else real(name)\n"
+        "print(m.main(['run', 'list'])); m.main(['worker', '--help'])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.startswith("2\nusage: redisflow worker")
+    assert "redisflow[cli]" in said.stderr
+
+
+def test_a_list_imports_neither_types_nor_workers():
+    code = (
+        "import sys; from redisflow.cli.main import main; main(['run', 'list', '--url', 'redis://127.0.0.1:1'])\n"
+        "print([name for name in ('pydantic', 'rich.console', 'redisflow.flow') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout == "[]\n"
