@@ -82,7 +82,7 @@ def make_app() -> App:
         end_of_options_delimiter="--",
     )
     for name, (says, commands) in _GROUPS.items():
-        group = App(name=name, help=says)
+        group = App(name=name, help=says, version_flags=[])
         for place, (command, where, what) in enumerate(commands):
             group.command(f"redisflow.cli.{where}", name=command, help=what, sort_key=place)
         app.command(group)
