@@ -13,7 +13,7 @@ from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.cli.find_runs import read_instant, read_tags
 from redisflow.cli.given import PLAIN, Given
-from redisflow.cli.output import write_line
+from redisflow.cli.output import note, write_line
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions, StartedRun
 from redisflow.errors import UnknownWorkflow
@@ -64,6 +64,8 @@ async def start(workflow: str, /, value: Value = None, *, start: Start = DEFAULT
     async with given.flow() as flow:
         handle = await _start(flow, workflow, value, start)
         started = handle.workflow_run
+        if not any(worker.serves(started.workflow, started.version) for worker in await flow.workers()):
+            note(f"no live worker serves {workflow}: it waits for one")
     document = {
         "id": started.id,
         "workflow": started.workflow,

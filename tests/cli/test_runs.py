@@ -101,7 +101,9 @@ async def test_an_unreachable_server_ends_with_3(cli: Cli):
 
 
 async def test_a_result_that_does_not_come_in_time_ends_with_6_and_the_run_goes_on(shop: RedisFlow, cli: Cli):
-    run_id = (await cli("run", "start", "approval")).out.strip()
+    started = await cli("run", "start", "approval")
+    assert "no live worker serves approval" in started.err
+    run_id = started.out.strip()
     said = await cli("run", "result", run_id, "--timeout", "100ms")
     assert said.code == 6
     assert (await shop.get_run(run_id)).status == "pending"
