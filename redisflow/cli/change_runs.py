@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from redisflow.client.bulk import BulkJob, BulkOutcome
     from redisflow.flow import RedisFlow
 
+GOES_ON = ("pending", "running", "waiting")
+ENDED = ("succeeded", "failed", "canceled")
+"""Those to which something can be done are meant, unless a status is given."""
 SHOWN = 10
 """Runs that are named before a question."""
 
@@ -57,7 +60,7 @@ Ids = Annotated[tuple[str, ...], Parameter(help="run ids, such as `redisflow run
 
 async def cancel(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Cancel runs. What they have done is undone where they have compensations."""
-    return await _change("cancel", run_ids, which, given, lambda flow, ids: flow.bulk.cancel(ids))
+    return await _change("cancel", run_ids, which, GOES_ON, given, lambda flow, ids: flow.bulk.cancel(ids))
 
 
 async def retry(
@@ -70,28 +73,29 @@ async def retry(
 ) -> int:
     """Retry failed runs in place: they keep the steps that succeeded."""
     until = None if deadline is None else read_instant(deadline)
-    which.query.setdefault("status", "failed") if which.query else None
-    return await _change("retry", run_ids, which, given, lambda flow, ids: flow.bulk.retry(ids, deadline_at=until))
+    return await _change(
+        "retry", run_ids, which, ("failed",), given, lambda flow, ids: flow.bulk.retry(ids, deadline_at=until)
+    )
 
 
 async def rerun(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Start new runs with the inputs of these; prints the new ids."""
-    return await _change("rerun", run_ids, which, given, lambda flow, ids: flow.bulk.rerun(ids))
+    return await _change("rerun", run_ids, which, ENDED, given, lambda flow, ids: flow.bulk.rerun(ids))
 
 
 async def pause(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Pause runs: they stop after the step that runs now."""
-    return await _change("pause", run_ids, which, given, lambda flow, ids: flow.bulk.pause(ids))
+    return await _change("pause", run_ids, which, GOES_ON, given, lambda flow, ids: flow.bulk.pause(ids))
 
 
 async def resume(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Let paused runs go on."""
-    return await _change("resume", run_ids, which, given, lambda flow, ids: flow.bulk.resume(ids))
+    return await _change("resume", run_ids, which, ("waiting:paused",), given, lambda flow, ids: flow.bulk.resume(ids))
 
 
 async def delete(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Delete finished runs with all that is kept of them."""
-    return await _change("delete", run_ids, which, given, lambda flow, ids: flow.bulk.delete(ids))
+    return await _change("delete", run_ids, which, ENDED, given, lambda flow, ids: flow.bulk.delete(ids))
 
 
 async def fork(
@@ -142,6 +146,7 @@ async def _change(
     verb: str,
     run_ids: tuple[str, ...],
     which: Which,
+    statuses: tuple[str, ...],
     given: Given,
     begin: Callable[[RedisFlow, list[str]], BulkJob],
 ) -> int:
@@ -152,9 +157,11 @@ async def _change(
         if run_ids:
             ids = [check_run_id(run_id) for run_id in run_ids]
         else:
-            ids = [run.id async for run in flow.list_runs(**which.query)]
+            query: dict[str, Any] = {"status": statuses, **which.query}
+            ids = [run.id async for run in flow.list_runs(**query)]
         if which.is_dry:
-            given.out.rows((), [{"id": run_id} for run_id in ids]) if given.out.form != "table" else None
+            if given.out.form != "table":
+                given.out.rows((), [{"id": run_id} for run_id in ids])
             note(f"would {verb} {_counted(len(ids))}{_named(ids)}")
             return 0
         if which.query and ids and not which.is_sure:

@@ -133,6 +133,8 @@ async def test_many_runs_are_changed_only_where_somebody_is_sure(shop: RedisFlow
     done = await cli("run", "cancel", "-w", "approval", "--yes")
     assert (done.code, len(done.out.splitlines()), done.err) == (0, 3, "cancel: 3 done\n")
     assert (await shop.count_runs()).canceled == 3
+    assert "would cancel 0 runs" in (await cli("run", "cancel", "-w", "approval", "--dry-run")).err
+    assert "would delete 3 runs" in (await cli("run", "delete", "-w", "approval", "--dry-run")).err
     again = await cli("run", "retry", *done.out.split())
     assert (again.code, again.out) == (5, "")
     assert "3 refused" in again.err
