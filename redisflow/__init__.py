@@ -4,7 +4,6 @@ What it offers stands in `redisflow.public`, which is imported at the first use 
 it (`redisflow run list`) start in half the time.
 """
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ def __getattr__(name: str) -> Any:
     """Import the public names when the first of them is asked for."""
     # `from redisflow import codec` asks here first, and then imports the module.
     if name == "__all__" or not (name.startswith("_") or find_spec(f"redisflow.{name}")):
-        public = import_module("redisflow.public")
+        from redisflow import public  # noqa: PLC0415  # at the first use, as the module says
+
         globals().update({each: getattr(public, each) for each in public.__all__}, __all__=public.__all__)
         if name in globals():
             return globals()[name]
@@ -29,4 +29,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names."""
-    return sorted({*globals(), *import_module("redisflow.public").__all__})
+    from redisflow import public  # noqa: PLC0415  # as above
+
+    return sorted({*globals(), *public.__all__})

@@ -202,10 +202,16 @@ IMPORTS = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpi
 CALLS = {"eval", "exec", "compile", "__import__"}
 # By the words of whoever starts the process, or names that stand in the code; never by what is stored.
 BY_NAME = {"cli/target.py", "sealing/extras.py", "testing/plugin.py"}
+# It prints documents as YAML, with the dumper that knows plain data only, and reads none.
+WRITES_YAML = "cli/output.py"
 
 
 def test_nothing_that_reads_the_server_can_run_code_from_it():
     found: list[str] = []
+    written = (PACKAGE / WRITES_YAML).read_text()
+    assert [part.partition("(")[0] for part in written.split("yaml.")[1:] if not part.startswith("SafeDumper")] == [
+        "dump"
+    ]
     for path in sorted(PACKAGE.rglob("*.py")):
         where = path.relative_to(PACKAGE).as_posix()
         for node in ast.walk(ast.parse(path.read_text())):
@@ -225,6 +231,7 @@ def test_nothing_that_reads_the_server_can_run_code_from_it():
                 }:
                     names.append("import_module")
             bad = IMPORTS | CALLS | (set() if where in BY_NAME else {"import_module"})
+            bad -= {"yaml"} if where == WRITES_YAML else set()
             found += [f"{where} {name}" for name in names if name in bad]
     assert found == []
 
