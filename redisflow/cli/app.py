@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 import redisflow
-from redisflow.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, code_of, hint_of
+from redisflow.cli.exits import EXIT_INTERRUPTED, EXIT_USAGE, code_of, hint_of
 from redisflow.cli.output import printable
 from redisflow.errors import RedisflowError
 
@@ -119,11 +119,11 @@ def run_command(words: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _fail(message: str, code: int, hint: str | None, is_json: bool, kind: str = "Usage") -> int:  # noqa: FBT001  # of here
+def _fail(message: str, code: int, hint: str | None, is_json: bool, kind: str = "Usage") -> int:  # noqa: FBT001  # it is so for the whole command
     if is_json:
         problem = {"type": f"urn:redisflow:{kind}", "title": kind, "detail": message, "hint": hint, "exit_code": code}
         sys.stderr.write(json.dumps(problem, ensure_ascii=False) + "\n")
     else:
         hinted = f" ({hint})" if hint else ""
         sys.stderr.write(f"redisflow: {printable(' '.join(message.split()))}{hinted}\n")
-    return code or EXIT_FAILED
+    return code

@@ -30,7 +30,7 @@ SHOWN = 10
 class Which:
     """Runs by their ids, or by what `redisflow run list` takes."""
 
-    def __init__(  # each is a filter
+    def __init__(
         self,
         *,
         workflow: Annotated[str | None, Parameter(alias="-w", help="all of this workflow")] = None,
@@ -178,16 +178,18 @@ async def _change(
 async def _carry_out(verb: str, job: BulkJob, given: Given) -> int:
     form = given.out.form
     outcomes: list[dict[str, Any]] = []
-    async for outcome in job:
-        if outcome.error is not None:
-            note(f"redisflow: {outcome.error}")
-        document = _document(outcome)
-        if form == "table" and outcome.is_done:
-            write_line(outcome.new_run_id or outcome.run_id)
-        else:
-            outcomes.append(document)
-    if form != "table":
-        given.out.rows((), outcomes)
+    try:
+        async for outcome in job:
+            if outcome.error is not None:
+                note(f"redisflow: {outcome.error}")
+            if form != "table":
+                outcomes.append(_document(outcome))
+            elif outcome.is_done:
+                write_line(outcome.new_run_id or outcome.run_id)
+    finally:
+        # What was done is told, also where the server went away in between.
+        if form != "table":
+            given.out.rows((), outcomes)
     progress = job.progress
     if progress.seen > 1 or not progress.seen:
         left = f", {progress.refused} refused" if progress.refused else ""

@@ -55,10 +55,17 @@ class Given:
         """The app's own flow where there is one, unless flags say where to look; else one that knows no workflow."""
         settings = self.settings()
         app = settings["app"].value
-        if app is not None and (self.app is not None or (self.url is None and self.namespace is None)):
+        if app is not None and self._asks_the_app(settings):
             from redisflow.cli.target import load_flow  # noqa: PLC0415  # it imports the code of users
 
-            return load_flow(app)
+            flow = load_flow(app)
+            for name, own in (("url", flow.location.url), ("namespace", flow.namespace)):
+                said = settings[name]
+                if said.source != "default" and said.value != own:
+                    # Nobody is to change the runs of another place than the one that they named.
+                    msg = f"{said.source} says another {name} than {app} has: leave one of them out"
+                    raise ValueError(msg)
+            return flow
         from redisflow.flow import RedisFlow  # noqa: PLC0415  # listing runs needs half of what it imports
 
         return RedisFlow(
@@ -68,11 +75,15 @@ class Given:
             call_timeout=CALL_TIMEOUT_S,
         )
 
+    def _asks_the_app(self, settings: dict[str, Setting]) -> bool:
+        is_elsewhere = self.app is None and (self.url is not None or self.namespace is not None)
+        return settings["app"].value is not None and not is_elsewhere
+
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncGenerator[Backend]:
         """For commands that read no payload: they need not import what workflows are made of."""
         settings = self.settings()
-        if settings["app"].value is not None and self.url is None and self.namespace is None:
+        if self._asks_the_app(settings):
             async with self.flow() as flow:
                 yield flow.backend
             return

@@ -63,7 +63,7 @@ class Output:
             case "table":
                 shown = show()
                 if isinstance(shown, str):
-                    write_line(shown)
+                    write_line("\n".join(map(printable, shown.splitlines())))
                 else:
                     console().print(shown, soft_wrap=True)
             case "jsonl":
@@ -85,7 +85,7 @@ class Output:
         if self.form == "yaml":
             import yaml  # noqa: PLC0415  # few ask for it
 
-            dumped: str = yaml.dump(document, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)  # pyright: ignore[reportUnknownMemberType]
+            dumped: str = yaml.dump(document, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)  # pyright: ignore[reportUnknownMemberType]  # its stubs leave types out
             sys.stdout.write(dumped)
         else:
             write_line(json.dumps(document, indent=2, ensure_ascii=False))
@@ -131,7 +131,7 @@ def write_line(text: str) -> None:
 
 def note(text: str) -> None:
     """A line for people beside the results."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable(text)}\n")
 
 
 def printable(text: str) -> str:

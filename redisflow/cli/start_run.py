@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, write_line
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions, StartedRun
-from redisflow.errors import UnknownWorkflow
+from redisflow.errors import BackendError, BackendUnavailable
 from redisflow.payload import PayloadType
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ ANY = PayloadType.of(None)
 class Start:
     """Which run is started, and when."""
 
-    def __init__(  # each is an option
+    def __init__(
         self,
         *,
         version: str | None = None,
@@ -62,17 +63,18 @@ DEFAULT = Start()
 async def start(workflow: str, /, value: Value = None, *, start: Start = DEFAULT, given: Given = PLAIN) -> None:
     """Start a run of a workflow; prints its id."""
     async with given.flow() as flow:
-        handle = await _start(flow, workflow, value, start)
-        started = handle.workflow_run
-        if not any(worker.serves(started.workflow, started.version) for worker in await flow.workers()):
-            note(f"no live worker serves {workflow}: it waits for one")
-    document = {
-        "id": started.id,
-        "workflow": started.workflow,
-        "version": started.version,
-        "existing": started.existing,
-    }
-    given.out.one(document, lambda: started.id)
+        started = (await _start(flow, workflow, value, start)).workflow_run
+        document = {
+            "id": started.id,
+            "workflow": started.workflow,
+            "version": started.version,
+            "existing": started.existing,
+        }
+        # First of all: the run is there, and whoever does not learn its id would start it again.
+        given.out.one(document, lambda: started.id)
+        with contextlib.suppress(BackendError):
+            if not any(worker.serves(started.workflow, started.version) for worker in await flow.workers()):
+                note(f"no live worker serves {workflow}: it waits for one")
 
 
 async def execute(
@@ -109,14 +111,16 @@ def handle_of(flow: RedisFlow, run_id: str, workflow: str) -> WorkflowHandle[Any
 
 async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
     read = read_value(value)
+    wanted: str | WorkflowSpec[Any, Any] = workflow
+    if not flow.served().workflows:
+        # There is no code of it here: its input is taken as it is, and checked where it runs.
+        wanted = WorkflowSpec(name=workflow, input=ANY, output=ANY)
     try:
-        return await flow.run_workflow(workflow, read, **start.options)
-    except UnknownWorkflow:
-        if flow.served().workflows:
-            raise
-    # There is no code of it here: its input is taken as it is, and checked where it runs.
-    spec: WorkflowSpec[Any, Any] = WorkflowSpec(name=workflow, input=ANY, output=ANY)
-    return await flow.run_workflow(spec, read, **start.options)
+        return await flow.run_workflow(wanted, read, **start.options)
+    except BackendUnavailable:
+        if "idempotency_key" not in start.options:
+            note("redisflow: whether the run was started is not known; with --key it can be tried again safely")
+        raise
 
 
 def read_value(text: str | None) -> Any:

@@ -84,6 +84,9 @@ async def test_an_app_gives_types_to_what_is_started(cli: Cli, tmp_path, shop: R
     assert (await shop.get_run(right.out.strip())).queue == "special"
     assert (await cli("run", "start", "other", "--app", "cli_app:flow")).code == 4
     assert (await cli("run", "list", "--app", "nope")).code == 2
+    for words in (["run", "list"], ["run", "cancel", "-w", "typed", "--yes"]):
+        elsewhere = await cli(*words, "--app", "cli_app:flow", "-n", "another")
+        assert (elsewhere.code, "another namespace" in elsewhere.err) == (2, True)
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
