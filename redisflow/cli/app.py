@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 import redisflow
 from redisflow.cli.exits import EXIT_INTERRUPTED, EXIT_USAGE, code_of, hint_of
-from redisflow.cli.output import printable
+from redisflow.cli.output import printable, to_json
 from redisflow.errors import RedisflowError
 
 # Commands are named by where they are: what is not called is not imported.
@@ -122,7 +121,7 @@ def run_command(words: Sequence[str]) -> int:
 def _fail(message: str, code: int, hint: str | None, is_json: bool, kind: str = "Usage") -> int:  # noqa: FBT001  # it is so for the whole command
     if is_json:
         problem = {"type": f"urn:redisflow:{kind}", "title": kind, "detail": message, "hint": hint, "exit_code": code}
-        sys.stderr.write(json.dumps(problem, ensure_ascii=False) + "\n")
+        sys.stderr.write(to_json(problem) + "\n")
     else:
         hinted = f" ({hint})" if hint else ""
         sys.stderr.write(f"redisflow: {printable(' '.join(message.split()))}{hinted}\n")

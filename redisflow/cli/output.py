@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 Format: TypeAlias = Literal["table", "json", "jsonl", "yaml", "id"]
 Document: TypeAlias = dict[str, Any]
 
+_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 STYLES = {
     "succeeded": "green",
     "failed": "red",
@@ -50,7 +51,7 @@ class Output:
                 self._table(columns, documents)
             case "jsonl":
                 for document in documents:
-                    write_line(json.dumps(document, ensure_ascii=False))
+                    write_line(to_json(document))
             case "id":
                 for document in documents:
                     write_line(document["id"])
@@ -67,7 +68,7 @@ class Output:
                 else:
                     console().print(shown, soft_wrap=True)
             case "jsonl":
-                write_line(json.dumps(document, ensure_ascii=False))
+                write_line(to_json(document))
             case "id":
                 write_line(document["id"])
             case _:
@@ -88,7 +89,7 @@ class Output:
             dumped: str = yaml.dump(document, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)  # pyright: ignore[reportUnknownMemberType]  # its stubs leave types out
             sys.stdout.write(dumped)
         else:
-            write_line(json.dumps(document, indent=2, ensure_ascii=False))
+            write_line(to_json(document, indent=2))
 
     def _table(self, columns: Sequence[Column], documents: Sequence[Document]) -> None:
         if not is_terminal():
@@ -127,6 +128,11 @@ def console() -> Any:
 def write_line(text: str) -> None:
     """A line of results."""
     sys.stdout.write(f"{text}\n")
+
+
+def to_json(document: Any, *, indent: int | None = None) -> str:
+    """As JSON, with the control characters escaped that JSON itself leaves as they are (a terminal may obey them)."""
+    return json.dumps(document, ensure_ascii=False, indent=indent).translate(_CONTROLS)
 
 
 def note(text: str) -> None:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from redisflow import documents
 from redisflow.cli.exits import EXIT_FAILED
 from redisflow.cli.given import PLAIN, Given
-from redisflow.cli.output import console, is_terminal, note, write_line
+from redisflow.cli.output import console, is_terminal, note, to_json, write_line
 from redisflow.cli.picture import draw_run
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def _watch_lines(flow: RedisFlow, run_id: str, given: Given) -> WorkflowRu
             for line in changed:
                 write_line(line)
         elif changed:
-            write_line(json.dumps(documents.of_run(run), ensure_ascii=False))
+            write_line(to_json(documents.of_run(run)))
         told = lines
         if run.is_finished:
             return run

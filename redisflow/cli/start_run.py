@@ -14,7 +14,7 @@ from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec
 from redisflow.cli.find_runs import read_instant, read_tags
 from redisflow.cli.given import PLAIN, Given
-from redisflow.cli.output import note, write_line
+from redisflow.cli.output import note, to_json, write_line
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions, StartedRun
 from redisflow.errors import BackendError, BackendUnavailable
@@ -140,7 +140,7 @@ def read_value(text: str | None) -> Any:
 
 
 def _print_result(value: Any) -> None:
-    write_line(json.dumps(documents.jsonable(value), indent=2, ensure_ascii=False))
+    write_line(to_json(documents.jsonable(value), indent=2))
 
 
 def _duration(text: str | None) -> str | float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ RESULT_LIMIT = 1 << 20
 """Bytes of an edited result: as of one that a step gives."""
 _ANY = PayloadType.of(None)
 BUSY_S = 0.1
+STAGED_AGAIN = 2
+"""How often the record of a fork is put aside once more where the server has lost it before the run was there."""
 RETRY_LOOKS = 50
 """How often a run that changes while it is read is read again."""
 
@@ -151,14 +154,15 @@ async def fork_run(
     begun |= {"a": fields[b"a"], "f": "0:-"}
     if prefix.is_compensable:
         begun["cp"] = "1"
-    for is_last in (False, False, True):
+
+    async def begin_with_record() -> StartedRun:
         begun["h"] = str(await backend.lifecycle.stage_records(another_id, prefix.records))
-        try:
-            return await start_prepared(backend, own, prepared, options, begin)
-        except RecordGone:  # the server lost what was put aside, and the start stored nothing
-            if is_last:
-                raise
-    raise AssertionError  # the last time it returns or raises
+        return await start_prepared(backend, own, prepared, options, begin)
+
+    for _ in range(STAGED_AGAIN):
+        with contextlib.suppress(RecordGone):  # the server lost what was put aside, and the start stored nothing
+            return await begin_with_record()
+    return await begin_with_record()
 
 
 def not_found(run_id: str, backend: Backend) -> RunNotFound:

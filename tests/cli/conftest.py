@@ -36,7 +36,7 @@ async def shop(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
 
     async def charge(total: int) -> int:
         if total > 100:
-            msg = "declined\x1b[31m"
+            msg = "declined\x1b[31m\x9b31m"
             raise ValueError(msg)
         return total
 

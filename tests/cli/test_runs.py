@@ -37,7 +37,8 @@ async def test_a_failed_run_ends_exec_with_1_and_its_error_cannot_colour_the_ter
     run_id = (await cli("run", "list", "-s", "failed", "-o", "id")).out.strip()
     told = (await cli("run", "show", run_id)).out
     assert "Traceback" in told
-    assert "\x1b" not in failed.err + told
+    as_json = (await cli("run", "show", run_id, "--json")).out
+    assert not {"\x1b", "\x9b"} & set(failed.err + told + as_json)
 
 
 async def test_runs_are_listed_by_what_they_are_and_in_each_form(working: RedisFlow, cli: Cli):
