@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LUA := build/lua
-EXTRAS := cli memory server fast zstd crypto s3
+EXTRAS := cli dashboard memory server fast zstd crypto s3 otel prometheus
 
 # What is installed is remembered in files beside it, so that only a change of pyproject.toml installs again.
 DEMO_STAMP := .venv/.installed-demo
