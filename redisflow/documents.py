@@ -33,46 +33,21 @@ def jsonable(value: Any) -> Any:
 
 def of_summary(run: RunSummary) -> Document:
     """A run in a list."""
-    return {
-        "id": run.id,
-        "workflow": run.workflow,
-        "version": run.version,
-        "queue": run.queue,
-        "status": run.status,
-        "waiting_for": run.waiting_for,
-        "tags": dict(run.tags),
-        "created_at": iso(run.created_at),
-        "started_at": iso(run.started_at),
-        "finished_at": iso(run.finished_at),
-        "claims": run.claims,
-        "crashes": run.crashes,
-        "cause": run.cause,
-    }
+    return {**_identity(run), "cause": run.cause}
 
 
 def of_run(run: WorkflowRun) -> Document:
     """A run with its steps and its payloads."""
     return {
-        "id": run.id,
-        "workflow": run.workflow,
-        "version": run.version,
-        "queue": run.queue,
-        "status": run.status,
-        "waiting_for": run.waiting_for,
+        **_identity(run),
         "ending": run.ending,
-        "tags": dict(run.tags),
         "input": jsonable(run.input),
         "output": jsonable(run.output),
         "error": of_failure(run.error),
         "attempt": run.attempt,
-        "claims": run.claims,
-        "crashes": run.crashes,
         "retries": run.retries,
         "continued": run.continued,
-        "created_at": iso(run.created_at),
         "available_at": iso(run.available_at),
-        "started_at": iso(run.started_at),
-        "finished_at": iso(run.finished_at),
         "deadline_at": iso(run.deadline_at),
         "expires_at": iso(run.expires_at),
         "parent": run.parent,
@@ -80,6 +55,24 @@ def of_run(run: WorkflowRun) -> Document:
         "schedule": run.schedule,
         "scheduled_at": iso(run.scheduled_at),
         "steps": [of_step(step) for step in run.steps],
+    }
+
+
+def _identity(run: RunSummary | WorkflowRun) -> Document:
+    """What a list and a page of its own both say of a run."""
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "version": run.version,
+        "queue": run.queue,
+        "status": run.status,
+        "waiting_for": run.waiting_for,
+        "tags": dict(run.tags),
+        "created_at": iso(run.created_at),
+        "started_at": iso(run.started_at),
+        "finished_at": iso(run.finished_at),
+        "claims": run.claims,
+        "crashes": run.crashes,
     }
 
 
