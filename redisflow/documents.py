@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
     from redisflow.structure import AuditReport
-    from redisflow.summaries import RunSummary, WorkflowCounts
+    from redisflow.summaries import QueuedRun, RunSummary, WorkflowCounts
 
 Document: TypeAlias = dict[str, Any]
 
@@ -36,6 +36,11 @@ def of_summary(run: RunSummary) -> Document:
     return {**_identity(run), "cause": run.cause}
 
 
+def of_queued_run(queued: QueuedRun) -> Document:
+    """A run that is to be claimed."""
+    return {**of_summary(queued.run), "priority": queued.priority, "queued_at": iso(queued.queued_at)}
+
+
 def of_run(run: WorkflowRun) -> Document:
     """A run with its steps and its payloads."""
     return {
@@ -52,7 +57,6 @@ def of_run(run: WorkflowRun) -> Document:
         "expires_at": iso(run.expires_at),
         "parent": run.parent,
         "forked_from": run.forked_from,
-        "schedule": run.schedule,
         "scheduled_at": iso(run.scheduled_at),
         "steps": [of_step(step) for step in run.steps],
     }
@@ -67,6 +71,7 @@ def _identity(run: RunSummary | WorkflowRun) -> Document:
         "queue": run.queue,
         "status": run.status,
         "waiting_for": run.waiting_for,
+        "schedule": run.schedule,
         "tags": dict(run.tags),
         "created_at": iso(run.created_at),
         "started_at": iso(run.started_at),

@@ -40,13 +40,15 @@ _GROUPS = {
         "What is stored of each workflow; pause and resume them.",
         (
             ("list", "workflows:list_workflows", "List workflows, and how many runs each has."),
+            ("show", "workflow_show:show", "Show one: its versions, who serves them, how its last runs went."),
             ("pause", "controls:pause_workflow", "Hold the runs of a workflow back."),
             ("resume", "controls:resume_workflow", "Let them go on."),
         ),
     ),
     "queue": (
-        "Pause and resume queues.",
+        "Look into queues; pause and resume them.",
         (
+            ("peek", "queues:peek", "List the runs that are claimed next."),
             ("pause", "controls:pause_queue", "Hold the runs of a queue back."),
             ("resume", "controls:resume_queue", "Let them go on."),
         ),
@@ -55,6 +57,8 @@ _GROUPS = {
         "Schedules: what starts runs by the clock.",
         (
             ("list", "schedules:list_schedules", "List schedules and their next ticks."),
+            ("show", "schedules:show", "Show one: when it is due, in words too, and its last runs."),
+            ("create", "schedules:create", "Create one, or give the one of this id another definition."),
             ("pause", "schedules:pause", "Start nothing from now on."),
             ("resume", "schedules:resume", "Go on with the next tick."),
             ("trigger", "schedules:trigger", "Start a run of it now."),

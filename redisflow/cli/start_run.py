@@ -88,7 +88,7 @@ async def execute(
 ) -> None:
     """Start a run, wait for its end, and print its result."""
     async with given.flow() as flow:
-        _print_result(await (await _start(flow, workflow, value, start)).result(_duration(wait)))
+        _print_result(await (await _start(flow, workflow, value, start)).result(as_duration(wait)))
 
 
 async def result(
@@ -100,7 +100,7 @@ async def result(
 ) -> None:
     """Wait for a run's end and print its result as JSON; exit code 1 where it failed or was canceled."""
     async with given.flow() as flow:
-        _print_result(await handle_of(flow, run_id, "any").result(_duration(wait)))
+        _print_result(await handle_of(flow, run_id, "any").result(as_duration(wait)))
 
 
 def handle_of(flow: RedisFlow, run_id: str, workflow: str) -> WorkflowHandle[Any]:
@@ -111,16 +111,20 @@ def handle_of(flow: RedisFlow, run_id: str, workflow: str) -> WorkflowHandle[Any
 
 async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
     read = read_value(value)
-    wanted: str | WorkflowSpec[Any, Any] = workflow
-    if not flow.served().workflows:
-        # There is no code of it here: its input is taken as it is, and checked where it runs.
-        wanted = WorkflowSpec(name=workflow, input=ANY, output=ANY)
     try:
-        return await flow.run_workflow(wanted, read, **start.options)
+        return await flow.run_workflow(wanted_of(flow, workflow), read, **start.options)
     except BackendUnavailable:
         if "idempotency_key" not in start.options:
             note("redisflow: whether the run was started is not known; with --key it can be tried again safely")
         raise
+
+
+def wanted_of(flow: RedisFlow, workflow: str) -> str | WorkflowSpec[Any, Any]:
+    """The workflow of this name: that of the app, or one of which nothing is known."""
+    if flow.served().workflows:
+        return workflow
+    # There is no code of it here: its input is taken as it is, and checked where it runs.
+    return WorkflowSpec(name=workflow, input=ANY, output=ANY)
 
 
 def read_value(text: str | None) -> Any:
@@ -143,7 +147,8 @@ def _print_result(value: Any) -> None:
     write_line(to_json(documents.jsonable(value), indent=2))
 
 
-def _duration(text: str | None) -> str | float | None:
+def as_duration(text: str | None) -> str | float | None:
+    """A duration as typed, in seconds where it is a bare number."""
     try:
         return None if text is None else float(text)
     except ValueError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redisflow.fleet import StrandedReport, WorkerInfo
 
 
@@ -21,4 +23,8 @@ class FleetCalls(Protocol):
         Of the runs of a workflow that wait for code, `look_at` are looked at in each partition (None: all); counts are
         then of these.
         """
+        ...
+
+    async def count_versions(self, workflow: str) -> Mapping[str, int]:
+        """By version (empty: none), how many runs of the workflow have not ended; each of them is looked at."""
         ...
