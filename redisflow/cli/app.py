@@ -34,6 +34,7 @@ _GROUPS = {
             ("resume", "change_runs:resume", "Let paused runs go on."),
             ("delete", "change_runs:delete", "Delete finished runs."),
             ("export", "show_run:export", "Export a run with its record."),
+            ("replay", "replay:replay", "Replay runs with the code that is here: does it still do the same?"),
         ),
     ),
     "workflow": (
