@@ -6,8 +6,8 @@ only our pages know: the one in the cookie, again in a header or in the form.
 
 Two kinds of requests need no token, because no page can make a browser send them. Those with `Authorization: Bearer`:
 no browser adds that by itself, and a page of another origin may not. And, in the API, those without `Sec-Fetch-*`,
-`Origin`, `Referer` and cookies: every browser sends `Origin` with a change that another origin asks for, so this is curl
-or a program.
+`Origin`, `Referer` and cookies: every browser sends `Origin` with a change that another origin asks for, so this is
+curl or a program.
 """
 
 from __future__ import annotations

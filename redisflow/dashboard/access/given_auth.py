@@ -36,7 +36,8 @@ def read_auth(texts: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
         else:
             msg = f"what says who may come in is written {_FORMS}"
             raise ValueError(msg)
-    ways = [*([BasicAuth(users)] if users else []), *([BearerAuth(tokens)] if tokens else [])]
+    ways: list[BasicAuth | BearerAuth] = [BasicAuth(users)] if users else []
+    ways += [BearerAuth(tokens)] if tokens else []
     if not ways:
         msg = f"nobody may come in: give at least one of {_FORMS}"
         raise ValueError(msg)

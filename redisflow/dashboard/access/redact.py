@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from redisflow import documents
 from redisflow.client.events import Event
@@ -73,7 +73,9 @@ class Redactor:
         hook = self._hook
         if hook is None:
             return document
-        changed = {name: self._walk(hook, (*place, name), document[name]) for name in names if document[name] is not None}
+        changed = {
+            name: self._walk(hook, (*place, name), document[name]) for name in names if document[name] is not None
+        }
         return document | changed
 
     def _walk(self, hook: Redact, path: Path, value: Any) -> Any:
@@ -84,8 +86,9 @@ class Redactor:
             return HIDDEN
         if shown is not value:
             return documents.jsonable(shown)
+        parts: Any = value
         if isinstance(value, dict):
-            return {key: self._walk(hook, (*path, key), each) for key, each in cast("dict[str, Any]", value).items()}
+            return {key: self._walk(hook, (*path, key), each) for key, each in parts.items()}
         if isinstance(value, list):
-            return [self._walk(hook, (*path, number), each) for number, each in enumerate(cast("list[Any]", value))]
+            return [self._walk(hook, (*path, number), each) for number, each in enumerate(parts)]
         return value
