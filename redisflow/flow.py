@@ -594,6 +594,12 @@ class RedisFlow:
         target = find_target(self, self._registry, self.served())
         return WorkerProcesses(target, WorkerOptions(**options), processes)
 
+    def input_schemas(self) -> dict[str, dict[str, Any]]:
+        """By the names of the workflows here (the last version of each), the JSON schema of what it takes."""
+        found = ((name, self._registry.find(name, version)) for name, version in self._registry.served())
+        schemas = ((name, each.spec.input.json_schema()) for name, each in found if each and each.spec.takes_input)
+        return {name: schema for name, schema in schemas if schema is not None}
+
     def served(self) -> Served:
         """What its workers serve, in words that another process can compare with what it has."""
         places = self._registry.served()
