@@ -29,6 +29,7 @@ from redisflow.backend.lifecycle import Lifecycle
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.listings import ListingCalls
 from redisflow.backend.mail import Mailboxes
+from redisflow.backend.metrics import MetricsOnRedis
 from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
 from redisflow.backend.payloads import NOTHING_STORED
@@ -99,6 +100,8 @@ class RedisBackend:
     controls: Controls
     """Known once it is open."""
     durability: DurabilityOnRedis
+    """Known once it is open."""
+    metrics: MetricsOnRedis
     """Known once it is open."""
 
     def __init__(  # noqa: PLR0913  # keywords with defaults: `BackendOptions`
@@ -293,6 +296,7 @@ class RedisBackend:
             transport, self._scripts, patience, self._prefix_of, self._prefixes, self.seals, self.read_run
         )
         self.controls = Controls(transport, self._scripts, patience, self._prefixes)
+        self.metrics = MetricsOnRedis(transport, self._scripts, self._prefixes, patience)
         self.durability = DurabilityOnRedis(
             transport, self._scripts, patience, self._prefixes, self._prefix_of, self._durability, acks
         )

@@ -215,6 +215,7 @@ _SELDOM: dict[bytes, Callable[[Claim, dict[bytes, bytes]], None]] = {
     b"vd": _note_ending,
     b"ct": _noting("continued", b"ct", int),
     b"dp": _noting("depth", b"dp", int),
+    b"av": _noting("available_at_ms", b"av", int),
 }
 """What a claim says of runs that use more than steps, by the fields that say it."""
 _SELDOM_NAMES = frozenset(_SELDOM)

@@ -21,6 +21,7 @@ from redisflow.contract.fleet import FleetCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
+from redisflow.contract.metrics import MetricCalls
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import RetentionCalls
@@ -147,6 +148,11 @@ class Backend(Protocol):
     @property
     def controls(self) -> ControlCalls:
         """Queues and workflows as a whole; known once it is open."""
+        ...
+
+    @property
+    def metrics(self) -> MetricCalls:
+        """What is counted by the minute; known once it is open."""
         ...
 
     @property

@@ -17,13 +17,24 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from redisflow import codec
 from redisflow.contract import Answer, Claim, MailBatch, Verdict
-from redisflow.engine.commands import CancelBody, Command, Commit, Continue, Finish, GoOn, Park, RunBody, Suspend
+from redisflow.engine.commands import (
+    CancelBody,
+    Command,
+    Commit,
+    Continue,
+    Finish,
+    GoOn,
+    Park,
+    Raised,
+    RunBody,
+    Suspend,
+)
 from redisflow.engine.execution import Execution
 from redisflow.errors import BackendError, BackendUnavailable, CannotDecode
 from redisflow.failure import Failure, outline
 from redisflow.run_views import encode_progress
 from redisflow.worker.bodies import Body
-from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, fields_of, forget, let_slots_go
+from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, fields_of, forget, let_slots_go, word_of
 from redisflow.worker.host import Host
 from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
@@ -102,7 +113,9 @@ class HeldRun:
         """Take the run up. Call it as a callback of the worker's loop."""
         if not self._dropped:
             self.started = True
-            self._tell(self._execution.start, self.clock.now_ms())
+            now_ms = self.clock.now_ms()
+            self._host.observer.run_taken(self.claim, now_ms)
+            self._tell(self._execution.start, now_ms)
 
     def drop(self) -> None:
         """Out of memory: bodies are cancelled, workflow code cleans up, nothing more is recorded."""
@@ -230,6 +243,8 @@ class HeldRun:
             return
         clock = self.clock
         began_ms, now_ms = clock.at_ms(body.started_s), clock.at_ms(time.monotonic())
+        if type(outcome) is Raised:
+            self._host.observer.attempt_failed(self.claim, now_ms)
         self._tell(self._execution.body_ended, body.key, body.attempt, outcome, began_ms, now_ms)
 
     def body_gone(self, body: Body) -> None:
@@ -338,6 +353,7 @@ class HeldRun:
             self._go_on_to_mail(commit)
             return
         self._host.ends.log_end(self.claim, commit.then, verdict)
+        self._host.observer.run_left(self.claim, word_of(commit.then, verdict), self.clock.now_ms())
         self._let_go()
         self._evict()
         if verdict is Verdict.BEHIND:
