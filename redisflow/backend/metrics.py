@@ -56,6 +56,13 @@ class MetricsOnRedis:
         command = self._scripts.sample_queues.call(prefix, fields, keep_ms=KEPT_MS)
         replies.expect_ok(await self._patience.give(self._transport.send(prefix, command)))
 
+    async def count_delayed(self) -> tuple[int, int]:
+        """See `MetricCalls`."""
+        calls = [(prefix, self._scripts.count_delayed.call(prefix)) for prefix in self._prefixes]
+        sent = [self._patience.give(self._transport.send(prefix, command)) for prefix, command in calls]
+        found = [replies.expect_ok(reply) for reply in await asyncio.gather(*sent)]
+        return max(now_ms for now_ms, _ in found), sum(count for _, count in found)
+
     async def read(self, since_ms: int) -> Sequence[Minute]:
         """See `MetricCalls`."""
         found: dict[int, list[tuple[str, int]]] = {}

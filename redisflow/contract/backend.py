@@ -22,6 +22,7 @@ from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
 from redisflow.contract.metrics import MetricCalls
+from redisflow.contract.observer import Observer
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import RetentionCalls
@@ -148,6 +149,11 @@ class Backend(Protocol):
     @property
     def controls(self) -> ControlCalls:
         """Queues and workflows as a whole; known once it is open."""
+        ...
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is told what happens here; None where nobody listens."""
         ...
 
     @property

@@ -19,6 +19,10 @@ class MetricCalls(Protocol):
         """How many runs wait in each queue, for the minute that it is now; a later sample replaces an earlier one."""
         ...
 
+    async def count_delayed(self) -> tuple[int, int]:
+        """The server's time, and how many runs have a due time or a deadline."""
+        ...
+
     async def read(self, since_ms: int) -> Sequence[Minute]:
         """Every minute from so long ago until now, oldest first; those of which nothing is kept are empty."""
         ...

@@ -175,6 +175,10 @@ class Claim:
     """How many runs wait for this one's end, one above the other."""
     available_at_ms: int | None = None
     """From when on it was to be run, where that was said."""
+    trace: str | None = None
+    """The context of a trace in which it was started, as text."""
+    last_trace: str | None = None
+    """The same of its last holder."""
 
     @property
     def due_at_ms(self) -> int:

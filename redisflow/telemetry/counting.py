@@ -7,8 +7,8 @@ is away for so long: then the oldest minutes are given up.
 from __future__ import annotations
 
 from redisflow.contract import Claim
+from redisflow.contract.observer import Observer, is_first
 from redisflow.minutes import Tally, minute_of
-from redisflow.telemetry.observer import Observer, is_first
 
 HELD_MINUTES = 60
 _ENDS = {"succeeded": Tally.SUCCEEDED, "failed": Tally.FAILED, "canceled": Tally.CANCELED}
@@ -24,7 +24,7 @@ class MinuteCounts(Observer):
         """Nothing has happened yet."""
         self._counts: Counts = {}
 
-    def run_taken(self, claim: Claim, at_ms: int) -> None:
+    def run_taken(self, claim: Claim, worker: str, at_ms: int) -> None:
         """See `Observer`."""
         if is_first(claim):
             tally = self._tally(claim.workflow, at_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract import Backend
-from redisflow.telemetry.observer import Observer
+from redisflow.contract.observer import Observer
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.ends import EndLog
 

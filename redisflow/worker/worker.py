@@ -24,12 +24,12 @@ from typing import Self
 from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
 from redisflow.authoring.outside import Outside
 from redisflow.contract import Answer, Backend, Claim, Hold, RunClock, Verdict
+from redisflow.contract.observer import Observer, Observers
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.fleet import place_of
 from redisflow.telemetry.counting import MinuteCounts
-from redisflow.telemetry.observer import Observer
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
@@ -161,6 +161,8 @@ class Worker:
             payload_limit=backend.payload_limit,
             run_limit=max(self._around.run_limit, 32 * backend.payload_limit),
         )
+        if backend.observer is not None:
+            self.observer = Observers([self._counts, backend.observer])
         for warning in await self.backend.check_server():
             _log.warning(warning)
         if self.options.resources is not None:

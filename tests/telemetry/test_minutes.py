@@ -77,12 +77,12 @@ def test_what_a_later_version_counts_is_passed_over() -> None:
 def test_what_could_not_be_added_is_kept_for_an_hour(claim: Claim) -> None:
     counts = MinuteCounts()
     for minute in range(2 * HELD_MINUTES):
-        counts.run_taken(claim, minute * 60_000)
+        counts.run_taken(claim, "worker-1", minute * 60_000)
         counts.put_back(counts.take())
     held = counts.take()
     assert sorted(held) == list(range(HELD_MINUTES, 2 * HELD_MINUTES))
     counts.put_back(held)
-    counts.run_taken(claim, 60_000 * (2 * HELD_MINUTES - 1))
+    counts.run_taken(claim, "worker-1", 60_000 * (2 * HELD_MINUTES - 1))
     again = counts.take()
     assert [again[minute]["order"].numbers[Tally.STARTED] for minute in sorted(again)[-2:]] == [1, 2]
 
@@ -192,7 +192,7 @@ async def test_what_the_server_refuses_is_added_later(flow: RedisFlow, valkey_ur
     service = CountingService(backend, "worker-1", counts)
     raw, close = raw_calls(valkey_url)
     now_ms = int(raw("TIME")[0]) * 1000
-    counts.run_taken(claim, now_ms)
+    counts.run_taken(claim, "worker-1", now_ms)
     counts.run_left(claim, "succeeded", now_ms)
     # Something else is where its minute should be.
     key = f"{prefix_of(flow.namespace)}minute:{minute_of(now_ms)}"
