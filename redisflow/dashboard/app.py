@@ -35,7 +35,7 @@ def dashboard_app(
     allowed_hosts: Sequence[str] = (),
     trust_prefix: bool = False,
 ) -> Starlette:
-    """The dashboard of a namespace: `uvicorn module:app`, or `app.mount("/redisflow", dashboard_app(flow))`.
+    """The dashboard of a namespace, as an ASGI application: to be served alone, or mounted into another one.
 
     Without `auth` everybody who reaches it may do everything: bind it to loopback, or mount it behind your own check.
     `auth` says who a request comes from and what they may do (`BasicAuth`, `BearerAuth`, or a callable that returns a
@@ -109,7 +109,8 @@ class _Desk:
 
     async def refused(self, request: Request, error: Exception) -> Response:
         """No such page, or no such method."""
-        assert isinstance(error, HTTPException)
+        if not isinstance(error, HTTPException):
+            raise error
         return self._problem(request, error.status_code, error.detail, dict(error.headers or {}))
 
     async def failed(self, request: Request, error: Exception) -> Response:

@@ -74,7 +74,8 @@ def _lines(text: str) -> Iterator[Frame | str]:
             path = found["path"]
             frame = Frame(path, found["line"], found["name"] or "", is_own=_FOREIGN.search(path) is None)
         elif frame and line.startswith("    "):
-            frame.code.append(line[4:])
+            if line.strip(" ^~"):
+                frame.code.append(line[4:])
         else:
             if frame:
                 yield frame

@@ -31,6 +31,7 @@ KINDS: Final = {
     "compensation": "undo-2",
     "redis": "database",
 }
+LENGTH_OF_ID: Final = 32
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -75,7 +76,7 @@ def many(number: int, what: str) -> str:
 def share(part: float, whole: float) -> str:
     """A percentage, `0.4 %`; a dash where there is no whole."""
     if not whole:
-        return "–"
+        return "-"
     percent = 100 * part / whole
     return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
 
@@ -90,8 +91,8 @@ def size(number: float) -> str:
 
 
 def short(text: str) -> str:
-    """The first part of a run's id: unlike enough to be told apart in a list, whose links hold all of it."""
-    return text if len(text) <= 16 else f"{text[:13]}…{text[-2:]}"
+    """A run's id in a list, whose links hold all of it: the beginning is its time, the end is chance (RFC 9562)."""
+    return f"{text[:8]}…{text[19:28]}" if len(text) == LENGTH_OF_ID else text
 
 
 def state_of(run: Any) -> str:

@@ -13,6 +13,7 @@ from redisflow.dashboard.filters import Query
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.errors import InvalidCursor, RunNotFound
+from redisflow.runs import WorkflowRun
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 
 PAGE_SIZE = 50
@@ -56,8 +57,7 @@ async def runs(request: Request, services: Services) -> View:
             "spans": _spans(query),
             "page": page,
             "shares": {each.id: 100 * _seconds(each) / longest if longest else 0 for each in page.runs},
-            "older": page.cursor
-            and f"?{urlencode({'q': text, 'cursor': page.cursor} if text else {'cursor': page.cursor})}",
+            "older": page.cursor and f"?{urlencode({'q': text, 'cursor': page.cursor})}",
             "is_first": "cursor" not in request.query_params,
             "first": _link(query.to_text()),
             "is_empty": not any((counts.pending, counts.running, counts.waiting, *counts.workflows)),
@@ -83,9 +83,23 @@ async def _page(
         return await services.flow.list_page(page_size=PAGE_SIZE, **query.find_options()), str(error)
 
 
-def _summary(run: object) -> RunSummary:
-    names = RunSummary.__dataclass_fields__
-    return RunSummary(**{name: getattr(run, name, None) for name in names})
+def _summary(run: WorkflowRun) -> RunSummary:
+    """What is shown of it in a list; why it ended is on its own page."""
+    return RunSummary(
+        id=run.id,
+        workflow=run.workflow,
+        version=run.version,
+        queue=run.queue,
+        status=run.status,
+        waiting_for=run.waiting_for,
+        tags=run.tags,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        claims=run.claims,
+        crashes=run.crashes,
+        cause=None,
+    )
 
 
 def _seconds(run: RunSummary) -> float:
@@ -104,22 +118,21 @@ def _tabs(query: Query, counts: RunCounts) -> Sequence[Choice]:
     known: dict[str, int] = {}
     if replace(query, statuses=()) == Query():
         known = {status: getattr(counts, status) for status in STATUSES} | {"stranded": counts.stuck}
-    elif replace(query, statuses=()) == plain and query.workflow in counts.workflows:
-        of_workflow = counts.workflows[query.workflow]
+    elif replace(query, statuses=()) == plain and (of_workflow := counts.workflows.get(query.workflow or "")):
         known = {status: getattr(of_workflow, status) for status in STATUSES[3:]} | {"stranded": of_workflow.stuck}
         known |= dict(of_workflow.by_status or {})
     chosen = set(query.statuses)
     tabs = [Choice("All", _link(replace(query, statuses=()).to_text()), not chosen)]
-    for status in STATUSES:
-        tabs.append(
-            Choice(
-                status.capitalize(),
-                _link(query.with_status(status).to_text()),
-                chosen == {status},
-                known.get(status),
-                status,
-            )
+    tabs += [
+        Choice(
+            status.capitalize(),
+            _link(query.with_status(status).to_text()),
+            chosen == {status},
+            known.get(status),
+            status,
         )
+        for status in STATUSES
+    ]
     stuck = ("waiting:stranded", "waiting:suspended")
     href = _link(query.with_status(*stuck).to_text())
     tabs.append(Choice("Stranded", href, chosen == set(stuck), known.get("stranded"), "stranded"))
