@@ -40,7 +40,7 @@ async def shop(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
 
     @flow.define_workflow("echo")
     async def echo(value: Any, step: Step) -> Any:
-        await step.emit(value, kind="said")
+        step.emit(value, kind="said")
         return value
 
     async with flow:
