@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions
-from redisflow.dashboard.access.middleware import access_middleware
-from redisflow.dashboard.api import make_routes
 from redisflow.dashboard.services import DashboardOptions, Services
+from tests.dashboard.apps import application
 
 Client: TypeAlias = httpx2.AsyncClient
 MakeClient: TypeAlias = Callable[..., AbstractAsyncContextManager[Client]]
@@ -55,19 +54,6 @@ async def working(shop: RedisFlow) -> AsyncIterator[RedisFlow]:
     await asyncio.gather(worker, return_exceptions=True)
 
 
-def application(services: Services) -> Starlette:
-    options = services.options
-    return Starlette(
-        routes=make_routes(services),
-        middleware=access_middleware(
-            auth=options.auth,
-            hosts=options.allowed_hosts,
-            read_only=options.read_only,
-            trust_prefix=options.trust_prefix,
-        ),
-    )
-
-
 @pytest.fixture
 def make_client(shop: RedisFlow) -> MakeClient:
     """Return what opens a client of a dashboard with these options."""
@@ -89,3 +75,12 @@ def make_client(shop: RedisFlow) -> MakeClient:
 async def client(make_client: MakeClient) -> AsyncIterator[Client]:
     async with make_client() as client:
         yield client
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """Return a port of loopback where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
