@@ -99,6 +99,15 @@ def of_step(step: StepRun) -> Document:
         "output": jsonable(step.output),
         "error": of_failure(step.error),
         "progress": jsonable(step.progress),
+        "attempts": [
+            {
+                "attempt": each.attempt,
+                "started_at": iso(each.started_at),
+                "finished_at": iso(each.finished_at),
+                "error": of_failure(each.error),
+            }
+            for each in step.attempts
+        ],
     }
 
 
