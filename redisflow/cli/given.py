@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 
 from redisflow.backend.location import Location
 from redisflow.cli.output import Format, Output
-from redisflow.cli.settings import Setting, read_settings
+from redisflow.cli.settings import DEV, Setting, read_settings
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend
@@ -58,10 +59,13 @@ class Given:
         if app is not None and self._asks_the_app(settings):
             from redisflow.cli.target import load_flow  # noqa: PLC0415  # it imports the code of users
 
+            if settings["url"].source == DEV:
+                # For an app that leaves it to the environment, as `redisflow dev` wants it.
+                os.environ.setdefault("REDISFLOW_URL", settings["url"].value or "")
             flow = load_flow(app)
             for name, own in (("url", flow.location.url), ("namespace", flow.namespace)):
                 said = settings[name]
-                if said.source != "default" and said.value != own:
+                if said.source not in ("default", DEV) and said.value != own:
                     # Nobody is to change the runs of another place than the one that they named.
                     msg = f"{said.source} says another {name} than {app} has: leave one of them out"
                     raise ValueError(msg)

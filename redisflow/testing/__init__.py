@@ -1,7 +1,7 @@
 """What tests need: workflows without a server, crashes on purpose, a clock that skips, a real server that goes.
 
-What it offers stands in `redisflow.testing.public`, which is imported at the first use of a name: `redisflow dev` starts
-a server, and needs nothing else of it.
+What it offers stands in `redisflow.testing.public`, which is imported at the first use of a name: `redisflow dev`
+starts a server, and needs nothing else of it.
 """
 
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""Which `redisflow dev` has the server of a folder: it holds a lock there, and says in the locked file where the server is.
+"""Which `redisflow dev` has the server of a folder: it holds a lock there, on a file that says where the server is.
 
 The lock ends with its process, however that ended, so what the file says is believed only while it is held.
 """
