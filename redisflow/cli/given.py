@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +11,7 @@ from cyclopts import Parameter
 
 from redisflow.backend.location import Location
 from redisflow.cli.output import Format, Output
-from redisflow.cli.settings import DEV, Setting, read_settings
+from redisflow.cli.settings import DEV, Setting, follow_dev, read_settings
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend
@@ -59,9 +58,7 @@ class Given:
         if app is not None and self._asks_the_app(settings):
             from redisflow.cli.target import load_flow  # noqa: PLC0415  # it imports the code of users
 
-            if settings["url"].source == DEV:
-                # For an app that leaves it to the environment, as `redisflow dev` wants it.
-                os.environ.setdefault("REDISFLOW_URL", settings["url"].value or "")
+            follow_dev(settings)
             flow = load_flow(app)
             for name, own in (("url", flow.location.url), ("namespace", flow.namespace)):
                 said = settings[name]

@@ -46,6 +46,12 @@ def read_settings(flags: Mapping[str, str | None], folder: Path | None = None) -
     return found
 
 
+def follow_dev(settings: Mapping[str, Setting]) -> None:
+    """Point an app that is about to be imported, and leaves its URL to the environment, at a `redisflow dev`."""
+    if settings["url"].source == DEV:
+        os.environ.setdefault("REDISFLOW_URL", settings["url"].value or "")
+
+
 def _find_dev(folder: Path) -> str | None:
     """The server of a `redisflow dev` that runs here or above."""
     if not any((place / ".redisflow" / "dev.lock").is_file() for place in (folder, *folder.parents)):
