@@ -60,6 +60,8 @@ class Session:
         """Whether the next key answers a question."""
         self._has_opened = not options.opens
         self._tasks: set[asyncio.Task[None]] = set()
+        self._no_more = asyncio.Event()
+        """For the thread that looks for changes: it does not hear of a cancellation."""
 
     async def run(self) -> int:
         """Until somebody ends it; returns the exit code."""
@@ -118,6 +120,7 @@ class Session:
             self._over.set_exception(error)
 
     async def _end_tasks(self) -> None:
+        self._no_more.set()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -152,7 +155,7 @@ class Session:
             awatch,  # pyright: ignore[reportUnknownVariableType]  # its event may be one of trio
         )
 
-        seen = awatch(self._folder, watch_filter=PythonFilter(), step=50, debounce=400)
+        seen = awatch(self._folder, watch_filter=PythonFilter(), step=50, debounce=400, stop_event=self._no_more)
         async for changes in seen:
             names = sorted({Path(path).name for _, path in changes})
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
