@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from redisflow.failure import Failure
-    from redisflow.fleet import StrandedReport, WorkerInfo
+    from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
     from redisflow.structure import AuditReport
@@ -95,6 +95,15 @@ def of_step(step: StepRun) -> Document:
         "output": jsonable(step.output),
         "error": of_failure(step.error),
         "progress": jsonable(step.progress),
+        "attempts": [
+            {
+                "attempt": each.attempt,
+                "started_at": iso(each.started_at),
+                "finished_at": iso(each.finished_at),
+                "error": of_failure(each.error),
+            }
+            for each in step.attempts
+        ],
     }
 
 
@@ -118,6 +127,17 @@ def of_worker(worker: WorkerInfo) -> Document:
         "held": worker.held,
         "is_alive": worker.is_alive,
         "seen_at": iso(worker.seen_at),
+    }
+
+
+def of_queue(queue: QueueInfo) -> Document:
+    """A queue."""
+    return {
+        "id": queue.name,
+        "ready": queue.ready,
+        "held": queue.held,
+        "oldest_at": iso(queue.oldest_at),
+        "is_paused": queue.is_paused,
     }
 
 

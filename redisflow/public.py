@@ -74,11 +74,11 @@ from redisflow.errors import (
     WorkflowFailed,
 )
 from redisflow.failure import Failure
-from redisflow.fleet import StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
+from redisflow.fleet import QueueInfo, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 from redisflow.flow import RedisFlow, audit
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
-from redisflow.runs import StepRun, WorkflowRun
+from redisflow.runs import StepAttempt, StepRun, WorkflowRun
 from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
 from redisflow.structure import AuditReport, Breach, Finding, Rule
@@ -144,6 +144,7 @@ __all__ = [
     "PayloadStoreUnavailable",
     "PayloadTooLarge",
     "Payloads",
+    "QueueInfo",
     "Rate",
     "RecordGone",
     "RedisFlow",
@@ -171,6 +172,7 @@ __all__ = [
     "StartThrottled",
     "StateFull",
     "Step",
+    "StepAttempt",
     "StepCall",
     "StepError",
     "StepNotFound",

@@ -78,7 +78,8 @@ from redisflow.errors import (
 )
 from redisflow.names import check_name, partition_prefix
 from redisflow.run_id import partition_of
-from redisflow.runs import WorkflowRun, view_run
+from redisflow.run_views import view_run
+from redisflow.runs import WorkflowRun
 from redisflow.sealing import Payloads, Seals
 
 if TYPE_CHECKING:

@@ -49,6 +49,7 @@ _GROUPS = {
     "queue": (
         "Look into queues; pause and resume them.",
         (
+            ("list", "queues:list_queues", "List queues, and how much lies in each."),
             ("peek", "queues:peek", "List the runs that are claimed next."),
             ("pause", "controls:pause_queue", "Hold the runs of a queue back."),
             ("resume", "controls:resume_queue", "Let them go on."),

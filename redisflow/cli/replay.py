@@ -74,13 +74,14 @@ async def _histories(
                 yield history
                 continue
             run_id = check_run_id(name)
-            stored = stored or await stack.enter_async_context(given.flow())
+            if stored is None:
+                stored = await stack.enter_async_context(given.flow())
             yield await stored.export_run(run_id)
         if query:
-            stored = await stack.enter_async_context(given.flow())
+            listed = await stack.enter_async_context(given.flow())
             seen = 0
-            async for run in stored.list_runs(**query):
-                yield await stored.export_run(run.id)
+            async for run in listed.list_runs(**query):
+                yield await listed.export_run(run.id)
                 seen += 1
                 if seen == limit:
                     break

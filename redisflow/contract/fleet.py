@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from redisflow.fleet import StrandedReport, WorkerInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """What lies in a queue, over all partitions."""
+
+    queue: str
+    runs: int
+    """Those that are to be claimed, and those that workers hold."""
+    held: int
+    oldest_ms: int | None
+    """When the oldest of them came; None where there is none."""
 
 
 class FleetCalls(Protocol):
@@ -27,4 +40,8 @@ class FleetCalls(Protocol):
 
     async def count_versions(self, workflow: str) -> Mapping[str, int]:
         """By version (empty: none), how many runs of the workflow have not ended; each of them is looked at."""
+        ...
+
+    async def list_queues(self) -> list[QueueDepth]:
+        """Each queue that was ever used, sorted by name."""
         ...

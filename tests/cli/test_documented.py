@@ -40,7 +40,7 @@ def test_the_page_names_every_command():
     for group, commands in {
         "run": "list show watch start exec result signal cancel retry rerun fork pause resume delete export replay",
         "workflow": "list show pause resume",
-        "queue": "peek pause resume",
+        "queue": "list peek pause resume",
         "schedule": "list show create pause resume trigger delete",
         "workers": "list",
         "config": "show",
