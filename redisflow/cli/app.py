@@ -67,7 +67,13 @@ _GROUPS = {
             ("delete", "schedules:delete", "Delete it; its runs stay."),
         ),
     ),
-    "workers": ("The workers of a namespace.", (("list", "workers:list_workers", "List the workers that are alive."),)),
+    "workers": (
+        "The workers of a namespace.",
+        (
+            ("list", "workers:list_workers", "List the workers that are alive."),
+            ("drain", "workers:drain", "Let workers claim nothing more, and stop."),
+        ),
+    ),
     "config": ("The settings of this folder.", (("show", "settings_show:show", "Show each, and where it was said."),)),
 }
 _SINGLE = (

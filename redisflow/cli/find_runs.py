@@ -116,3 +116,11 @@ def read_instant(text: str) -> Any:
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
         return text
+
+
+def as_duration(text: str | None) -> str | float | None:
+    """A duration as typed, in seconds where it is a bare number."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text

@@ -42,7 +42,7 @@ def test_the_page_names_every_command():
         "workflow": "list show pause resume",
         "queue": "list peek pause resume",
         "schedule": "list show create pause resume trigger delete",
-        "workers": "list",
+        "workers": "list drain",
         "config": "show",
     }.items():
         known = [name for name in make_app()[group].resolved_commands() if not name.startswith("-")]
