@@ -5,6 +5,7 @@ Instants are ISO 8601 in UTC, to the millisecond. A field is never left out: wha
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
+    from redisflow.server_info import ServerInfo
     from redisflow.structure import AuditReport
     from redisflow.summaries import QueuedRun, RunSummary, WorkflowCounts
 
@@ -139,6 +141,18 @@ def of_queue(queue: QueueInfo) -> Document:
         "held": queue.held,
         "oldest_at": iso(queue.oldest_at),
         "is_paused": queue.is_paused,
+    }
+
+
+def of_server(info: ServerInfo) -> Document:
+    """The servers behind a namespace."""
+    return {
+        "id": info.url,
+        "mode": info.mode,
+        "nodes": [asdict(node) for node in info.nodes],
+        "silent": list(info.silent),
+        "slots": info.slots,
+        "at": iso(info.at),
     }
 
 

@@ -63,6 +63,7 @@ from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
 from redisflow.schedule import Schedule
 from redisflow.sealing import Payloads
+from redisflow.server_info import ServerInfo
 from redisflow.structure import AuditReport
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
@@ -476,6 +477,13 @@ class RedisFlow:
         after each piece.
         """
         return await audit_namespace(await self.open(), repair=repair, progress=progress)
+
+    async def server(self) -> ServerInfo:
+        """What the servers behind it say of themselves now: version, memory, persistence, replicas, clock.
+
+        It asks on a connection of its own, and opens no namespace. BackendUnavailable where none of them answers.
+        """
+        return await self.backend.server.describe()
 
     async def stranded(self, *, detailed: bool = False) -> StrandedReport:
         """What no live worker serves, and why: runs put aside for want of code, workflows and queues without a worker.

@@ -37,6 +37,7 @@ from redisflow.backend.row_batches import RowBatches, unconfirmed
 from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.backend.schedules import RedisSchedules
 from redisflow.backend.scripts import Clock, load_scripts
+from redisflow.backend.server_calls import ServersOnRedis
 from redisflow.backend.servers import (
     MEMORY_PRODUCT,
     ServerReport,
@@ -222,6 +223,11 @@ class RedisBackend:
     def payloads(self) -> PayloadCalls:
         """What runs have outside: nothing."""
         return NOTHING_STORED
+
+    @property
+    def server(self) -> ServersOnRedis:
+        """The servers themselves; it need not be open for this."""
+        return ServersOnRedis(self._target, self._timeout_s)
 
     @property
     def schedules(self) -> RedisSchedules:

@@ -9,11 +9,12 @@ from cyclopts import Parameter
 
 from redisflow.cli.asking import counted, named, refusal
 from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
-from redisflow.cli.find_runs import read_instant, read_tags
+from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, write_line
 from redisflow.cli.progress import Tell, progress
 from redisflow.cli.start_run import read_value
+from redisflow.durations import read_instant
 from redisflow.run_id import check_run_id
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from redisflow.cli.exits import EXIT_FAILED, BadTarget
-from redisflow.cli.find_runs import read_instant, read_tags
+from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note, printable, write_line
 from redisflow.cli.target import load_flow
+from redisflow.durations import read_instant
 from redisflow.errors import BackendError, RedisflowError, UnknownWorkflow
 from redisflow.run_id import check_run_id
 from redisflow.testing.replays import DoesNotReplay, assert_replays

@@ -12,11 +12,12 @@ from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec, untyped
-from redisflow.cli.find_runs import as_duration, read_instant, read_tags
+from redisflow.cli.find_runs import as_duration, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions
+from redisflow.durations import read_instant
 from redisflow.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:

@@ -42,10 +42,10 @@ class FleetCalls(Protocol):
         """
         ...
 
-    async def count_versions(self, workflow: str) -> Mapping[str, int]:
-        """By version (empty: none), how many runs of the workflow have not ended; each of them is looked at."""
-        ...
-
     async def list_queues(self) -> list[QueueDepth]:
         """Each queue that was ever used, sorted by name."""
+        ...
+
+    async def count_versions(self, workflow: str) -> Mapping[str, int]:
+        """By version (empty: none), how many runs of the workflow have not ended; each of them is looked at."""
         ...
