@@ -21,6 +21,7 @@ _GROUPS = {
         (
             ("list", "find_runs:list_runs", "List runs."),
             ("show", "show_run:show", "Show a run: its steps, payloads and error."),
+            ("trace", "trace:trace", "Show what a run and its children did when, as bars over time."),
             ("watch", "show_run:watch", "Follow a run until it has ended."),
             ("start", "start_run:start", "Start a run."),
             ("exec", "start_run:execute", "Start a run and wait for its result."),
