@@ -75,6 +75,14 @@ _GROUPS = {
             ("drain", "workers:drain", "Let workers claim nothing more, and stop."),
         ),
     ),
+    "namespace": (
+        "The namespaces of a server.",
+        (
+            ("list", "namespaces:list_namespaces", "List the namespaces of the server."),
+            ("create", "namespaces:create", "Create one, with its number of partitions."),
+            ("delete", "namespaces:delete", "Delete one, with all that is stored in it."),
+        ),
+    ),
     "config": ("The settings of this folder.", (("show", "settings_show:show", "Show each, and where it was said."),)),
 }
 _SINGLE = (

@@ -44,6 +44,7 @@ def test_the_page_names_every_command():
         "queue": "list peek pause resume",
         "schedule": "list show create pause resume trigger delete",
         "workers": "list drain",
+        "namespace": "list create delete",
         "config": "show",
     }.items():
         known = [name for name in make_app()[group].resolved_commands() if not name.startswith("-")]

@@ -86,7 +86,7 @@ async def test_generations_and_runs_are_bounded(family: RedisFlow, cli: Cli):
 async def test_a_trace_that_is_followed_ends_with_the_run(family: RedisFlow, cli: Cli):
     run_id = (await cli("run", "start", "root")).out.strip()
     leaf = await waiting_leaf(family)
-    following = asyncio.create_task(cli("run", "trace", run_id, "--live"))
+    following = asyncio.ensure_future(cli("run", "trace", run_id, "--live"))
     await family.signal(leaf, "go", 1)
     said = await asyncio.wait_for(following, 30)
     assert (said.code, said.out.startswith("root  succeeded  took ")) == (0, True)
