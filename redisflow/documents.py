@@ -128,6 +128,7 @@ def of_worker(worker: WorkerInfo) -> Document:
         "concurrency": worker.concurrency,
         "held": worker.held,
         "is_alive": worker.is_alive,
+        "is_draining": worker.is_draining,
         "seen_at": iso(worker.seen_at),
     }
 

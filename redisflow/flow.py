@@ -565,6 +565,14 @@ class RedisFlow:
         found = await (await self.open()).fleet.list_workers()
         return [worker for worker in found if gone or worker.is_alive]
 
+    async def drain_worker(self, name: str) -> bool:
+        """Tell a worker to claim nothing more, and to stop as on SIGTERM; whether one of this name is alive.
+
+        It hears of it with its next heartbeat, within a quarter of its lease. Its runs may go on for its grace; what is
+        left is handed to other workers. A process of several workers does not replace it. Safe to repeat.
+        """
+        return await (await self.open()).fleet.drain_worker(name)
+
     @overload
     def new_worker(self, *, processes: Literal[1] = 1, **options: Unpack[OwnWorkerKeywords]) -> Worker: ...
     @overload
