@@ -1,4 +1,4 @@
-"""`llms.txt`: all pages of the site, for readers that are programs: a list in Markdown, and each page as it was written.
+"""`llms.txt`: all pages of the site for programs that read: a list in Markdown, and each page as it was written.
 
 See llmstxt.org: a title, a summary, and under headings a link with a line about each page.
 """
