@@ -34,9 +34,7 @@ def main() -> None:
     write(given.folder / "REDISFLOW_URL", f"redis://{given.namespace}:{password}@{given.host}/0")
     login = f"basic:admin:{secrets.token_urlsafe(18)}"
     write(given.folder / "REDISFLOW_DASHBOARD_AUTH", login)
-    print(
-        f"{given.folder}: keep it out of the repository. The dashboard's login is {given.folder}/REDISFLOW_DASHBOARD_AUTH"
-    )
+    print(f"Keep {given.folder} out of the repository. The login is in {given.folder}/REDISFLOW_DASHBOARD_AUTH")
 
 
 def write(path: Path, text: str) -> None:
