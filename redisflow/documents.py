@@ -5,6 +5,7 @@ Instants are ISO 8601 in UTC, to the millisecond. A field is never left out: wha
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from redisflow.fleet import StrandedReport, WorkerInfo
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
+    from redisflow.server_info import ServerInfo
     from redisflow.structure import AuditReport
     from redisflow.summaries import RunSummary, WorkflowCounts
 
@@ -97,6 +99,15 @@ def of_step(step: StepRun) -> Document:
         "output": jsonable(step.output),
         "error": of_failure(step.error),
         "progress": jsonable(step.progress),
+        "attempts": [
+            {
+                "attempt": each.attempt,
+                "started_at": iso(each.started_at),
+                "finished_at": iso(each.finished_at),
+                "error": of_failure(each.error),
+            }
+            for each in step.attempts
+        ],
     }
 
 
@@ -120,6 +131,18 @@ def of_worker(worker: WorkerInfo) -> Document:
         "held": worker.held,
         "is_alive": worker.is_alive,
         "seen_at": iso(worker.seen_at),
+    }
+
+
+def of_server(info: ServerInfo) -> Document:
+    """The servers behind a namespace."""
+    return {
+        "id": info.url,
+        "mode": info.mode,
+        "nodes": [asdict(node) for node in info.nodes],
+        "silent": list(info.silent),
+        "slots": info.slots,
+        "at": iso(info.at),
     }
 
 

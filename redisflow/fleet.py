@@ -49,6 +49,27 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueInfo:
+    """A queue as it is now. Runs that wait for something (a timer, a signal, a limit) are in no queue."""
+
+    name: str
+    ready: int
+    """Runs that the next free worker takes."""
+    held: int
+    """Runs that workers hold."""
+    oldest_at: datetime | None
+    """When the oldest of both came; None where there is none."""
+    is_paused: bool
+    """Whether it is paused, or let go slowly: see `flow.controls`."""
+
+    def __str__(self) -> str:
+        """For people, in a line."""
+        paused = ", paused" if self.is_paused else ""
+        since = f", the oldest since {_clock(self.oldest_at)}" if self.oldest_at else ""
+        return f"queue {self.name}: {self.ready:,} ready, {self.held:,} held{since}{paused}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrandedRuns:
     """The runs of one workflow, version and queue that wait for code."""
 

@@ -23,6 +23,7 @@ from redisflow.authoring.definition import (
     WorkflowSpec,
     spec_of,
     split_options,
+    untyped,
 )
 from redisflow.authoring.limits import (
     NO_CONTROL,
@@ -45,7 +46,9 @@ from redisflow.client.export import export_fields
 from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
 from redisflow.client.handle import WorkflowHandle, cancel_run, delete_run
 from redisflow.client.lifecycle import not_found
+from redisflow.client.notes import note_action
 from redisflow.client.outside import ClientOutside
+from redisflow.client.queues import list_queues
 from redisflow.client.schedules import Schedules, definition_of
 from redisflow.client.signals import send_signal, signal_run
 from redisflow.client.start import RunOptions, StartedRun
@@ -54,12 +57,13 @@ from redisflow.contract import Backend
 from redisflow.durability import AS_CONFIGURED, Durability, Level, Loss, as_durability
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, UnknownWorkflow
-from redisflow.fleet import StrandedReport, WorkerInfo, place_of
+from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo, place_of
 from redisflow.names import check_name, user_key
 from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
 from redisflow.schedule import Schedule
 from redisflow.sealing import Payloads
+from redisflow.server_info import ServerInfo
 from redisflow.structure import AuditReport
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
@@ -462,6 +466,13 @@ class RedisFlow:
         """
         return await audit_namespace(await self.open(), repair=repair, progress=progress)
 
+    async def server(self) -> ServerInfo:
+        """What the servers behind it say of themselves now: version, memory, persistence, replicas, clock.
+
+        It asks on a connection of its own, and opens no namespace. BackendUnavailable where none of them answers.
+        """
+        return await self.backend.server.describe()
+
     async def stranded(self, *, detailed: bool = False) -> StrandedReport:
         """What no live worker serves, and why: runs put aside for want of code, workflows and queues without a worker.
 
@@ -469,6 +480,17 @@ class RedisFlow:
         100,000 in a second. Print it for people.
         """
         return await (await self.open()).fleet.find_stranded(detailed=detailed, look_at=None)
+
+    async def queues(self) -> list[QueueInfo]:
+        """Each queue that was ever used: what lies in it, and whether it is paused."""
+        return await list_queues(self.open)
+
+    async def note(self, run_id: str, action: str, by: str) -> None:
+        """Keep among a run's events that somebody did something to it: an event of kind `audit` with both.
+
+        For tools through which people act on runs. RunNotFound where it is not stored; repeated, it is noted twice.
+        """
+        await note_action(await self.open(), check_run_id(run_id), action, by)
 
     async def send_signal(
         self,
@@ -496,9 +518,18 @@ class RedisFlow:
             idempotency_ttl=idempotency_ttl,
         )
 
-    async def get_handle(self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]) -> WorkflowHandle[Out]:
-        """A handle on a run that was started elsewhere; `workflow` gives its result a type."""
-        spec = self._spec_of(workflow, None)
+    @overload
+    async def get_handle(
+        self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]
+    ) -> WorkflowHandle[Out]: ...
+    @overload
+    async def get_handle(self, run_id: str, workflow: None = None) -> WorkflowHandle[Any]: ...
+
+    async def get_handle(
+        self, run_id: str, workflow: WorkflowSpec[Any, Any] | Workflow[Any, Any] | None = None
+    ) -> WorkflowHandle[Any]:
+        """A handle on a run that was started elsewhere; `workflow` gives its result a type, else it is plain data."""
+        spec = untyped("any") if workflow is None else self._spec_of(workflow, None)
         backend = await self.open()
         is_confirmed = backend.durability.level != "replicated"  # or else nobody has asked the replicas
         started = StartedRun(check_run_id(run_id), spec.name, spec.version, existing=True, is_confirmed=is_confirmed)

@@ -74,13 +74,14 @@ from redisflow.errors import (
     WorkflowFailed,
 )
 from redisflow.failure import Failure
-from redisflow.fleet import StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
+from redisflow.fleet import QueueInfo, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 from redisflow.flow import RedisFlow, audit
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
-from redisflow.runs import StepRun, WorkflowRun
+from redisflow.runs import StepAttempt, StepRun, WorkflowRun
 from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
+from redisflow.server_info import ReplicaInfo, ServerInfo, ServerNode
 from redisflow.structure import AuditReport, Breach, Finding, Rule
 from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts
 from redisflow.sync.facade import SyncFlow
@@ -144,11 +145,13 @@ __all__ = [
     "PayloadStoreUnavailable",
     "PayloadTooLarge",
     "Payloads",
+    "QueueInfo",
     "Rate",
     "RecordGone",
     "RedisFlow",
     "RedisScriptFailed",
     "RedisflowError",
+    "ReplicaInfo",
     "ResultTimeout",
     "Retention",
     "RetryAfter",
@@ -167,10 +170,13 @@ __all__ = [
     "Schedule",
     "ScheduleInfo",
     "ScheduleNotFound",
+    "ServerInfo",
+    "ServerNode",
     "StartRules",
     "StartThrottled",
     "StateFull",
     "Step",
+    "StepAttempt",
     "StepCall",
     "StepError",
     "StepNotFound",

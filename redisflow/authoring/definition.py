@@ -188,6 +188,11 @@ class WorkflowDefinition(Generic[In, Out]):
             raise InvalidWorkflow(msg)
 
 
+def untyped(name: str) -> WorkflowSpec[Any, Any]:
+    """A workflow of which no more than its name is known: its values are plain data."""
+    return WorkflowSpec(name=name, input=PayloadType.of(None), output=PayloadType.of(None))
+
+
 def spec_of(
     name: str,
     fn: Callable[..., Any],

@@ -58,6 +58,13 @@ class Events:
         size = sum(len(event.data) for event in events) + sum(map(len, state.values()))
         return self._transport.send(prefix, command, _emission, bulk=size > LARGE_BYTES)
 
+    async def note_event(self, run_id: str, kind: str, data: bytes) -> bool:
+        """Append an event from outside."""
+        prefix = self._prefix_of(run_id)
+        command = self._scripts.note_event.call(prefix, (kind, data, "", ""), run_id=run_id, keep=EVENTS_KEPT)
+        noted: bool = await self._patience.give(self._transport.send(prefix, command, _is_noted))
+        return noted
+
     async def read_events(self, run_id: str, after: str | None) -> EventBatch | None:
         """Read the events after the one with this id."""
         prefix = self._prefix_of(run_id)
@@ -97,6 +104,10 @@ def effect_of(saying: Saying) -> list[bytes | str | int]:
 def size_of(saying: Saying) -> int:
     """Bytes, and what the server has to do for each event."""
     return sum(_EVENT_BYTES + len(data) for _, data in saying.events) + sum(map(len, saying.state.values()))
+
+
+def _is_noted(reply: list[Any]) -> bool:
+    return bool(reply[0] == b"ok")
 
 
 def _emission(reply: list[Any]) -> Emission:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redisflow import codec
 from redisflow.backend import replies
+from redisflow.contract.fleet import QueueDepth
 from redisflow.durations import from_ms
 from redisflow.fleet import Fleet, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 
@@ -108,6 +109,23 @@ class Workforce:
         """Those that were ever used."""
         names = await self._patience.give(self._transport.send(prefix, ("SMEMBERS", f"{prefix}queues")))
         return sorted({"default", *(replies.shown(name) for name in names)})
+
+    async def list_queues(self) -> list[QueueDepth]:
+        """See `FleetCalls`."""
+        asked = [(prefix, queue) for prefix in self._prefixes for queue in await self._queues(prefix)]
+        surveys = await asyncio.gather(*(self._ask(prefix, "survey_queue", queue=queue) for prefix, queue in asked))
+        found: dict[str, list[list[Any]]] = defaultdict(list)
+        for (_, queue), survey in zip(asked, surveys, strict=True):
+            found[queue].append(survey)
+        return [
+            QueueDepth(
+                queue=queue,
+                runs=sum(runs for runs, *_ in parts),
+                held=sum(sum(held[1::2]) for _, _, *held in parts),
+                oldest_ms=min((int(oldest) for _, oldest, *_ in parts if oldest), default=None),
+            )
+            for queue, parts in sorted(found.items())
+        ]
 
     # -- what nobody serves -------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from redisflow.backend.row_batches import RowBatches, unconfirmed
 from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.backend.schedules import RedisSchedules
 from redisflow.backend.scripts import Clock, load_scripts
+from redisflow.backend.server_calls import ServersOnRedis
 from redisflow.backend.servers import (
     MEMORY_PRODUCT,
     ServerReport,
@@ -78,7 +79,8 @@ from redisflow.errors import (
 )
 from redisflow.names import check_name, partition_prefix
 from redisflow.run_id import partition_of
-from redisflow.runs import WorkflowRun, view_run
+from redisflow.run_views import view_run
+from redisflow.runs import WorkflowRun
 from redisflow.sealing import Payloads, Seals
 
 if TYPE_CHECKING:
@@ -221,6 +223,11 @@ class RedisBackend:
     def payloads(self) -> PayloadCalls:
         """What runs have outside: nothing."""
         return NOTHING_STORED
+
+    @property
+    def server(self) -> ServersOnRedis:
+        """The servers themselves; it need not be open for this."""
+        return ServersOnRedis(self._target, self._timeout_s)
 
     @property
     def schedules(self) -> RedisSchedules:

@@ -39,6 +39,10 @@ class SealedEvents:
         sealed = [replace(event, data=seals.seal_now(_packed(event), run_id, _EVENT), step=_INSIDE) for event in events]
         return self._events.emit_events(run_id, fence, number, sealed, _seal_state(seals, run_id, state))
 
+    async def note_event(self, run_id: str, kind: str, data: bytes) -> bool:
+        """Append an event from outside."""
+        return await self._events.note_event(run_id, kind, self._seals.seal_now(data, run_id, _EVENT))
+
     async def read_events(self, run_id: str, after: str | None) -> EventBatch | None:
         """Read the events after the one with this id, opened."""
         batch = await self._events.read_events(run_id, after)

@@ -31,6 +31,7 @@ class ServerReport:
     product: str
     eviction_policy: str
     persistent: bool
+    snapshots: bool = False
     replicas: int = 0
     """Connected at this moment."""
 
@@ -54,6 +55,7 @@ def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
         product=product,
         eviction_policy=info.get("maxmemory_policy", ""),
         persistent=aof or snapshots,
+        snapshots=snapshots,
         replicas=int(info.get("connected_slaves", "0")),
     )
 

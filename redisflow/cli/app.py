@@ -65,6 +65,10 @@ _GROUPS = {
     "config": ("The settings of this folder.", (("show", "settings_show:show", "Show each, and where it was said."),)),
 }
 _SINGLE = (
+    ("dev", "dev.command:dev", "Run everything here: a server, a worker that takes up changes, the dashboard."),
+    ("init", "init:init", "Write a small project that runs."),
+    ("doctor", "doctor:doctor", "What is not as it should be, and what to do about it."),
+    ("dashboard", "dashboard:dashboard", "Serve the dashboard."),
     ("worker", "app:worker", "Claim and run the workflows of a RedisFlow object."),
     ("stranded", "workers:stranded", "What no live worker serves, and why."),
     ("audit", "audit:audit", "Is everything that is stored as it must be?"),

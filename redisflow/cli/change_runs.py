@@ -12,7 +12,7 @@ from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED, EXIT_USAGE
 from redisflow.cli.find_runs import read_instant, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import is_terminal, note, write_line
-from redisflow.cli.start_run import handle_of, read_value
+from redisflow.cli.start_run import read_value
 from redisflow.run_id import check_run_id
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ async def fork(
         results[key] = read_value(result)
     other = {} if value is None else {"input": read_value(value)}
     async with given.flow() as flow:
-        forked = await handle_of(flow, check_run_id(run_id), "any").fork(from_step, steps=results, **other)
+        forked = await (await flow.get_handle(run_id)).fork(from_step, steps=results, **other)
     given.out.one({"id": forked.id, "forked_from": run_id}, lambda: forked.id)
 
 

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from cyclopts import Parameter
 
 from redisflow import documents
-from redisflow.authoring.definition import WorkflowSpec
+from redisflow.authoring.definition import WorkflowSpec, untyped
 from redisflow.cli.find_runs import read_instant, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
 from redisflow.client.handle import WorkflowHandle
-from redisflow.client.start import RunOptions, StartedRun
+from redisflow.client.start import RunOptions
 from redisflow.errors import BackendError, BackendUnavailable
-from redisflow.payload import PayloadType
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow
 
 Value = Annotated[str | None, Parameter(name="--input", alias="-i", help="JSON; @FILE, or @- for standard input")]
-ANY = PayloadType.of(None)
 
 
 @Parameter(name="*", group="Options of the start")
@@ -100,13 +98,7 @@ async def result(
 ) -> None:
     """Wait for a run's end and print its result as JSON; exit code 1 where it failed or was canceled."""
     async with given.flow() as flow:
-        _print_result(await handle_of(flow, run_id, "any").result(_duration(wait)))
-
-
-def handle_of(flow: RedisFlow, run_id: str, workflow: str) -> WorkflowHandle[Any]:
-    """A handle on a run of which no more than its id is known."""
-    spec: WorkflowSpec[Any, Any] = WorkflowSpec(name=workflow, input=ANY, output=ANY)
-    return WorkflowHandle(flow.backend, spec, StartedRun(run_id, workflow, None, existing=True))
+        _print_result(await (await flow.get_handle(run_id)).result(_duration(wait)))
 
 
 async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
@@ -114,7 +106,7 @@ async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start
     wanted: str | WorkflowSpec[Any, Any] = workflow
     if not flow.served().workflows:
         # There is no code of it here: its input is taken as it is, and checked where it runs.
-        wanted = WorkflowSpec(name=workflow, input=ANY, output=ANY)
+        wanted = untyped(workflow)
     try:
         return await flow.run_workflow(wanted, read, **start.options)
     except BackendUnavailable:

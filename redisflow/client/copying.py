@@ -31,7 +31,7 @@ from redisflow.records import (
     decode_record,
     encode_record,
 )
-from redisflow.runs import numbered_live_records
+from redisflow.run_views import numbered_live_records
 
 Fields = Mapping[bytes, bytes]
 _RETRIED = Failure("Retried", "child runs were canceled when the run ended, and begin anew", "")

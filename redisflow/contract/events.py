@@ -69,6 +69,13 @@ class EventCalls(Protocol):
         """Append events of bodies, and change the state. A holder numbers its calls; one of them at a time."""
         ...
 
+    async def note_event(self, run_id: str, kind: str, data: bytes) -> bool:
+        """Append an event from outside, whoever holds the run; False where the run is not stored.
+
+        `data` is unlike that of any other event, so that a call that is sent again appends nothing.
+        """
+        ...
+
     async def read_events(self, run_id: str, after: str | None) -> EventBatch | None:
         """Read the events after the one with this id, a bounded piece at a time; None where the run is not stored."""
         ...

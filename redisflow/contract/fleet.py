@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from redisflow.fleet import StrandedReport, WorkerInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """What lies in a queue, over all partitions."""
+
+    queue: str
+    runs: int
+    """Those that are to be claimed, and those that workers hold."""
+    held: int
+    oldest_ms: int | None
+    """When the oldest of them came; None where there is none."""
 
 
 class FleetCalls(Protocol):
@@ -21,4 +34,8 @@ class FleetCalls(Protocol):
         Of the runs of a workflow that wait for code, `look_at` are looked at in each partition (None: all); counts are
         then of these.
         """
+        ...
+
+    async def list_queues(self) -> list[QueueDepth]:
+        """Each queue that was ever used, sorted by name."""
         ...

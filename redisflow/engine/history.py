@@ -33,7 +33,7 @@ from redisflow.records import (
     WorkflowAttemptFailed,
     kind_of,
 )
-from redisflow.runs import numbered_live_records
+from redisflow.run_views import numbered_live_records
 
 Deliverable = StepSucceeded | StepFailed | TimerFired | SignalReceived | ChildEnded
 

@@ -122,8 +122,17 @@ class SyncFlow:
         """Start a run and return its handle; see `Workflow.run` for the promise and the options."""
         return self.call(self._flow.run_workflow, workflow, value, **options)
 
-    def get_handle(self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]) -> SyncWorkflowHandle[Out]:
-        """A handle on a run that was started elsewhere; `workflow` gives its result a type."""
+    @overload
+    def get_handle(
+        self, run_id: str, workflow: WorkflowSpec[In, Out] | Workflow[In, Out]
+    ) -> SyncWorkflowHandle[Out]: ...
+    @overload
+    def get_handle(self, run_id: str, workflow: None = None) -> SyncWorkflowHandle[Any]: ...
+
+    def get_handle(
+        self, run_id: str, workflow: WorkflowSpec[Any, Any] | Workflow[Any, Any] | None = None
+    ) -> SyncWorkflowHandle[Any]:
+        """A handle on a run that was started elsewhere; `workflow` gives its result a type, else it is plain data."""
         return self.call(self._flow.get_handle, run_id, workflow)
 
     def get_run(self, run_id: str) -> WorkflowRun:

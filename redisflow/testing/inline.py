@@ -16,7 +16,8 @@ from redisflow.errors import InvalidWorkflow, WorkflowFailed
 from redisflow.failure import Failure
 from redisflow.mail import Mail
 from redisflow.run_id import new_run_id
-from redisflow.runs import StepRun, view_steps
+from redisflow.run_views import view_steps
+from redisflow.runs import StepRun
 from redisflow.testing.inline_run import Crash, Inside, Player
 from redisflow.testing.stored_run import StoredRun
 

@@ -21,7 +21,7 @@ from redisflow.engine.commands import CancelBody, Command, Commit, Continue, Fin
 from redisflow.engine.execution import Execution
 from redisflow.errors import BackendError, BackendUnavailable, CannotDecode
 from redisflow.failure import Failure, outline
-from redisflow.runs import encode_progress
+from redisflow.run_views import encode_progress
 from redisflow.worker.bodies import Body
 from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, fields_of, forget, let_slots_go
 from redisflow.worker.host import Host

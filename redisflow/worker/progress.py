@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from redisflow.contract import RunClock
-from redisflow.runs import Progress, encode_progress
+from redisflow.run_views import Progress, encode_progress
 from redisflow.worker.bodies import Body
 
 SHOWN_AFTER_S = 1.0

@@ -9,7 +9,7 @@ import pytest
 from redisflow import codec
 from redisflow.durations import When
 from redisflow.run_id import new_run_id
-from redisflow.runs import Progress, encode_progress
+from redisflow.run_views import Progress, encode_progress
 from tests.conformance.world import T0, World
 
 SOON = When(10_000, relative=True)

@@ -34,7 +34,7 @@ from redisflow.contract import (
 )
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
-from redisflow.runs import numbered_live_records
+from redisflow.run_views import numbered_live_records
 from redisflow.sealing import Payloads
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.worker import Worker

@@ -37,7 +37,8 @@ from redisflow.engine.execution import Execution, Surroundings
 from redisflow.failure import Failure
 from redisflow.mail import Mail, hash_signal_name, signal_address
 from redisflow.records import AttemptFailed, ChildStarted, Record, StepFailed, StepSucceeded, decode_record
-from redisflow.runs import Ending, live_records
+from redisflow.run_views import live_records
+from redisflow.runs import Ending
 from tests.engine.director import Director
 
 if TYPE_CHECKING:

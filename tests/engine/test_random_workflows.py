@@ -12,7 +12,7 @@ from redisflow.authoring.step import Step
 from redisflow.engine.commands import Commit, Finish
 from redisflow.records import AttemptFailed, StepFailed, StepSucceeded, TimerFired, WorkflowAttemptFailed
 from redisflow.retry import RetryPolicy
-from redisflow.runs import live_records
+from redisflow.run_views import live_records
 from tests.engine.director import Chance
 from tests.engine.programs import Interpreter, Op, programs
 from tests.engine.stage import T0, Stage, define, replay, saw

@@ -11,7 +11,7 @@ from redisflow.engine.commands import Park
 from redisflow.errors import NonRetryableError, StepError
 from redisflow.records import WorkflowAttemptFailed
 from redisflow.retry import NO_RETRY, RetryPolicy
-from redisflow.runs import view_steps
+from redisflow.run_views import view_steps
 from tests.engine.director import Director
 from tests.engine.stage import Stage, define, saw
 

@@ -169,6 +169,24 @@ def test_what_was_trimmed_is_told_to_those_who_miss_it_and_to_nobody_else(lua: L
     assert read(lua, events[0][0].decode())[0][2] == 0
 
 
+def test_an_event_from_outside_stands_once_among_those_of_the_run_whatever_it_does(lua: Lua) -> None:
+    def note(said: bytes) -> list[Any]:
+        reply: list[Any] = lua.twice("note_event", ("audit", said, "", ""), run_id="run-1", keep=10_000)
+        return reply
+
+    assert note(b"early") == ["missing"]
+    held = lua.take()
+    assert emit(lua, held, 1, b"token") == "ok"
+    assert note(b"while it runs") == ["ok"]
+    assert emit(lua, held, 2, b"another") == "ok"
+    assert lua.finish(held) == "ok"
+    assert note(b"after its end") == ["ok"]
+    flags, events = read(lua)
+    assert flags == [0, 1, 0]
+    assert data(events) == [b"token", b"while it runs", b"another", b"after its end"]
+    assert events[1][1] == [b"k", b"audit", b"d", b"while it runs"]
+
+
 def test_those_who_listen_are_told(lua: Lua) -> None:
     held = lua.take()
     listener = lua.redis.pubsub()

@@ -25,7 +25,7 @@ from redisflow.backend.wire import Refusal
 from redisflow.errors import CannotDecode
 from redisflow.failure import Failure
 from redisflow.mail import decode_mail
-from redisflow.runs import view_run
+from redisflow.run_views import view_run
 
 PACKAGE = Path(redisflow.__file__).parent
 MIB = 1 << 20

@@ -23,7 +23,7 @@ from redisflow.records import (
     decode_record,
 )
 from redisflow.run_id import partition_of
-from redisflow.runs import numbered_live_records
+from redisflow.run_views import numbered_live_records
 from tests.faults.simulation.mirror import Hash
 from tests.faults.simulation.real_server import Execution
 
