@@ -20,8 +20,13 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """How a page's headings are named in links: small letters and digits, with dashes for blanks."""
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in HEADING.findall(prose(page))}
+    """How a page's headings are named in links: small letters and digits, with dashes for blanks.
+
+    What comes from a docstring is named after the object.
+    """
+    text = prose(page)
+    headings = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in HEADING.findall(text)}
+    return headings | set(re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
