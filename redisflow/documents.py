@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redisflow.schedule import ScheduleInfo
     from redisflow.server_info import ServerInfo
     from redisflow.structure import AuditReport
-    from redisflow.summaries import RunSummary, WorkflowCounts
+    from redisflow.summaries import QueuedRun, RunSummary, WorkflowCounts
 
 Document: TypeAlias = dict[str, Any]
 
@@ -35,53 +35,51 @@ def jsonable(value: Any) -> Any:
 
 def of_summary(run: RunSummary) -> Document:
     """A run in a list."""
-    return {
-        "id": run.id,
-        "workflow": run.workflow,
-        "version": run.version,
-        "queue": run.queue,
-        "status": run.status,
-        "waiting_for": run.waiting_for,
-        "tags": dict(run.tags),
-        "created_at": iso(run.created_at),
-        "started_at": iso(run.started_at),
-        "finished_at": iso(run.finished_at),
-        "claims": run.claims,
-        "crashes": run.crashes,
-        "cause": run.cause,
-    }
+    return {**_identity(run), "cause": run.cause}
+
+
+def of_queued_run(queued: QueuedRun) -> Document:
+    """A run that is to be claimed."""
+    return {**of_summary(queued.run), "priority": queued.priority, "queued_at": iso(queued.queued_at)}
 
 
 def of_run(run: WorkflowRun) -> Document:
     """A run with its steps and its payloads."""
     return {
+        **_identity(run),
+        "ending": run.ending,
+        "input": jsonable(run.input),
+        "output": jsonable(run.output),
+        "error": of_failure(run.error),
+        "attempt": run.attempt,
+        "retries": run.retries,
+        "continued": run.continued,
+        "available_at": iso(run.available_at),
+        "deadline_at": iso(run.deadline_at),
+        "expires_at": iso(run.expires_at),
+        "parent": run.parent,
+        "forked_from": run.forked_from,
+        "scheduled_at": iso(run.scheduled_at),
+        "steps": [of_step(step) for step in run.steps],
+    }
+
+
+def _identity(run: RunSummary | WorkflowRun) -> Document:
+    """What a list and a page of its own both say of a run."""
+    return {
         "id": run.id,
         "workflow": run.workflow,
         "version": run.version,
         "queue": run.queue,
         "status": run.status,
         "waiting_for": run.waiting_for,
-        "ending": run.ending,
+        "schedule": run.schedule,
         "tags": dict(run.tags),
-        "input": jsonable(run.input),
-        "output": jsonable(run.output),
-        "error": of_failure(run.error),
-        "attempt": run.attempt,
-        "claims": run.claims,
-        "crashes": run.crashes,
-        "retries": run.retries,
-        "continued": run.continued,
         "created_at": iso(run.created_at),
-        "available_at": iso(run.available_at),
         "started_at": iso(run.started_at),
         "finished_at": iso(run.finished_at),
-        "deadline_at": iso(run.deadline_at),
-        "expires_at": iso(run.expires_at),
-        "parent": run.parent,
-        "forked_from": run.forked_from,
-        "schedule": run.schedule,
-        "scheduled_at": iso(run.scheduled_at),
-        "steps": [of_step(step) for step in run.steps],
+        "claims": run.claims,
+        "crashes": run.crashes,
     }
 
 

@@ -275,6 +275,18 @@ class RedisFlow:
         """A workflow that is implemented elsewhere, to be started from here."""
         return Workflow(spec, self.open, queue_limits=self._queue_limits)
 
+    def find_workflow(self, name: str, version: str | None = None) -> Workflow[Any, Any]:
+        """The workflow that is registered here under this name, as a worker would find it for a run of this version.
+
+        That is the one of the exact version, else the one without. UnknownWorkflow where there is neither.
+        """
+        return Workflow(
+            self._spec_of(name, version),
+            self.open,
+            self._registry.find(name, version),
+            queue_limits=self._queue_limits,
+        )
+
     @overload
     def implement_workflow(  # pyright: ignore[reportOverlappingOverload]  # `None` comes first: it is no input
         self, spec: WorkflowSpec[None, Out], **options: Unpack[WorkflowOptions]

@@ -60,6 +60,7 @@ PROMISE_NOTHING = frozenset(
         "note_loss",
         "note_progress",
         "open_namespace",
+        "peek_queue",
         "read_events",
         "read_mail",
         "read_records",

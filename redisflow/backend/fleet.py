@@ -183,14 +183,15 @@ class Workforce:
                 why = fleet.explain_code(workflow, None)
                 found.append(UnservedWorkflow(workflow=workflow, version=None, unfinished=count, why=why))
             elif detailed:
-                for version, runs in sorted((await self._count_versions(workflow)).items()):
+                for version, runs in sorted((await self.count_versions(workflow)).items()):
                     if not fleet.has_code(workflow, version or None):
                         why = fleet.explain_code(workflow, version or None)
                         each = UnservedWorkflow(workflow=workflow, version=version or None, unfinished=runs, why=why)
                         found.append(each)
         return found
 
-    async def _count_versions(self, workflow: str) -> Counter[str]:
+    async def count_versions(self, workflow: str) -> Counter[str]:
+        """See `FleetCalls`."""
         found: Counter[str] = Counter()
         for prefix in self._prefixes:
             async for flat in self._pieces(prefix, "count_versions", workflow):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED, EXIT_USAGE
-from redisflow.cli.find_runs import read_instant, read_tags
+from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import is_terminal, note, write_line
 from redisflow.cli.start_run import read_value
+from redisflow.durations import read_instant
 from redisflow.run_id import check_run_id
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from redisflow import documents
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Output, note, took
 from redisflow.client.finding import PAGE_LIMIT, FindOptions, list_page
+from redisflow.durations import read_instant
 
 
 async def list_runs(  # noqa: PLR0913  # each is a filter
@@ -104,15 +105,3 @@ def read_tags(texts: list[str]) -> dict[str, str]:
             raise ValueError(msg)
         tags[name] = value
     return tags
-
-
-def read_instant(text: str) -> Any:
-    """An ISO 8601 instant (in this machine's time zone where it names none), or a duration, or seconds."""
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        return text

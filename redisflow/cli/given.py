@@ -79,11 +79,16 @@ class Given:
         is_elsewhere = self.app is None and (self.url is not None or self.namespace is not None)
         return settings["app"].value is not None and not is_elsewhere
 
+    def _says_where(self, settings: dict[str, Setting]) -> bool:
+        """Whether the place is said in full, so that the app need not be asked for it."""
+        # A default says nothing: the app may have another place. And what is typed beside an app has to agree with it.
+        return self.app is None and all(settings[name].source != "default" for name in ("url", "namespace"))
+
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncGenerator[Backend]:
         """For commands that read no payload: they need not import what workflows are made of."""
         settings = self.settings()
-        if self._asks_the_app(settings):
+        if self._asks_the_app(settings) and not self._says_where(settings):
             async with self.flow() as flow:
                 yield flow.backend
             return

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redisflow.fleet import StrandedReport, WorkerInfo
 
 
@@ -38,4 +40,8 @@ class FleetCalls(Protocol):
 
     async def list_queues(self) -> list[QueueDepth]:
         """Each queue that was ever used, sorted by name."""
+        ...
+
+    async def count_versions(self, workflow: str) -> Mapping[str, int]:
+        """By version (empty: none), how many runs of the workflow have not ended; each of them is looked at."""
         ...

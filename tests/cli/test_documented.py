@@ -38,10 +38,10 @@ def test_the_page_names_every_command():
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     rows = [row for row in page.splitlines() if row.startswith("| `redisflow")]
     for group, commands in {
-        "run": "list show watch start exec result signal cancel retry rerun fork pause resume delete export",
-        "workflow": "list pause resume",
-        "queue": "pause resume",
-        "schedule": "list pause resume trigger delete",
+        "run": "list show watch start exec result signal cancel retry rerun fork pause resume delete export replay",
+        "workflow": "list show pause resume",
+        "queue": "peek pause resume",
+        "schedule": "list show create pause resume trigger delete",
         "workers": "list",
         "config": "show",
     }.items():
