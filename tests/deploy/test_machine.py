@@ -18,6 +18,7 @@ import redis.asyncio
 import yaml
 
 from redisflow import RedisFlow, Step
+from redisflow.dashboard.access.given_auth import read_auth
 from redisflow.testing.server_process import find_binary
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ REDISFLOW = Path(sys.executable).parent / "redisflow"
 
 WORKFLOWS = """
 from redisflow import RedisFlow, Step
+from redisflow.dashboard.access.given_auth import read_auth
 
 flow = RedisFlow(namespace="shop")
 
@@ -143,6 +145,7 @@ def test_secrets_are_made_once_and_are_not_for_others(secrets: Path):
     )
     assert {path.name: path.read_text() for path in secrets.iterdir()} == before
     assert secrets.stat().st_mode & 0o077 == 0
+    assert read_auth(["env:REDISFLOW_DASHBOARD_AUTH"], before)
     # The server is given a hash.
     assert before["REDISFLOW_URL"].split(":")[2].split("@")[0] not in before["valkey_users.acl"]
 
