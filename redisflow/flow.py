@@ -58,6 +58,7 @@ from redisflow.durability import AS_CONFIGURED, Durability, Level, Loss, as_dura
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, UnknownWorkflow
 from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo, place_of
+from redisflow.minutes import Minute
 from redisflow.names import check_name, user_key
 from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
@@ -468,6 +469,13 @@ class RedisFlow:
         """
         return await (await self.open()).durability.list_losses()
 
+    async def minutes(self, since: Duration = "24h") -> list[Minute]:
+        """What happened in each minute from so long ago until now, oldest first; a day and an hour are kept at most.
+
+        Workers add what they have counted every few seconds: the last ones of a worker that crashed are not in here.
+        """
+        return list(await (await self.open()).metrics.read(to_ms(since, what="since")))
+
     async def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
         """Look at every key of the namespace, while it is in use, and report what is not as it must be.
 
@@ -593,6 +601,12 @@ class RedisFlow:
             raise InvalidWorkflow(msg)
         target = find_target(self, self._registry, self.served())
         return WorkerProcesses(target, WorkerOptions(**options), processes)
+
+    def input_schemas(self) -> dict[str, dict[str, Any]]:
+        """By the names of the workflows here (the last version of each), the JSON schema of what it takes."""
+        found = ((name, self._registry.find(name, version)) for name, version in self._registry.served())
+        schemas = ((name, each.spec.input.json_schema()) for name, each in found if each and each.spec.takes_input)
+        return {name: schema for name, schema in schemas if schema is not None}
 
     def served(self) -> Served:
         """What its workers serve, in words that another process can compare with what it has."""

@@ -76,6 +76,7 @@ from redisflow.errors import (
 from redisflow.failure import Failure
 from redisflow.fleet import QueueInfo, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 from redisflow.flow import RedisFlow, audit
+from redisflow.minutes import Minute, WorkflowMinute, percentile_ms
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepAttempt, StepRun, WorkflowRun
@@ -134,6 +135,7 @@ __all__ = [
     "Limit",
     "Loss",
     "MailboxFull",
+    "Minute",
     "MissingExtra",
     "NamespaceNotFound",
     "NestedTooDeep",
@@ -202,6 +204,7 @@ __all__ = [
     "WorkflowExpired",
     "WorkflowFailed",
     "WorkflowHandle",
+    "WorkflowMinute",
     "WorkflowRun",
     "WorkflowSpec",
     "Zstd",
@@ -209,4 +212,5 @@ __all__ = [
     "audit",
     "define_step",
     "define_workflow_spec",
+    "percentile_ms",
 ]

@@ -17,6 +17,7 @@ from redisflow.contract.events import (
 from redisflow.contract.fleet import FleetCalls
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
+from redisflow.contract.metrics import MetricCalls
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import Purged, RetentionCalls
@@ -87,6 +88,7 @@ __all__ = [
     "MailBatch",
     "MailCalls",
     "Mark",
+    "MetricCalls",
     "NewEvent",
     "NewRun",
     "Order",

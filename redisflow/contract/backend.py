@@ -21,6 +21,8 @@ from redisflow.contract.fleet import FleetCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
+from redisflow.contract.metrics import MetricCalls
+from redisflow.contract.observer import Observer
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import RetentionCalls
@@ -153,6 +155,16 @@ class Backend(Protocol):
     @property
     def controls(self) -> ControlCalls:
         """Queues and workflows as a whole; known once it is open."""
+        ...
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is told what happens here; None where nobody listens."""
+        ...
+
+    @property
+    def metrics(self) -> MetricCalls:
+        """What is counted by the minute; known once it is open."""
         ...
 
     @property
