@@ -11,23 +11,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"^\| \[[^\]]+\]\(([^)]+)\) \| (.+?) \|$", re.MULTILINE)
+"""Of the table of pages: the page, and what it answers."""
 LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 def write_index(project: dict[str, Any], docs: Path, site: Path) -> None:
     """Write `llms.txt` into the site, and beside each page its Markdown. `project` is the table of zensical.toml."""
+    said = dict(ROW.findall((docs / "README.md").read_text(encoding="utf-8")))
     lines = [f"# {project['site_name']}", "", f"> {project['site_description']}"]
     for section in project["nav"]:
         ((title, entries),) = section.items()
         lines += ["", f"## {title}", ""]
         for name in pages_of(entries):
             text = (docs / name).read_text(encoding="utf-8")
-            lines.append(_line(name, text, site))
-            if "\n::: " not in text:
+            # A page of the API has nothing to read before it is built.
+            target = f"{name.removesuffix('.md')}/index.html" if "\n::: " in text else name
+            if target == name:
                 copy = site / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(docs / name, copy)
+            heading = text.partition("\n")[0].removeprefix("# ").replace("`", "")
+            lines.append(f"- [{heading}]({target}): {said.get(name) or _first_sentence(text)}")
     (site / "llms.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -41,14 +46,7 @@ def pages_of(entries: list[Any]) -> Iterator[str]:
                 yield from pages_of(children)
 
 
-def _line(name: str, text: str, site: Path) -> str:
-    """A link to the page's Markdown (to the built page, where that comes from docstrings), and its first sentence."""
-    title = text.partition("\n")[0].removeprefix("# ").replace("`", "")
-    target = name if "\n::: " not in text else f"{name.removesuffix('.md')}/index.html"
-    if not (site / target).exists() and target.endswith(".html"):
-        msg = f"{target} was not built"
-        raise FileNotFoundError(msg)
-    paragraphs = FENCED.sub("", text).split("\n\n")[1:]
-    prose = next((each for each in paragraphs if re.match(r"[A-Z`*\[]", each)), "")
-    first = re.split(r"(?<=[.:?]) ", " ".join(LINK.sub(r"\1", prose).split()))[0].rstrip(":")
-    return f"- [{title}]({target}): {first}" if first else f"- [{title}]({target})"
+def _first_sentence(text: str) -> str:
+    """Of the page's first paragraph, without its links."""
+    paragraph = " ".join(LINK.sub(r"\1", text.split("\n\n")[1]).split())
+    return re.split(r"(?<=\.) (?=[A-Z\[`])", paragraph)[0]

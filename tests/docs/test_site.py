@@ -74,11 +74,12 @@ def test_a_link_that_leads_nowhere_is_found(site: Path, target: str):
     assert ("events/index.html", target) in list(broken_links(site))
 
 
-def test_the_index_for_programs_has_each_page_and_its_markdown(tmp_path: Path):
-    for page in (DOCS / "api").glob("*.md"):
-        (tmp_path / "api" / page.stem).mkdir(parents=True)
-        (tmp_path / "api" / page.stem / "index.html").touch()
+def test_the_index_for_programs_has_each_page_with_what_it_answers_and_its_markdown(tmp_path: Path):
     write_index(PROJECT, DOCS, tmp_path)
-    targets = re.findall(r"^- \[.+?\]\(([^)]+)\)", (tmp_path / "llms.txt").read_text(), re.MULTILINE)
+    index = (tmp_path / "llms.txt").read_text()
+    targets = re.findall(r"^- \[.+?\]\(([^)]+)\): .{10,}$", index, re.MULTILINE)
     assert len(targets) == len(list(pages_of(PROJECT["nav"])))
-    assert all((tmp_path / target).exists() for target in targets)
+    written = [target for target in targets if not target.endswith(".html")]
+    assert all((tmp_path / target).read_text() == (DOCS / target).read_text() for target in written)
+    assert "(signals.md): data from outside, for one run or for all that wait for it" in index
+    assert "(api/flow/index.html): What you hold: the workflows of one namespace" in index
