@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
@@ -54,18 +54,23 @@ from redisflow.client.signals import send_signal, signal_run
 from redisflow.client.start import RunOptions, StartedRun
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
+from redisflow.contract.observer import Observer
 from redisflow.durability import AS_CONFIGURED, Durability, Level, Loss, as_durability
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, UnknownWorkflow
 from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo, place_of
+from redisflow.minutes import Minute
 from redisflow.names import check_name, user_key
 from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
 from redisflow.schedule import Schedule
 from redisflow.sealing import Payloads
+from redisflow.server_info import ServerInfo
 from redisflow.structure import AuditReport
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
+from redisflow.telemetry.chosen import Telemetry
+from redisflow.worker.address import Address
 from redisflow.worker.beside import work_beside
 from redisflow.worker.options import OwnWorkerKeywords, Resources, WorkerKeywords, WorkerOptions
 from redisflow.worker.processes import WorkerProcesses
@@ -97,10 +102,11 @@ class RedisFlow:
     `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store. With
     `max_pending` a start from here raises BackpressureError while so many runs of the namespace wait to be claimed (of
     several partitions each takes its share); child runs and schedules go on.
+    `telemetry` is what listens: `[OpenTelemetry(), Prometheus()]`, both or one, see docs/telemetry.md.
     `durability` is when a write counts as acknowledged: "redis", "fsync" or "replicated", see `Durability`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keywords with defaults: where runs are kept, and how
         self,
         url: str | None = None,
         *,
@@ -111,6 +117,7 @@ class RedisFlow:
         payloads: Payloads | None = None,
         durability: Durability | Level = AS_CONFIGURED,
         max_pending: int | None = None,
+        telemetry: Iterable[Observer] = (),
     ) -> None:
         """Connect later."""
         if max_pending is not None and (type(max_pending) is not int or max_pending < 1):
@@ -124,6 +131,7 @@ class RedisFlow:
             payloads=payloads,
             durability=as_durability(durability),
             max_pending=max_pending,
+            telemetry=Telemetry(telemetry),
         )
         self._resources = resources
         self._registry = Registry()
@@ -273,6 +281,18 @@ class RedisFlow:
     def declare_workflow(self, spec: WorkflowSpec[In, Out]) -> Workflow[In, Out]:
         """A workflow that is implemented elsewhere, to be started from here."""
         return Workflow(spec, self.open, queue_limits=self._queue_limits)
+
+    def find_workflow(self, name: str, version: str | None = None) -> Workflow[Any, Any]:
+        """The workflow that is registered here under this name, as a worker would find it for a run of this version.
+
+        That is the one of the exact version, else the one without. UnknownWorkflow where there is neither.
+        """
+        return Workflow(
+            self._spec_of(name, version),
+            self.open,
+            self._registry.find(name, version),
+            queue_limits=self._queue_limits,
+        )
 
     @overload
     def implement_workflow(  # pyright: ignore[reportOverlappingOverload]  # `None` comes first: it is no input
@@ -455,6 +475,13 @@ class RedisFlow:
         """
         return await (await self.open()).durability.list_losses()
 
+    async def minutes(self, since: Duration = "24h") -> list[Minute]:
+        """What happened in each minute from so long ago until now, oldest first; a day and an hour are kept at most.
+
+        Workers add what they have counted every few seconds: the last ones of a worker that crashed are not in here.
+        """
+        return list(await (await self.open()).metrics.read(to_ms(since, what="since")))
+
     async def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
         """Look at every key of the namespace, while it is in use, and report what is not as it must be.
 
@@ -464,6 +491,13 @@ class RedisFlow:
         after each piece.
         """
         return await audit_namespace(await self.open(), repair=repair, progress=progress)
+
+    async def server(self) -> ServerInfo:
+        """What the servers behind it say of themselves now: version, memory, persistence, replicas, clock.
+
+        It asks on a connection of its own, and opens no namespace. BackendUnavailable where none of them answers.
+        """
+        return await self.backend.server.describe()
 
     async def stranded(self, *, detailed: bool = False) -> StrandedReport:
         """What no live worker serves, and why: runs put aside for want of code, workflows and queues without a worker.
@@ -537,6 +571,14 @@ class RedisFlow:
         found = await (await self.open()).fleet.list_workers()
         return [worker for worker in found if gone or worker.is_alive]
 
+    async def drain_worker(self, name: str) -> bool:
+        """Tell a worker to claim nothing more, and to stop as on SIGTERM; whether one of this name is alive.
+
+        It hears of it with its next heartbeat, within a quarter of its lease. Its runs may go on for its grace; what is
+        left is handed to other workers. A process of several workers does not replace it. Safe to repeat.
+        """
+        return await (await self.open()).fleet.drain_worker(name)
+
     @overload
     def new_worker(self, *, processes: Literal[1] = 1, **options: Unpack[OwnWorkerKeywords]) -> Worker: ...
     @overload
@@ -559,6 +601,8 @@ class RedisFlow:
             msg = f"processes is a whole number from 1, not {processes!r}"
             raise ValueError(msg)
         options["queues"] = tuple(options.get("queues", ()))
+        if options.get("http") is not None:
+            options["http"] = Address.parse(options["http"])
         if processes == 1:
             given = WorkerOptions(**options, resources=resources or self._resources)
             return Worker(self.open, self._registry, given, ClientOutside(self.open, self._queue_limits))
@@ -573,6 +617,12 @@ class RedisFlow:
             raise InvalidWorkflow(msg)
         target = find_target(self, self._registry, self.served())
         return WorkerProcesses(target, WorkerOptions(**options), processes)
+
+    def input_schemas(self) -> dict[str, dict[str, Any]]:
+        """By the names of the workflows here (the last version of each), the JSON schema of what it takes."""
+        found = ((name, self._registry.find(name, version)) for name, version in self._registry.served())
+        schemas = ((name, each.spec.input.json_schema()) for name, each in found if each and each.spec.takes_input)
+        return {name: schema for name, schema in schemas if schema is not None}
 
     def served(self) -> Served:
         """What its workers serve, in words that another process can compare with what it has."""

@@ -76,11 +76,13 @@ from redisflow.errors import (
 from redisflow.failure import Failure
 from redisflow.fleet import QueueInfo, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 from redisflow.flow import RedisFlow, audit
+from redisflow.minutes import Minute, WorkflowMinute, percentile_ms
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
 from redisflow.runs import StepAttempt, StepRun, WorkflowRun
 from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
+from redisflow.server_info import ReplicaInfo, ServerInfo, ServerNode
 from redisflow.structure import AuditReport, Breach, Finding, Rule
 from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts
 from redisflow.sync.facade import SyncFlow
@@ -133,6 +135,7 @@ __all__ = [
     "Limit",
     "Loss",
     "MailboxFull",
+    "Minute",
     "MissingExtra",
     "NamespaceNotFound",
     "NestedTooDeep",
@@ -150,6 +153,7 @@ __all__ = [
     "RedisFlow",
     "RedisScriptFailed",
     "RedisflowError",
+    "ReplicaInfo",
     "ResultTimeout",
     "Retention",
     "RetryAfter",
@@ -168,6 +172,8 @@ __all__ = [
     "Schedule",
     "ScheduleInfo",
     "ScheduleNotFound",
+    "ServerInfo",
+    "ServerNode",
     "StartRules",
     "StartThrottled",
     "StateFull",
@@ -198,6 +204,7 @@ __all__ = [
     "WorkflowExpired",
     "WorkflowFailed",
     "WorkflowHandle",
+    "WorkflowMinute",
     "WorkflowRun",
     "WorkflowSpec",
     "Zstd",
@@ -205,4 +212,5 @@ __all__ = [
     "audit",
     "define_step",
     "define_workflow_spec",
+    "percentile_ms",
 ]

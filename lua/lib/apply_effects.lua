@@ -17,6 +17,7 @@ local function when_needed()
 -- @include lib/effect_unwait.lua
 -- @include lib/effect_redis.lua
 -- @include lib/effect_leave.lua
+-- @include lib/effect_trace.lua
 -- @include lib/end_if_late.lua
 
 -- What a commit does besides its records. It comes before them: where one fails, nothing is recorded, and the next

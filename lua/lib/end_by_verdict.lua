@@ -1,3 +1,4 @@
+-- @include lib/count_end.lua
 -- @include lib/end_run.lua
 -- @include lib/orphan_kids.lua
 -- @include lib/taken_fence.lua
@@ -21,6 +22,7 @@ local function end_by_verdict(prefix, run_id, status, cause, now, run)
   redis.call('HSET', key, 's', status, 't', now, 'ca', cause, 'f', taken_fence(run.fence))
   redis.call('HDEL', key, 'e', 'd', 'p', 'z', 'er', 'pz', 'ls', 'vd')
   end_run(prefix, run_id, status, now, run)
+  count_end(prefix, run.workflow, status, now)
   if run.limits or run.fair then lines().leave_limits(prefix, run_id, run, now) end
   return true
 end

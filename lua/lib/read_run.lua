@@ -9,7 +9,8 @@ local function reader(run_bytes, all_bytes)
     end
     local wanted = {
       'w', 'v', 'q', 'c', 'a', 's', 'e', 'f', 'h', 'x', 'dl', 'm', 'pa', 'uq', 'xp', 'tg', 'sc', 'sa', 'lk', 'fp', 'ev',
-      'sg', 'vd', 'ct'
+      'sg', 'vd', 'ct', 'av',
+      'tc', 'tl'
     }
     local fields = {}
     for place, value in ipairs(redis.call('HMGET', key, unpack(wanted))) do

@@ -11,6 +11,7 @@ from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.contract import ClaimClock, ReadClock
 from redisflow.durability import AS_CONFIGURED, Durability
 from redisflow.sealing import Payloads
+from redisflow.telemetry.chosen import Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Location:
     payloads: Payloads | None = None
     durability: Durability = AS_CONFIGURED
     max_pending: int | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry, repr=False)
     clock: Clock = "server"
     read_clock: ReadClock = field(default=ClaimClock.of, repr=False)
 
@@ -41,6 +43,7 @@ class Location:
             read_clock=self.read_clock,
             durability=self.durability,
             max_pending=self.max_pending,
+            observer=self.telemetry.observer(self.namespace),
         )
         if self.payloads is None:
             return RedisBackend(self.url, **options)

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from redisflow.backend.scripts import Clock
 from redisflow.contract import ReadClock
+from redisflow.contract.observer import Observer
 from redisflow.durability import Durability
 
 
@@ -20,3 +21,4 @@ class BackendOptions(TypedDict, total=False):
     stall_s: float
     durability: Durability
     max_pending: int | None
+    observer: Observer | None

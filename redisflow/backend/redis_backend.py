@@ -29,6 +29,7 @@ from redisflow.backend.lifecycle import Lifecycle
 from redisflow.backend.listening import listen, watch
 from redisflow.backend.listings import ListingCalls
 from redisflow.backend.mail import Mailboxes
+from redisflow.backend.metrics import MetricsOnRedis
 from redisflow.backend.outbox import Outbox
 from redisflow.backend.patience import Patience
 from redisflow.backend.payloads import NOTHING_STORED
@@ -37,6 +38,7 @@ from redisflow.backend.row_batches import RowBatches, unconfirmed
 from redisflow.backend.rows import COLUMNS, row_of
 from redisflow.backend.schedules import RedisSchedules
 from redisflow.backend.scripts import Clock, load_scripts
+from redisflow.backend.server_calls import ServersOnRedis
 from redisflow.backend.servers import (
     MEMORY_PRODUCT,
     ServerReport,
@@ -46,6 +48,7 @@ from redisflow.backend.servers import (
 from redisflow.backend.starts import RuledStarts
 from redisflow.backend.transports import make_transport
 from redisflow.backend.upkeep import UpkeepCalls
+from redisflow.backend.watched import WatchedTransport
 from redisflow.contract import (
     Answer,
     BroadcastCalls,
@@ -84,6 +87,7 @@ from redisflow.sealing import Payloads, Seals
 
 if TYPE_CHECKING:
     from redisflow.backend.transport import Transport
+    from redisflow.contract.observer import Observer
 
 LAYOUT = 1
 # What a claim brings of each run's history, and of all together; the rest is read after it, in pieces.
@@ -100,6 +104,10 @@ class RedisBackend:
     """Known once it is open."""
     durability: DurabilityOnRedis
     """Known once it is open."""
+    metrics: MetricsOnRedis
+    """Known once it is open."""
+    layout: int
+    """The form in which the namespace is stored; known once it is open."""
 
     def __init__(  # noqa: PLR0913  # keywords with defaults: `BackendOptions`
         self,
@@ -113,6 +121,7 @@ class RedisBackend:
         stall_s: float = 10.0,
         durability: Durability = AS_CONFIGURED,
         max_pending: int | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Connect later, with `open`.
 
@@ -130,6 +139,7 @@ class RedisBackend:
         self._stall_s = stall_s
         self._durability = durability
         self._most_pending = max_pending
+        self.observer = observer
         self._max_pending: int | None = None
         """In a partition; known once it is open."""
         self.seals = Seals(Payloads(), namespace)
@@ -224,6 +234,16 @@ class RedisBackend:
         return NOTHING_STORED
 
     @property
+    def may_write(self) -> bool:
+        """Whether the server's user may do more than read here; known once it is open."""
+        return self._may_write
+
+    @property
+    def server(self) -> ServersOnRedis:
+        """The servers themselves; it need not be open for this."""
+        return ServersOnRedis(self._target, self._timeout_s)
+
+    @property
     def schedules(self) -> RedisSchedules:
         """Its schedules."""
         self._server()
@@ -254,6 +274,8 @@ class RedisBackend:
             return
         acks = self._acknowledgements()
         transport = make_transport(self._target, stall_s=self._stall_s, acks=acks)
+        if self.observer is not None and self.observer.wants_calls:
+            transport = WatchedTransport(transport, self._scripts, self.observer)
         patience = Patience(transport, self._timeout_s)
         try:
             await load_or_explain(transport, self._scripts, patience, self._prefix(0))
@@ -293,6 +315,7 @@ class RedisBackend:
             transport, self._scripts, patience, self._prefix_of, self._prefixes, self.seals, self.read_run
         )
         self.controls = Controls(transport, self._scripts, patience, self._prefixes)
+        self.metrics = MetricsOnRedis(transport, self._scripts, self._prefixes, patience)
         self.durability = DurabilityOnRedis(
             transport, self._scripts, patience, self._prefixes, self._prefix_of, self._durability, acks
         )
@@ -322,6 +345,7 @@ class RedisBackend:
             msg = f"there is no namespace {self._namespace!r} on {self._target.masked}"
             raise NamespaceNotFound(msg)
         partitions, layout = found
+        self.layout = int(layout)
         if int(layout) > LAYOUT:
             msg = (
                 f"namespace {self._namespace!r} was written by a newer redisflow (layout {int(layout)}, this one knows"

@@ -215,6 +215,9 @@ _SELDOM: dict[bytes, Callable[[Claim, dict[bytes, bytes]], None]] = {
     b"vd": _note_ending,
     b"ct": _noting("continued", b"ct", int),
     b"dp": _noting("depth", b"dp", int),
+    b"av": _noting("available_at_ms", b"av", int),
+    b"tc": _noting("trace", b"tc", lambda text: text.decode(errors="replace")),
+    b"tl": _noting("last_trace", b"tl", lambda text: text.decode(errors="replace")),
 }
 """What a claim says of runs that use more than steps, by the fields that say it."""
 _SELDOM_NAMES = frozenset(_SELDOM)

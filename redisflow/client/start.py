@@ -196,8 +196,17 @@ async def start_prepared(
         parent=begin.parent if begin else None,
         fields=fields,
     )
-    made = await (backend.starts.start_run(new, plan.rules) if plan.rules else backend.create_run(new))
+    observer = backend.observer
+    if observer is None:
+        made = await _store(backend, new, plan)
+    else:
+        with observer.starting(new):
+            made = await _store(backend, new, plan)
     return _started(new, key, made)
+
+
+async def _store(backend: Backend, new: NewRun, plan: Plan) -> Created | Started | Conflict | Active | Throttled:
+    return await (backend.starts.start_run(new, plan.rules) if plan.rules else backend.create_run(new))
 
 
 def new_id(backend: Backend, spec: WorkflowSpec[Any, Any], prepared: Prepared) -> str:

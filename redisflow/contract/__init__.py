@@ -17,10 +17,12 @@ from redisflow.contract.events import (
 from redisflow.contract.fleet import FleetCalls
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
+from redisflow.contract.metrics import MetricCalls
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import Purged, RetentionCalls
 from redisflow.contract.schedules import DueSchedules, FireOutcome, ScheduleCalls, TriggerOutcome
+from redisflow.contract.server import ServerCalls
 from redisflow.contract.starts import (
     Active,
     DebounceRule,
@@ -86,6 +88,7 @@ __all__ = [
     "MailBatch",
     "MailCalls",
     "Mark",
+    "MetricCalls",
     "NewEvent",
     "NewRun",
     "Order",
@@ -102,6 +105,7 @@ __all__ = [
     "Saying",
     "ScanPlace",
     "ScheduleCalls",
+    "ServerCalls",
     "StartCalls",
     "StartRule",
     "Started",

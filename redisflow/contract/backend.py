@@ -21,10 +21,13 @@ from redisflow.contract.fleet import FleetCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
+from redisflow.contract.metrics import MetricCalls
+from redisflow.contract.observer import Observer
 from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import RetentionCalls
 from redisflow.contract.schedules import ScheduleCalls
+from redisflow.contract.server import ServerCalls
 from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
@@ -130,6 +133,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def server(self) -> ServerCalls:
+        """The servers themselves; it need not be open for this."""
+        ...
+
+    @property
     def schedules(self) -> ScheduleCalls:
         """Its schedules."""
         ...
@@ -147,6 +155,16 @@ class Backend(Protocol):
     @property
     def controls(self) -> ControlCalls:
         """Queues and workflows as a whole; known once it is open."""
+        ...
+
+    @property
+    def observer(self) -> Observer | None:
+        """Who is told what happens here; None where nobody listens."""
+        ...
+
+    @property
+    def metrics(self) -> MetricCalls:
+        """What is counted by the minute; known once it is open."""
         ...
 
     @property

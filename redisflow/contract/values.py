@@ -173,6 +173,17 @@ class Claim:
     """How often it was continued as new."""
     depth: int = 0
     """How many runs wait for this one's end, one above the other."""
+    available_at_ms: int | None = None
+    """From when on it was to be run, where that was said."""
+    trace: str | None = None
+    """The context of a trace in which it was started, as text."""
+    last_trace: str | None = None
+    """The same of its last holder."""
+
+    @property
+    def due_at_ms(self) -> int:
+        """From when on it could have been taken up."""
+        return self.created_at_ms if self.available_at_ms is None else self.available_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +254,8 @@ class Beat:
     """Runs that the worker no longer holds."""
     mail: Mapping[str, int]
     """By run that it holds and that ever got mail, the number of the last."""
+    drain: bool = False
+    """The worker was told to claim nothing more, and to stop."""
 
 
 @dataclass(frozen=True, slots=True)

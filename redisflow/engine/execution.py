@@ -210,6 +210,7 @@ class Execution(Delivery):
             kwargs,
             call.plan.timeout_ms,
             self._port.idempotency_key(call),
+            call.kind,
         )
 
     def _commit(self, then: Move) -> Commit:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-PASSING = ("idem:", "acked:", "turn:", "fork:", "limit:", "debounce:", "joined:", "throttle:", "cast:", "kept:")
+PASSING = (
+    "idem:",
+    "acked:",
+    "turn:",
+    "fork:",
+    "limit:",
+    "debounce:",
+    "joined:",
+    "throttle:",
+    "cast:",
+    "kept:",
+    "minute:",
+)
 """These run out by themselves: nobody's run depends on them. What a rate has counted does so long after its period."""
 
 OF_ONE_RUN = ("events:", "state:", "fx:", "mail:", "kids:")
@@ -35,6 +47,7 @@ _TYPES = {
         "meta",
         "worker:",
         "upkeep",
+        "minute:",
     ),
     "stream": ("q:", "outbox", "events:"),
     "list": ("queued:", "bell:", "alarm", "losses"),

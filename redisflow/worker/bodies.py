@@ -16,13 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.outside import Outside
 from redisflow.contract import NewEvent
+from redisflow.contract.observer import Attempt
 from redisflow.durations import describe_ms
 from redisflow.engine.commands import BodyOutcome, Raised, Returned, RunBody
 from redisflow.worker.outputs import BodyOutputs
@@ -54,6 +55,7 @@ class Body(BodyContext):
     __slots__ = (
         "cancelled",
         "command",
+        "context",
         "in_thread",
         "loop",
         "number",
@@ -63,6 +65,7 @@ class Body(BodyContext):
         "thread",
         "timed_out",
         "timer",
+        "watched",
     )
 
     def __init__(self, command: RunBody, run_id: str, owner: Owner, around: Bodies) -> None:
@@ -85,6 +88,10 @@ class Body(BodyContext):
         self.in_thread = False
         self.cancelled = False
         self.timed_out = False
+        self.watched: Attempt | None = None
+        """Until its end is told, where somebody wants to know."""
+        self.context: Context | None = None
+        """In which it is to run; None: in a copy of the loop's own."""
 
     def emit(self, kind: str, data: bytes) -> None:
         """An event of its run."""
@@ -146,12 +153,12 @@ class Bodies:
         body.loop = loop = asyncio.get_running_loop()
         if body.in_thread:
             self._in_threads += 1
-            body.thread = self.executor.submit(copy_context().run, _run_in_thread, body)
+            body.thread = self.executor.submit(_context_of(body).run, _run_in_thread, body)
             coroutine = _await_thread(body, body.thread)
         else:
             coroutine = _run_on_loop(body)
         # Not by loop.create_task, which would first think of a name.
-        body.task = task = asyncio.Task(coroutine, loop=loop, name=body.key)
+        body.task = task = asyncio.Task(coroutine, loop=loop, name=body.key, context=body.context)
         task.add_done_callback(functools.partial(self._done, body))
         timeout_ms = body.command.timeout_ms
         if timeout_ms is not None:
@@ -218,6 +225,11 @@ def _outcome(body: Body, task: asyncio.Task[Any]) -> BodyOutcome:
         return Raised(error)
     value = task.result()
     return Raised(value.error) if type(value) is _Exited else Returned(value)
+
+
+def _context_of(body: Body) -> Context:
+    """For its thread: that of its task is entered there, and by nobody else at the same time."""
+    return copy_context() if body.context is None else body.context.copy()
 
 
 async def _run_on_loop(body: Body) -> Any:

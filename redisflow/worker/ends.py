@@ -16,7 +16,7 @@ Workers with other code may be there, or come without telling (another kind of w
 MOST_REMEMBERED = 10_000
 """Of how many suspended runs a worker knows that it has told of them."""
 _log = logging.getLogger("redisflow.worker")
-_SAID: dict[type, str] = {Park: "parked", Continue: "continued"}
+_WORDS: dict[type, str] = {Park: "parked", Continue: "continued", Suspend: "suspended"}
 
 
 class EndLog:
@@ -52,7 +52,7 @@ class EndLog:
                 extra=fields_of(claim),
             )
         elif _log.isEnabledFor(logging.DEBUG):
-            _log.debug("run.%s", _SAID.get(type(then), "succeeded"), extra=fields_of(claim))
+            _log.debug("run.%s", word_of(then, verdict), extra=fields_of(claim))
 
     def _is_news(self, run_id: str) -> bool:
         """A run that waits for code is offered again and again: its report is worth one line here."""
@@ -62,6 +62,13 @@ class EndLog:
             self._suspended.clear()
         self._suspended.add(run_id)
         return True
+
+
+def word_of(then: Move, verdict: Verdict) -> str:
+    """How a run left a worker: see `Observer.run_left`."""
+    if verdict is not Verdict.OK:
+        return str(verdict.value)
+    return then.status if isinstance(then, Finish) else _WORDS[type(then)]
 
 
 def fields_of(claim: Claim) -> dict[str, str]:

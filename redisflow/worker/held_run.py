@@ -17,16 +17,28 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from redisflow import codec
 from redisflow.contract import Answer, Claim, MailBatch, Verdict
-from redisflow.engine.commands import CancelBody, Command, Commit, Continue, Finish, GoOn, Park, RunBody, Suspend
+from redisflow.engine.commands import (
+    CancelBody,
+    Command,
+    Commit,
+    Continue,
+    Finish,
+    GoOn,
+    Park,
+    Raised,
+    RunBody,
+    Suspend,
+)
 from redisflow.engine.execution import Execution
 from redisflow.errors import BackendError, BackendUnavailable, CannotDecode
 from redisflow.failure import Failure, outline
 from redisflow.run_views import encode_progress
 from redisflow.worker.bodies import Body
-from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, fields_of, forget, let_slots_go
+from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, fields_of, forget, let_slots_go, word_of
 from redisflow.worker.host import Host
 from redisflow.worker.outputs import BodyOutputs
 from redisflow.worker.progress import BEGUN, WAITING, progress_of
+from redisflow.worker.watching import RunWatch
 
 if TYPE_CHECKING:
     from redisflow.contract import Alarm, RunClock
@@ -56,6 +68,7 @@ class HeldRun:
         "_outputs",
         "_renews_s",
         "_timer",
+        "_watch",
         "claim",
         "clock",
         "renewed_s",
@@ -92,6 +105,8 @@ class HeldRun:
         self._forget_crashes = claim.crashes > 0
         self._noted = b""
         self._dropped = False
+        self._watch: RunWatch | None = None
+        """Where somebody wants to know more than that it was here."""
 
     @property
     def is_dropped(self) -> bool:
@@ -102,17 +117,24 @@ class HeldRun:
         """Take the run up. Call it as a callback of the worker's loop."""
         if not self._dropped:
             self.started = True
-            self._tell(self._execution.start, self.clock.now_ms())
+            now_ms = self.clock.now_ms()
+            observer = self._host.observer
+            observer.run_taken(self.claim, self._host.name, now_ms)
+            if observer.wants_details:
+                self._watch = RunWatch(observer, self.claim)
+            self._tell(self._execution.start, now_ms)
 
     def drop(self) -> None:
         """Out of memory: bodies are cancelled, workflow code cleans up, nothing more is recorded."""
         if not self._dropped:
-            self._let_go()
+            self._let_go("dropped")
             # Workflow code cleans up as it ran: in a callback of the loop, whoever it is that drops the run.
             asyncio.get_running_loop().call_soon(self._evict)
 
-    def _let_go(self) -> None:
+    def _let_go(self, how: str) -> None:
         self._dropped = True
+        if self.started:
+            self._host.observer.run_left(self.claim, how, self.clock.now_ms())
         if self._timer is not None:
             self._timer.cancel()
         if self._outputs is not None:
@@ -171,6 +193,8 @@ class HeldRun:
                     if body is not None:
                         self._host.bodies.cancel(body)
                 case Commit():
+                    if self._watch is not None:
+                        self._watch.commit(command)
                     self._commit(command)
                 case _:
                     assert_never(command)
@@ -185,6 +209,8 @@ class HeldRun:
             self._held_back[command.key] = command
             return
         body = Body(command, self.claim.hold.run_id, self, self._host.bodies)
+        if self._watch is not None:
+            self._watch.begin(body)
         self._bodies[command.key] = self._living[command.key] = body
         self._host.bodies.start(body)
 
@@ -219,6 +245,8 @@ class HeldRun:
         """See `Owner`."""
         if self._bodies.get(body.key) is body:
             del self._bodies[body.key]
+        if self._watch is not None:
+            self._watch.end(body, outcome)
         if self._outputs is None:
             self._record(body, outcome)
         else:
@@ -230,6 +258,8 @@ class HeldRun:
             return
         clock = self.clock
         began_ms, now_ms = clock.at_ms(body.started_s), clock.at_ms(time.monotonic())
+        if type(outcome) is Raised:
+            self._host.observer.attempt_failed(self.claim, now_ms)
         self._tell(self._execution.body_ended, body.key, body.attempt, outcome, began_ms, now_ms)
 
     def body_gone(self, body: Body) -> None:
@@ -237,6 +267,8 @@ class HeldRun:
         key = body.key
         if self._living.get(key) is body:
             del self._living[key]
+        if self._watch is not None and body.cancelled:
+            self._watch.give_up(body)
         if self._dropped:
             return
         following = self._held_back.pop(key, None)
@@ -330,6 +362,8 @@ class HeldRun:
             return
         if self._dropped or commit is None:
             return
+        if self._watch is not None and verdict in {Verdict.OK, Verdict.MAIL}:
+            self._watch.committed(commit)
         if verdict is Verdict.OK and isinstance(commit.then, GoOn):
             self._has_gone_on()
             self._tell(self._execution.committed, self.clock.now_ms())
@@ -338,7 +372,7 @@ class HeldRun:
             self._go_on_to_mail(commit)
             return
         self._host.ends.log_end(self.claim, commit.then, verdict)
-        self._let_go()
+        self._let_go(word_of(commit.then, verdict))
         self._evict()
         if verdict is Verdict.BEHIND:
             # Somebody else's commit is in the record, or ours is not: whoever claims it next loads it anew.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract import Backend
+from redisflow.contract.observer import Observer
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.ends import EndLog
 
@@ -19,6 +20,11 @@ class Host(Protocol):
     backend: Backend
     bodies: Bodies
     ends: EndLog
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told what becomes of runs."""
+        ...
 
     def is_lease_stale(self, held: HeldRun, now_s: float) -> bool:
         """Whether a commit should renew the lease on its way."""

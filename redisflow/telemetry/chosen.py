@@ -1,0 +1,23 @@
+"""What listens to the runs of a flow: chosen where the flow is made, and asked for by each of its connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from redisflow.contract.observer import Observer, Observers
+
+
+class Telemetry:
+    """Of one flow, in all of its event loops."""
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        """TypeError where something is no telemetry."""
+        self.observers = list(observers)
+        for each in self.observers:
+            if not isinstance(each, Observer):
+                msg = f"telemetry is a list of OpenTelemetry(), Prometheus() and the like, not of {each!r}"
+                raise TypeError(msg)
+
+    def observer(self, namespace: str) -> Observer | None:
+        """Who is to be told of this namespace; None where nobody listens."""
+        return Observers.of([each.bound(namespace) for each in self.observers]) if self.observers else None
