@@ -5,9 +5,10 @@ Instants are ISO 8601 in UTC, to the millisecond. A field is never left out: wha
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 if TYPE_CHECKING:
     from redisflow.failure import Failure
@@ -27,10 +28,22 @@ def iso(instant: datetime | None) -> str | None:
 
 
 def jsonable(value: Any) -> Any:
-    """What a user stored, as JSON has it: bytes in base64, instants in ISO 8601, what JSON does not know as text."""
+    """What a user stored, as JSON has it: bytes in base64, instants in ISO 8601, all else (also NaN) as text."""
     from pydantic_core import to_jsonable_python  # noqa: PLC0415  # only documents with payloads need it
 
-    return to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="strings", fallback=str, serialize_unknown=True)
+    plain = to_jsonable_python(value, bytes_mode="base64", fallback=str, serialize_unknown=True)
+    return _finite(plain)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither NaN nor infinity: they are named."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [_finite(each) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in cast("dict[str, Any]", value).items()}
+    return value
 
 
 def of_summary(run: RunSummary) -> Document:

@@ -169,9 +169,7 @@ class BulkJobs:
         if job is None:
             return None
         self._actions.check(identity, job.view.verb, "bulk job", job_id)
-        if not job.view.is_over and job.task is not None:
-            self._end(job, "canceled")
-            job.task.cancel()
+        if self._stop(job):
             log_action(identity, "cancel", "bulk job", job_id, "done")
         return job.view
 
@@ -185,19 +183,23 @@ class BulkJobs:
     async def close(self) -> None:
         """Cancel all that go on, and wait for their ends."""
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
-        for task in tasks:
-            task.cancel()
+        for job in self._jobs.values():
+            self._stop(job)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _stop(self, job: _Job) -> bool:
+        """Whether it was not over. A task that has not begun yet ends without a word, so its end is said here."""
+        if job.view.is_over or job.task is None:
+            return False
+        self._end(job, "canceled")
+        job.task.cancel()
+        return True
 
     # -- one job --------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, job: _Job, chosen: Query | Sequence[str]) -> None:
         try:
             await self._act(job, chosen)
-        except asyncio.CancelledError:
-            if not job.view.is_over:
-                self._end(job, "canceled")
-            raise
         except BackendError as error:
             self._end(job, "failed", str(error))
         except Exception as error:  # noqa: BLE001  # nobody awaits this task: what went wrong is shown with the job

@@ -7,11 +7,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx2
 import pytest
 
 from redisflow import RedisFlow, Step
 from redisflow.dashboard.api import answers
+from redisflow.dashboard.services import DashboardOptions, Services
 from redisflow.run_id import new_run_id
+from tests.dashboard.apps import application
 
 V1 = "/api/v1"
 STREAM = {"Accept": "text/event-stream"}
@@ -32,7 +35,7 @@ class Sent:
 
 def read(text: str) -> list[Sent]:
     found: list[Sent] = []
-    for block in text.split("\n\n"):
+    for block in text.replace("\r\n", "\n").split("\n\n"):
         sent = Sent()
         for line in block.split("\n"):
             name, _, value = line.partition(": ")
@@ -124,16 +127,19 @@ async def test_what_is_wrong_is_said_before_the_stream_begins(client, shop: Redi
         assert (await client.get(f"{V1}/runs/{run.id}/events", params={"after": bad})).status_code == 422
 
 
-async def test_so_many_streams_are_open_and_a_closed_one_makes_room(make_client, shop: RedisFlow):
+async def test_so_many_streams_are_open_and_a_closed_one_makes_room(shop: RedisFlow):
     run = await shop.run_workflow("approval")
     done = await shop.run_workflow("approval")
     await done.cancel()
-    async with make_client(max_streams=1) as client:
+    services = Services.of(shop, DashboardOptions(max_streams=1))
+    transport = httpx2.ASGITransport(app=application(services))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         for _ in range(3):
             assert (await client.get(f"{V1}/runs/{done.id}/events", headers=STREAM)).status_code == 200
         reading = asyncio.create_task(client.get(f"{V1}/runs/{run.id}/events", headers=STREAM))
-        while (answer := await client.get(f"{V1}/runs/{done.id}/events", headers=STREAM)).status_code == 200:
-            pass
+        while not services.streams.are_full:
+            await client.get(f"{V1}/queues")
+        answer = await client.get(f"{V1}/runs/{done.id}/events", headers=STREAM)
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
         await run.cancel()

@@ -18,13 +18,13 @@ from redisflow.run_id import new_run_id
 
 V1 = "/api/v1"
 BAD_NAMES = [
-    "..",
-    "../../etc/passwd",
+    "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
     "..%2f..%2fetc",
-    "%2e%2e",
+    "..%5c..%5cetc",
     "%00",
     "a%00b",
     "a%0d%0aSet-Cookie:x=1",
+    "a%0a",
     "%F0%9F%92%A5",
     "%ff%fe",
     "%E2%80%AE",
@@ -59,7 +59,12 @@ async def test_a_name_that_names_nothing_is_not_there(client, name: str):
     ):
         if name == "null" and path.startswith(("/queues", "/workflows")):
             continue  # as a queue it is as good a name as any
-        check_problem(await client.request(method, V1 + path), 404, 405)
+        answer = await client.request(method, V1 + path)
+        if "%0a" in name:  # no path of ours at all
+            assert answer.status_code == 404
+            assert "set-cookie" not in answer.headers
+        else:
+            check_problem(answer, 404, 405)
 
 
 BAD_BODIES: list[tuple[str, Any]] = [
@@ -179,7 +184,7 @@ async def test_whatever_was_stored_comes_out_as_inert_json(client, working: Redi
     run_id = (await client.post(f"{V1}/runs", json={"workflow": "echo", "input": value})).json()["id"]
     stream = (await client.get(f"{V1}/runs/{run_id}/events", headers={"Accept": "text/event-stream"})).text
     # One event of the run, one of its start, and its end: no line of the value's makes another.
-    assert [line for line in stream.split("\n") if line.startswith("event:")] == ["event: end"]
+    assert [line for line in stream.replace("\r\n", "\n").split("\n") if line.startswith("event:")] == ["event: end"]
     for path in (f"/runs/{run_id}", f"/runs/{run_id}/events"):
         answer = await client.get(V1 + path)
         assert answer.headers["content-type"] == "application/json"
