@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from redisflow.failure import Failure
     from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
+    from redisflow.minutes import Minute
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
     from redisflow.server_info import ServerInfo
@@ -39,10 +40,11 @@ def _finite(value: Any) -> Any:
     """JSON knows neither NaN nor infinity: they are named."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    parts: Any = value
     if isinstance(value, list):
-        return [_finite(each) for each in cast("list[Any]", value)]
+        return [_finite(each) for each in parts]
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in cast("dict[str, Any]", value).items()}
+        return {key: _finite(each) for key, each in parts.items()}
     return value
 
 
@@ -154,6 +156,26 @@ def of_queue(queue: QueueInfo) -> Document:
         "held": queue.held,
         "oldest_at": iso(queue.oldest_at),
         "is_paused": queue.is_paused,
+    }
+
+
+def of_minute(minute: Minute) -> Document:
+    """What happened within a minute. Durations count by the upper bound of their bucket, in ms."""
+    return {
+        "at": iso(minute.at),
+        "workflows": {
+            name: {
+                "started": each.started,
+                "succeeded": each.succeeded,
+                "failed": each.failed,
+                "canceled": each.canceled,
+                "step_failures": each.step_failures,
+                "durations": {str(bound): count for bound, count in each.durations.items()},
+                "latencies": {str(bound): count for bound, count in each.latencies.items()},
+            }
+            for name, each in minute.workflows.items()
+        },
+        "queues": dict(minute.queues),
     }
 
 

@@ -98,7 +98,7 @@ async def test_either_of_several_ways_comes_in(make_client):
 
 async def test_an_auth_of_ones_own_may_answer_a_role_an_identity_or_nobody(make_client):
     async def auth(request: Request) -> Role | Identity | None:
-        known = {"1": Role.VIEWER, "2": Identity("zoe", Role.ADMIN)}
+        known: dict[str, Role | Identity] = {"1": Role.VIEWER, "2": Identity("zoe", Role.ADMIN)}
         return known.get(request.headers.get("x-badge", ""))
 
     async with make_client(auth=auth) as client:
@@ -258,6 +258,7 @@ def calls(run_id: str) -> dict[Role, list[tuple[str, str, Any]]]:
             ("POST", "/bulk", {"verb": "delete", "ids": [run_id]}),
             ("DELETE", f"/runs/{run_id}", None),
             ("DELETE", "/schedules/nightly", None),
+            ("POST", "/workers/nobody:drain", None),
         ],
     }
 

@@ -110,9 +110,9 @@ async def test_a_job_is_stopped_and_what_it_did_stays_done(shop):
 
 async def test_jobs_end_with_the_dashboard(shop):
     jobs = BulkJobs(Actions(shop))
-    begun = jobs.start("cancel", await start(shop, 200), OTTO)
+    jobs.start("cancel", await start(shop, 200), OTTO)
     await jobs.close()
-    assert jobs.get(begun.id).state == "canceled"
+    assert [job.state for job in jobs.list()] == ["canceled"]
     assert {task.get_name() for task in asyncio.all_tasks() if "bulk" in task.get_name()} == set()
 
 
@@ -121,7 +121,7 @@ async def test_a_job_whose_server_goes_away_says_so(unused_port: int):
     jobs = BulkJobs(Actions(flow))
     job = await jobs.wait(jobs.start("cancel", Query(workflow="order"), OTTO).id)
     assert job.state == "failed"
-    assert "127.0.0.1" in job.problem
+    assert "127.0.0.1" in str(job.problem)
     await flow.close()
 
 
@@ -146,9 +146,10 @@ async def test_what_cannot_be_meant_is_refused_at_once(jobs):
         jobs.start("cancel", ["../../etc"], OTTO)
     with pytest.raises(ValueError, match="nothing that is done"):
         jobs.start("explode", Query(workflow="order"), OTTO)
-    for nothing in ([], Query()):
-        with pytest.raises(ValueError, match="say which runs"):
-            jobs.start("cancel", nothing, OTTO)
+    with pytest.raises(ValueError, match="say which runs"):
+        jobs.start("cancel", [], OTTO)
+    with pytest.raises(ValueError, match="say which runs"):
+        jobs.start("cancel", Query(), OTTO)
     assert list(jobs.list()) == []
     assert jobs.get("x") is jobs.cancel("x", OTTO) is None
 

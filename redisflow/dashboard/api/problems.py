@@ -16,6 +16,7 @@ from starlette.responses import Response
 from redisflow import errors
 from redisflow.dashboard.access.refusals import problem
 from redisflow.dashboard.access.roles import NotPermitted
+from redisflow.dashboard.actions import WorkerNotFound
 from redisflow.dashboard.bulk_jobs import TooManyJobs
 
 STATUSES: Final[Mapping[type[Exception], int]] = {
@@ -23,6 +24,7 @@ STATUSES: Final[Mapping[type[Exception], int]] = {
     errors.RunNotFound: 404,
     errors.ScheduleNotFound: 404,
     errors.NamespaceNotFound: 404,
+    WorkerNotFound: 404,
     errors.IdempotencyConflict: 409,
     errors.MailboxFull: 409,
     errors.NotPaused: 409,
