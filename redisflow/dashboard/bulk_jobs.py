@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 
 from redisflow.client.bulk import BulkJob, BulkOutcome, BulkProgress
 from redisflow.client.finding import PAGE_LIMIT
+from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.roles import Identity
 from redisflow.dashboard.actions import Actions, log_action
 from redisflow.dashboard.filters import Query
@@ -48,8 +48,6 @@ MEANT: Final[Mapping[Verb, tuple[str, ...]]] = {
     "delete": ENDED,
 }
 """Of a query that names no status, the runs to which it can be done."""
-
-_logger = logging.getLogger("redisflow.dashboard")
 
 
 class TooManyJobs(RedisflowError):
@@ -203,7 +201,7 @@ class BulkJobs:
         except BackendError as error:
             self._end(job, "failed", str(error))
         except Exception as error:  # noqa: BLE001  # nobody awaits this task: what went wrong is shown with the job
-            _logger.error("bulk job %s failed: %s", job.view.id, type(error).__name__)  # noqa: TRY400  # data may be in it
+            log_failure(f"bulk job {job.view.id}", error)
             self._end(job, "failed", f"it failed: {type(error).__name__}")
         else:
             self._end(job, "done")
