@@ -34,6 +34,8 @@ class ServerNode:
     """Host and port, or the path of a unix socket."""
     kind: Product
     version: str
+    is_too_old: bool
+    """For redisflow: Redis from 7.0, Valkey from 7.2 is not."""
     used_memory_bytes: int
     max_memory_bytes: int
     """0: no limit."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from redisflow.backend.advisories import known_flaws
 from redisflow.backend.audit import SCAN_STEP
 from redisflow.backend.inspection import LOOK_S
-from redisflow.backend.servers import read_info, report_on
+from redisflow.backend.servers import is_too_old, read_info, report_on
 from redisflow.backend.single import ServerEndpoint
 from redisflow.backend.slots import read_owners
 from redisflow.backend.wire import Refusal, Wire, open_wire
@@ -204,6 +204,7 @@ async def _describe(wire: Wire, address: str, slots: int) -> ServerNode:
         address=address,
         kind=cast("Product", report.product),
         version=info.get(f"{report.product}_version", ""),
+        is_too_old=is_too_old(report),
         used_memory_bytes=_number(info, "used_memory"),
         max_memory_bytes=_number(info, "maxmemory"),
         eviction_policy=report.eviction_policy,

@@ -15,6 +15,8 @@ EXIT_UNREACHABLE = 3
 EXIT_NOT_FOUND = 4
 EXIT_CONFLICT = 5
 EXIT_TIMEOUT = 6
+EXIT_WARNINGS = 7
+"""Of `redisflow doctor --strict`."""
 EXIT_INTERRUPTED = 130
 """As shells count SIGINT."""
 

@@ -19,6 +19,7 @@ from redisflow.cli.exits import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, BadTa
 from redisflow.cli.target import import_target, load_flow
 from redisflow.errors import BackendUnavailable, RedisflowError, WorkerProcessFailed
 from redisflow.flow import RedisFlow
+from redisflow.worker.address import Address
 from redisflow.worker.options import Resources, WorkerOptions
 from redisflow.worker.process import run_worker_process
 from redisflow.worker.processes import WorkerProcesses
@@ -67,6 +68,7 @@ def worker_options(read: argparse.Namespace) -> WorkerOptions:
         lease=read.lease,
         grace=read.grace,
         crash_limit=read.crash_limit,
+        http=None if read.http is None else Address.parse(read.http),
     )
 
 
@@ -106,6 +108,7 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
                 lease=options.lease,
                 grace=options.grace,
                 crash_limit=options.crash_limit,
+                http=None if options.http is None else str(options.http),
                 resources=resources,
             )
             await worker.run()
@@ -163,6 +166,11 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
     add("--lease", default=defaults.lease, type=_duration, help="e.g. 30s (%(default)s)")
     add("--grace", default=defaults.grace, type=_duration, help="e.g. 25s (%(default)s)")
     add("--crash-limit", type=int, default=defaults.crash_limit, help="crashes in a row that end a run (%(default)s)")
+    add(
+        "--http",
+        metavar="HOST:PORT",
+        help="answer /healthz, /readyz and /metrics there; several processes: PORT, PORT+1, ...",
+    )
     add("--processes", type=int, default=1, help="worker processes, each with these options (%(default)s)")
     add(
         "--debug",

@@ -76,6 +76,13 @@ class LeaseWatch:
         """Until every partition knows that this worker is there, and what it serves."""
         await self._present.wait()
 
+    def ages_s(self) -> tuple[float, float]:
+        """Since its leases were renewed, and since the event loop was seen; asked from any thread."""
+        heartbeat, now_s = self._heartbeat, time.monotonic()
+        if heartbeat is None:
+            return 0.0, 0.0
+        return now_s - min(heartbeat.renewed_s.values()), now_s - heartbeat.loop_seen_s
+
     async def end(self) -> bool:
         """Stop the heartbeat; whether there was one."""
         heartbeat, self._heartbeat = self._heartbeat, None

@@ -48,6 +48,9 @@ class WorkerProcesses:
                 'if __name__ == "__main__":'
             )
             raise InvalidWorkflow(msg)
+        if options.http is not None and not 1 <= options.http.port <= 65_536 - count:
+            msg = f"each worker process has a port of its own, from {options.http} on: give a first port for {count}"
+            raise ValueError(msg)
         self.options = options
         self._target = target
         self._count = count
@@ -84,9 +87,9 @@ class WorkerProcesses:
         other workflows than this process has; then none of them is left.
         """
         try:
-            for _ in range(self._count):
-                child = await self._spawn()
-                self._keepers.append(asyncio.create_task(self._keep(child), name=f"keep {child.pid}"))
+            for number in range(self._count):
+                child = await self._spawn(number)
+                self._keepers.append(asyncio.create_task(self._keep(child, number), name=f"keep {child.pid}"))
             await asyncio.gather(*map(self._check, list(self._children)))
         except BaseException:
             await self._finished()
@@ -115,8 +118,11 @@ class WorkerProcesses:
 
     # -- one process, and the next in its place -------------------------------------------------------------------
 
-    async def _spawn(self) -> _Child:
-        child = await _Child.spawn(self._command)
+    async def _spawn(self, number: int) -> _Child:
+        http = self.options.http
+        # What takes the place of a process that died has its port.
+        listening = [] if http is None else [f"--http={http.of_process(number)}"]
+        child = await _Child.spawn([*self._command, *listening])
         self._children.append(child)
         if self._stopping.is_set():
             child.signal(signal.SIGTERM)  # it was asked for while this one was being made
@@ -129,7 +135,7 @@ class WorkerProcesses:
         elif not self._stopping.is_set():
             raise WorkerProcessFailed(child.pid, await child.exit_code())
 
-    async def _keep(self, child: _Child) -> None:
+    async def _keep(self, child: _Child, number: int) -> None:
         """Replace the process whenever it ends, until the stop."""
         pause_s = RESTART_S
         while True:
@@ -154,7 +160,7 @@ class WorkerProcesses:
                     await asyncio.wait_for(self._stopping.wait(), pause_s)
                     return
                 try:
-                    replacement = await self._spawn()
+                    replacement = await self._spawn(number)
                 except OSError as error:
                     _log.error("no worker process can be started, it is tried again: %s", error)
             child = replacement
