@@ -132,7 +132,7 @@ async def test_a_sleep_is_told_when_it_is_over_and_no_span_is_open_meanwhile(flo
             ran.append(text)
 
         await step.run("before", note, "before")
-        await step.sleep("doze", "400ms")
+        await step.sleep("doze", "1500ms")
         await step.run("after", note, "after")
 
     handle = await nap.run()
