@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ async def test_each_process_has_a_port_of_its_own(valkey_url: str, namespace: st
     async with RedisFlow(valkey_url, namespace=namespace) as flow:
         with worker(valkey_url, namespace, log, "--processes", "2", "--http", f"127.0.0.1:{port}", "--log-format=json"):
             for number in (0, 1):
-                assert await eventually(lambda number=number: answers(f"http://127.0.0.1:{port + number}/readyz"))
+                assert await eventually(partial(answers, f"http://127.0.0.1:{port + number}/readyz"))
             handles = [await flow.run_workflow(worker_app.order.spec, number) for number in range(20)]
             await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
             texts = [await answers(f"http://127.0.0.1:{port + number}/metrics") for number in (0, 1)]
