@@ -5,16 +5,18 @@ Instants are ISO 8601 in UTC, to the millisecond. A field is never left out: wha
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from redisflow.failure import Failure
-    from redisflow.fleet import StrandedReport, WorkerInfo
+    from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
+    from redisflow.server_info import ServerInfo
     from redisflow.structure import AuditReport
-    from redisflow.summaries import RunSummary, WorkflowCounts
+    from redisflow.summaries import QueuedRun, RunSummary, WorkflowCounts
 
 Document: TypeAlias = dict[str, Any]
 
@@ -33,53 +35,51 @@ def jsonable(value: Any) -> Any:
 
 def of_summary(run: RunSummary) -> Document:
     """A run in a list."""
-    return {
-        "id": run.id,
-        "workflow": run.workflow,
-        "version": run.version,
-        "queue": run.queue,
-        "status": run.status,
-        "waiting_for": run.waiting_for,
-        "tags": dict(run.tags),
-        "created_at": iso(run.created_at),
-        "started_at": iso(run.started_at),
-        "finished_at": iso(run.finished_at),
-        "claims": run.claims,
-        "crashes": run.crashes,
-        "cause": run.cause,
-    }
+    return {**_identity(run), "cause": run.cause}
+
+
+def of_queued_run(queued: QueuedRun) -> Document:
+    """A run that is to be claimed."""
+    return {**of_summary(queued.run), "priority": queued.priority, "queued_at": iso(queued.queued_at)}
 
 
 def of_run(run: WorkflowRun) -> Document:
     """A run with its steps and its payloads."""
     return {
+        **_identity(run),
+        "ending": run.ending,
+        "input": jsonable(run.input),
+        "output": jsonable(run.output),
+        "error": of_failure(run.error),
+        "attempt": run.attempt,
+        "retries": run.retries,
+        "continued": run.continued,
+        "available_at": iso(run.available_at),
+        "deadline_at": iso(run.deadline_at),
+        "expires_at": iso(run.expires_at),
+        "parent": run.parent,
+        "forked_from": run.forked_from,
+        "scheduled_at": iso(run.scheduled_at),
+        "steps": [of_step(step) for step in run.steps],
+    }
+
+
+def _identity(run: RunSummary | WorkflowRun) -> Document:
+    """What a list and a page of its own both say of a run."""
+    return {
         "id": run.id,
         "workflow": run.workflow,
         "version": run.version,
         "queue": run.queue,
         "status": run.status,
         "waiting_for": run.waiting_for,
-        "ending": run.ending,
+        "schedule": run.schedule,
         "tags": dict(run.tags),
-        "input": jsonable(run.input),
-        "output": jsonable(run.output),
-        "error": of_failure(run.error),
-        "attempt": run.attempt,
-        "claims": run.claims,
-        "crashes": run.crashes,
-        "retries": run.retries,
-        "continued": run.continued,
         "created_at": iso(run.created_at),
-        "available_at": iso(run.available_at),
         "started_at": iso(run.started_at),
         "finished_at": iso(run.finished_at),
-        "deadline_at": iso(run.deadline_at),
-        "expires_at": iso(run.expires_at),
-        "parent": run.parent,
-        "forked_from": run.forked_from,
-        "schedule": run.schedule,
-        "scheduled_at": iso(run.scheduled_at),
-        "steps": [of_step(step) for step in run.steps],
+        "claims": run.claims,
+        "crashes": run.crashes,
     }
 
 
@@ -128,7 +128,31 @@ def of_worker(worker: WorkerInfo) -> Document:
         "concurrency": worker.concurrency,
         "held": worker.held,
         "is_alive": worker.is_alive,
+        "is_draining": worker.is_draining,
         "seen_at": iso(worker.seen_at),
+    }
+
+
+def of_queue(queue: QueueInfo) -> Document:
+    """A queue."""
+    return {
+        "id": queue.name,
+        "ready": queue.ready,
+        "held": queue.held,
+        "oldest_at": iso(queue.oldest_at),
+        "is_paused": queue.is_paused,
+    }
+
+
+def of_server(info: ServerInfo) -> Document:
+    """The servers behind a namespace."""
+    return {
+        "id": info.url,
+        "mode": info.mode,
+        "nodes": [asdict(node) for node in info.nodes],
+        "silent": list(info.silent),
+        "slots": info.slots,
+        "at": iso(info.at),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
@@ -89,6 +89,23 @@ def to_when(value: Instant, *, what: str) -> When:
         )
         raise InvalidDuration(message)
     return When(-((value - _EPOCH) // _US // -1_000), relative=False)
+
+
+def read_instant(text: str, zone: tzinfo | None = None) -> Instant:
+    """What somebody typed: an ISO 8601 instant, a duration, or seconds.
+
+    An instant that names no time zone is in `zone`; None: that of this machine. What is none of these comes back as it
+    is, and `to_when` says what is wrong with it.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return instant if instant.tzinfo else instant.astimezone() if zone is None else instant.replace(tzinfo=zone)
 
 
 def from_ms(at_ms: int) -> datetime:

@@ -65,6 +65,7 @@ from redisflow.run_id import check_run_id, partition_of
 from redisflow.runs import WorkflowRun
 from redisflow.schedule import Schedule
 from redisflow.sealing import Payloads
+from redisflow.server_info import ServerInfo
 from redisflow.structure import AuditReport
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
@@ -281,6 +282,18 @@ class RedisFlow:
         """A workflow that is implemented elsewhere, to be started from here."""
         return Workflow(spec, self.open, queue_limits=self._queue_limits)
 
+    def find_workflow(self, name: str, version: str | None = None) -> Workflow[Any, Any]:
+        """The workflow that is registered here under this name, as a worker would find it for a run of this version.
+
+        That is the one of the exact version, else the one without. UnknownWorkflow where there is neither.
+        """
+        return Workflow(
+            self._spec_of(name, version),
+            self.open,
+            self._registry.find(name, version),
+            queue_limits=self._queue_limits,
+        )
+
     @overload
     def implement_workflow(  # pyright: ignore[reportOverlappingOverload]  # `None` comes first: it is no input
         self, spec: WorkflowSpec[None, Out], **options: Unpack[WorkflowOptions]
@@ -479,6 +492,13 @@ class RedisFlow:
         """
         return await audit_namespace(await self.open(), repair=repair, progress=progress)
 
+    async def server(self) -> ServerInfo:
+        """What the servers behind it say of themselves now: version, memory, persistence, replicas, clock.
+
+        It asks on a connection of its own, and opens no namespace. BackendUnavailable where none of them answers.
+        """
+        return await self.backend.server.describe()
+
     async def stranded(self, *, detailed: bool = False) -> StrandedReport:
         """What no live worker serves, and why: runs put aside for want of code, workflows and queues without a worker.
 
@@ -551,6 +571,14 @@ class RedisFlow:
         found = await (await self.open()).fleet.list_workers()
         return [worker for worker in found if gone or worker.is_alive]
 
+    async def drain_worker(self, name: str) -> bool:
+        """Tell a worker to claim nothing more, and to stop as on SIGTERM; whether one of this name is alive.
+
+        It hears of it with its next heartbeat, within a quarter of its lease. Its runs may go on for its grace; what is
+        left is handed to other workers. A process of several workers does not replace it. Safe to repeat.
+        """
+        return await (await self.open()).fleet.drain_worker(name)
+
     @overload
     def new_worker(self, *, processes: Literal[1] = 1, **options: Unpack[OwnWorkerKeywords]) -> Worker: ...
     @overload
@@ -589,6 +617,12 @@ class RedisFlow:
             raise InvalidWorkflow(msg)
         target = find_target(self, self._registry, self.served())
         return WorkerProcesses(target, WorkerOptions(**options), processes)
+
+    def input_schemas(self) -> dict[str, dict[str, Any]]:
+        """By the names of the workflows here (the last version of each), the JSON schema of what it takes."""
+        found = ((name, self._registry.find(name, version)) for name, version in self._registry.served())
+        schemas = ((name, each.spec.input.json_schema()) for name, each in found if each and each.spec.takes_input)
+        return {name: schema for name, schema in schemas if schema is not None}
 
     def served(self) -> Served:
         """What its workers serve, in words that another process can compare with what it has."""

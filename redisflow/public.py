@@ -82,6 +82,7 @@ from redisflow.retry import RetryPolicy
 from redisflow.runs import StepAttempt, StepRun, WorkflowRun
 from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
+from redisflow.server_info import ReplicaInfo, ServerInfo, ServerNode
 from redisflow.structure import AuditReport, Breach, Finding, Rule
 from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts
 from redisflow.sync.facade import SyncFlow
@@ -152,6 +153,7 @@ __all__ = [
     "RedisFlow",
     "RedisScriptFailed",
     "RedisflowError",
+    "ReplicaInfo",
     "ResultTimeout",
     "Retention",
     "RetryAfter",
@@ -170,6 +172,8 @@ __all__ = [
     "Schedule",
     "ScheduleInfo",
     "ScheduleNotFound",
+    "ServerInfo",
+    "ServerNode",
     "StartRules",
     "StartThrottled",
     "StateFull",

@@ -10,7 +10,7 @@ from redisflow.durations import from_ms
 from redisflow.runs import TERMINAL, RunStatus, WaitReason
 from redisflow.tags import Tags, decode_tags
 
-FIELDS = ("w", "v", "q", "s", "tg", "c", "a", "t", "f", "x", "ca")
+FIELDS = ("w", "v", "q", "s", "tg", "c", "a", "t", "f", "x", "ca", "sc")
 """The fields of a run's hash that a summary is made of."""
 
 
@@ -34,6 +34,8 @@ class RunSummary:
     """Claims in a row that ended in a crash."""
     cause: str | None
     """`deadline`, `poisoned` or `canceled` where a verdict from outside ended it."""
+    schedule: str | None = None
+    """The schedule that started it."""
 
     def __str__(self) -> str:
         """For people, in a line."""
@@ -46,6 +48,17 @@ class RunSummary:
     def is_finished(self) -> bool:
         """Whether the status is final."""
         return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRun:
+    """A run that no worker has taken up yet, in its place of a queue."""
+
+    run: RunSummary
+    priority: int | None
+    """0 to 9; None for a run that was woken, which goes before all others."""
+    queued_at: datetime
+    """When it came to the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,7 @@ def view_summary(run_id: str, values: Sequence[bytes | None]) -> RunSummary | No
         claims=int(text.get("f", "0:").partition(":")[0]),
         crashes=int(text.get("x", 0)),
         cause=text.get("ca"),
+        schedule=text.get("sc"),
     )
 
 

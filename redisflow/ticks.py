@@ -71,6 +71,13 @@ class Ticks:
             return f"every {describe_ms(self.every_ms)}"
         return f"{self.cron} ({self.timezone})"
 
+    def explain(self) -> str:
+        """The same in words: `At 03:00 on Monday (UTC)`."""
+        if self.cron is None:
+            return f"Every {describe_ms(self.every_ms or 0)}, counted from 1970 (UTC)"
+        # What it means does not depend on when it is asked.
+        return f"{CronSim(self.cron, from_ms(0)).explain()} ({self.timezone})"
+
     def next_after(self, at_ms: int) -> int | None:
         """The first tick later than this instant, in unix ms; None where there is none any more."""
         return next(self.after(at_ms), None)

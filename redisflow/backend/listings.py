@@ -10,8 +10,9 @@ from redisflow.backend import replies
 from redisflow.backend.cursors import Spot, read_cursor, write_cursor
 from redisflow.backend.walk import FIRST, Piece, Walk, Wish, is_wanted
 from redisflow.contract import RunFilter
+from redisflow.durations import from_ms
 from redisflow.errors import InvalidCursor
-from redisflow.summaries import FIELDS, RunCounts, RunPage, RunSummary, WorkflowCounts, view_summary
+from redisflow.summaries import FIELDS, QueuedRun, RunCounts, RunPage, RunSummary, WorkflowCounts, view_summary
 from redisflow.tags import tag_listing
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ STEP = 100
 """Runs that one call looks at."""
 STEPS_AT_MOST = 50
 """In one page: 5,000 runs looked at, which takes the server some 50 ms in small pieces."""
+_URGENT = 10
+"""Above every priority."""
 
 
 class ListingCalls:
@@ -120,6 +123,32 @@ class ListingCalls:
         prefix = self._prefix_of(run_id)
         return run_id, await self._transport.send(prefix, ("HMGET", f"{prefix}run:{run_id}", *FIELDS))
 
+    # -- queues -------------------------------------------------------------------------------------------------------
+
+    async def peek_queue(self, queue: str, limit: int) -> list[QueuedRun]:
+        """See `Listings`."""
+        return await self._patience.wait(self._peek_queue(queue, limit))
+
+    async def _peek_queue(self, queue: str, limit: int) -> list[QueuedRun]:
+        peeked = await asyncio.gather(*(self._peek(prefix, queue, limit) for prefix in self._prefixes))
+        # Woken ones first, then the most urgent, then whoever came first.
+        places = sorted(
+            (place for each in peeked for place in each),
+            key=lambda place: (_URGENT if place[1] is None else place[1], -place[2]),
+            reverse=True,
+        )[:limit]
+        found = await self._read_summaries([run_id for run_id, _, _ in places])
+        return [
+            QueuedRun(run=found[run_id], priority=priority, queued_at=from_ms(since_ms))
+            for run_id, priority, since_ms in places
+            if run_id in found and found[run_id].status == "pending"
+        ]
+
+    async def _peek(self, prefix: str, queue: str, limit: int) -> list[tuple[str, int | None, int]]:
+        command = self._scripts.peek_queue.call(prefix, queue=queue, limit=limit)
+        rows = replies.expect_ok(await self._transport.send(prefix, command))
+        return [(replies.shown(run_id), None if lane == b"w" else int(lane), int(ms)) for run_id, lane, ms in rows]
+
     # -- counts -------------------------------------------------------------------------------------------------------
 
     async def count_runs(self, *, detailed: bool) -> RunCounts:
@@ -133,7 +162,7 @@ class ListingCalls:
             # What the streams hold can only be this workflow's.
             known = {name: {"pending": pending, "running": running, "waiting": waiting} for name in unfinished}
         elif detailed:
-            known = {name: await self._count_statuses(name) for name in unfinished}
+            known = {name: await self.count_statuses(name) for name in unfinished}
         idle = {"pending": 0, "running": 0, "waiting": 0}
         workflows = {
             name: WorkflowCounts(
@@ -161,7 +190,8 @@ class ListingCalls:
                 sizes[name] = [count + more for count, more in zip(before, counts, strict=True)]
         return pending, running, sizes
 
-    async def _count_statuses(self, workflow: str) -> dict[str, int]:
+    async def count_statuses(self, workflow: str) -> dict[str, int]:
+        """See `Listings`."""
         found: Counter[str] = Counter({"pending": 0, "running": 0, "waiting": 0})
         for prefix in self._prefixes:
             at_ms: Any = 0

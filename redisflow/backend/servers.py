@@ -31,6 +31,7 @@ class ServerReport:
     product: str
     eviction_policy: str
     persistent: bool
+    snapshots: bool = False
     replicas: int = 0
     """Connected at this moment."""
 
@@ -54,13 +55,19 @@ def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
         product=product,
         eviction_policy=info.get("maxmemory_policy", ""),
         persistent=aof or snapshots,
+        snapshots=snapshots,
         replicas=int(info.get("connected_slaves", "0")),
     )
 
 
+def is_too_old(report: ServerReport) -> bool:
+    """Whether the server does not know all that the scripts need."""
+    return report.version < _OLDEST[report.product]
+
+
 def refuse_if_too_old(report: ServerReport) -> None:
     """UnsuitableServer where the server does not know all that the scripts need."""
-    if report.version < _OLDEST[report.product]:
+    if is_too_old(report):
         shown = ".".join(map(str, report.version))
         msg = (
             f"{report.product} {shown} is too old: redisflow needs Redis 7.0 or Valkey 7.2, for scripts that may"

@@ -21,6 +21,7 @@ _GROUPS = {
         (
             ("list", "find_runs:list_runs", "List runs."),
             ("show", "show_run:show", "Show a run: its steps, payloads and error."),
+            ("trace", "trace:trace", "Show what a run and its children did when, as bars over time."),
             ("watch", "show_run:watch", "Follow a run until it has ended."),
             ("start", "start_run:start", "Start a run."),
             ("exec", "start_run:execute", "Start a run and wait for its result."),
@@ -34,37 +35,61 @@ _GROUPS = {
             ("resume", "change_runs:resume", "Let paused runs go on."),
             ("delete", "change_runs:delete", "Delete finished runs."),
             ("export", "show_run:export", "Export a run with its record."),
+            ("replay", "replay:replay", "Replay runs with the code that is here: does it still do the same?"),
         ),
     ),
     "workflow": (
         "What is stored of each workflow; pause and resume them.",
         (
             ("list", "workflows:list_workflows", "List workflows, and how many runs each has."),
-            ("pause", "workflows:pause", "Hold the runs of a workflow back."),
-            ("resume", "workflows:resume", "Let them go on."),
+            ("show", "workflow_show:show", "Show one: its versions, who serves them, how its last runs went."),
+            ("pause", "controls:pause_workflow", "Hold the runs of a workflow back."),
+            ("resume", "controls:resume_workflow", "Let them go on."),
         ),
     ),
     "queue": (
-        "Pause and resume queues.",
+        "Look into queues; pause and resume them.",
         (
-            ("pause", "queues:pause", "Hold the runs of a queue back."),
-            ("resume", "queues:resume", "Let them go on."),
+            ("list", "queues:list_queues", "List queues, and how much lies in each."),
+            ("peek", "queues:peek", "List the runs that are claimed next."),
+            ("pause", "controls:pause_queue", "Hold the runs of a queue back."),
+            ("resume", "controls:resume_queue", "Let them go on."),
         ),
     ),
     "schedule": (
         "Schedules: what starts runs by the clock.",
         (
             ("list", "schedules:list_schedules", "List schedules and their next ticks."),
+            ("show", "schedules:show", "Show one: when it is due, in words too, and its last runs."),
+            ("create", "schedules:create", "Create one, or give the one of this id another definition."),
             ("pause", "schedules:pause", "Start nothing from now on."),
             ("resume", "schedules:resume", "Go on with the next tick."),
             ("trigger", "schedules:trigger", "Start a run of it now."),
             ("delete", "schedules:delete", "Delete it; its runs stay."),
         ),
     ),
-    "workers": ("The workers of a namespace.", (("list", "workers:list_workers", "List the workers that are alive."),)),
+    "workers": (
+        "The workers of a namespace.",
+        (
+            ("list", "workers:list_workers", "List the workers that are alive."),
+            ("drain", "workers:drain", "Let workers claim nothing more, and stop."),
+        ),
+    ),
+    "namespace": (
+        "The namespaces of a server.",
+        (
+            ("list", "namespaces:list_namespaces", "List the namespaces of the server."),
+            ("create", "namespaces:create", "Create one, with its number of partitions."),
+            ("delete", "namespaces:delete", "Delete one, with all that is stored in it."),
+        ),
+    ),
     "config": ("The settings of this folder.", (("show", "settings_show:show", "Show each, and where it was said."),)),
 }
 _SINGLE = (
+    ("dev", "dev.command:dev", "Run everything here: a server, a worker that takes up changes, the dashboard."),
+    ("init", "init:init", "Write a small project that runs."),
+    ("doctor", "doctor:doctor", "What is not as it should be, and what to do about it."),
+    ("dashboard", "dashboard:dashboard", "Serve the dashboard."),
     ("worker", "app:worker", "Claim and run the workflows of a RedisFlow object."),
     ("stranded", "workers:stranded", "What no live worker serves, and why."),
     ("audit", "audit:audit", "Is everything that is stored as it must be?"),
@@ -97,7 +122,7 @@ def worker() -> None:
 def run_command(words: Sequence[str]) -> int:
     """Run a command; returns the exit code of the process."""
     logging.basicConfig(level=logging.DEBUG if "--debug" in words else logging.ERROR)
-    is_json = "--json" in words or any(word in {"json", "jsonl", "-ojson", "--output=json"} for word in words)
+    is_json = _asks_for_json(words)
     try:
         code = make_app()(
             list(words), exit_on_error=False, print_error=False, result_action="return_value", backend="asyncio"
@@ -116,6 +141,19 @@ def run_command(words: Sequence[str]) -> int:
             raise
         return _fail(str(error), code_of(error), hint_of(error), is_json, type(error).__name__)
     return code if isinstance(code, int) else 0
+
+
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Whether the options say so; they are looked for by hand, since words that cannot be parsed have errors, too."""
+    options = list(words)[: words.index("--")] if "--" in words else list(words)
+    return any(
+        word == "--json" or f"{word} {value}" in _JSON_PAIRS or word in _JSON_WORDS
+        for word, value in zip(options, [*options[1:], ""], strict=True)
+    )
+
+
+_JSON_PAIRS = frozenset(f"{option} {form}" for option in ("-o", "--output") for form in ("json", "jsonl"))
+_JSON_WORDS = frozenset(f"{option}{form}" for option in ("-o", "-o=", "--output=") for form in ("json", "jsonl"))
 
 
 def _fail(message: str, code: int, hint: str | None, is_json: bool, kind: str = "Usage") -> int:  # noqa: FBT001  # it is so for the whole command

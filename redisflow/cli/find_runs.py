@@ -11,6 +11,7 @@ from redisflow import documents
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Output, note, took
 from redisflow.client.finding import PAGE_LIMIT, FindOptions, list_page
+from redisflow.durations import read_instant
 
 
 async def list_runs(  # noqa: PLR0913  # each is a filter
@@ -106,13 +107,9 @@ def read_tags(texts: list[str]) -> dict[str, str]:
     return tags
 
 
-def read_instant(text: str) -> Any:
-    """An ISO 8601 instant (in this machine's time zone where it names none), or a duration, or seconds."""
+def as_duration(text: str | None) -> str | float | None:
+    """A duration as typed, in seconds where it is a bare number."""
     try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text).astimezone()
+        return None if text is None else float(text)
     except ValueError:
         return text

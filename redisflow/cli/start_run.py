@@ -12,11 +12,12 @@ from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec, untyped
-from redisflow.cli.find_runs import read_instant, read_tags
+from redisflow.cli.find_runs import as_duration, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions
+from redisflow.durations import read_instant
 from redisflow.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ async def execute(
 ) -> None:
     """Start a run, wait for its end, and print its result."""
     async with given.flow() as flow:
-        _print_result(await (await _start(flow, workflow, value, start)).result(_duration(wait)))
+        _print_result(await (await _start(flow, workflow, value, start)).result(as_duration(wait)))
 
 
 async def result(
@@ -98,21 +99,25 @@ async def result(
 ) -> None:
     """Wait for a run's end and print its result as JSON; exit code 1 where it failed or was canceled."""
     async with given.flow() as flow:
-        _print_result(await (await flow.get_handle(run_id)).result(_duration(wait)))
+        _print_result(await (await flow.get_handle(run_id)).result(as_duration(wait)))
 
 
 async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
     read = read_value(value)
-    wanted: str | WorkflowSpec[Any, Any] = workflow
-    if not flow.served().workflows:
-        # There is no code of it here: its input is taken as it is, and checked where it runs.
-        wanted = untyped(workflow)
     try:
-        return await flow.run_workflow(wanted, read, **start.options)
+        return await flow.run_workflow(wanted_of(flow, workflow), read, **start.options)
     except BackendUnavailable:
         if "idempotency_key" not in start.options:
             note("redisflow: whether the run was started is not known; with --key it can be tried again safely")
         raise
+
+
+def wanted_of(flow: RedisFlow, workflow: str) -> str | WorkflowSpec[Any, Any]:
+    """The workflow of this name: that of the app, or one of which nothing is known."""
+    if flow.served().workflows:
+        return workflow
+    # There is no code of it here: its input is taken as it is, and checked where it runs.
+    return untyped(workflow)
 
 
 def read_value(text: str | None) -> Any:
@@ -133,10 +138,3 @@ def read_value(text: str | None) -> Any:
 
 def _print_result(value: Any) -> None:
     write_line(to_json(documents.jsonable(value), indent=2))
-
-
-def _duration(text: str | None) -> str | float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text

@@ -24,7 +24,7 @@ from redisflow.worker.address import Address
 from redisflow.worker.options import Resources, WorkerOptions
 from redisflow.worker.process import run_worker_process
 from redisflow.worker.processes import WorkerProcesses
-from redisflow.worker.supervisor import Supervisor
+from redisflow.worker.supervisor import EXIT_DRAINED, Supervisor
 from redisflow.worker.target import Target
 
 _LINE = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
@@ -46,7 +46,7 @@ def start_worker(read: argparse.Namespace) -> int:
         if read.processes > 1:
             asyncio.run(_work_in_processes(read, options))
         else:
-            _work(read, options)
+            return _work(read, options)
     except BadTarget as error:
         return _fail(str(error), EXIT_USAGE)
     except WorkerProcessFailed as error:
@@ -86,7 +86,7 @@ async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -
     await WorkerProcesses(target, options, read.processes, words=words).run()
 
 
-def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
+def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
     WorkerProcesses.may_start = False
     descriptor: int | None = getattr(read, "supervisor", None)
     supervisor = None if descriptor is None else Supervisor(descriptor, options)
@@ -98,10 +98,13 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
     for target in read.imports:
         import_target(target)
 
+    is_drained = False
+
     async def work() -> None:
+        nonlocal is_drained
         async with flow:
             resources = None if supervisor is None else _reporting(flow, supervisor)
-            await flow.new_worker(
+            worker = flow.new_worker(
                 concurrency=options.concurrency,
                 queues=options.queues,
                 max_bodies=options.max_bodies,
@@ -110,10 +113,13 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
                 crash_limit=options.crash_limit,
                 http=None if options.http is None else str(options.http),
                 resources=resources,
-            ).run()
+            )
+            await worker.run()
+            is_drained = worker.is_drained
 
     with _strict() if read.debug else contextlib.nullcontext():
         run_worker_process(work())
+    return EXIT_DRAINED if is_drained and supervisor is not None else 0
 
 
 def _strict() -> contextlib.AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""`redisflow workflow`: what is stored of each workflow, and holding back the runs of one."""
+"""`redisflow workflow`: what is stored of each workflow."""
 
 from __future__ import annotations
 
@@ -37,17 +37,3 @@ def _count_of(name: str) -> Column:
         return f"{row[name] if name in row else by_status.get(name, 0):,}"
 
     return Column(name.upper(), text, right=True)
-
-
-async def pause(workflow: str, /, *, given: Given = PLAIN) -> None:
-    """Take up no run of this workflow from now on; those that a worker holds go on until they wait."""
-    async with given.flow() as flow:
-        await flow.controls.pause(workflow=workflow)
-    note(f"workflow {workflow} is paused")
-
-
-async def resume(workflow: str, /, *, given: Given = PLAIN) -> None:
-    """Let its runs be taken up again."""
-    async with given.flow() as flow:
-        await flow.controls.resume(workflow=workflow)
-    note(f"workflow {workflow} goes on")

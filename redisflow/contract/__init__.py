@@ -22,6 +22,7 @@ from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import Purged, RetentionCalls
 from redisflow.contract.schedules import DueSchedules, FireOutcome, ScheduleCalls, TriggerOutcome
+from redisflow.contract.server import ServerCalls
 from redisflow.contract.starts import (
     Active,
     DebounceRule,
@@ -104,6 +105,7 @@ __all__ = [
     "Saying",
     "ScanPlace",
     "ScheduleCalls",
+    "ServerCalls",
     "StartCalls",
     "StartRule",
     "Started",

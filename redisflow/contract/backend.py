@@ -27,6 +27,7 @@ from redisflow.contract.outbox import OutboxCalls
 from redisflow.contract.payloads import PayloadCalls
 from redisflow.contract.retention import RetentionCalls
 from redisflow.contract.schedules import ScheduleCalls
+from redisflow.contract.server import ServerCalls
 from redisflow.contract.starts import StartCalls
 from redisflow.contract.values import (
     Answer,
@@ -129,6 +130,11 @@ class Backend(Protocol):
     @property
     def payloads(self) -> PayloadCalls:
         """What runs have outside: their large payloads in a store."""
+        ...
+
+    @property
+    def server(self) -> ServerCalls:
+        """The servers themselves; it need not be open for this."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Who works here, and what nobody serves. It changes nothing."""
+"""Who works here, what nobody serves, and sending a worker home."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redisflow.fleet import StrandedReport, WorkerInfo
 
 
@@ -28,6 +30,10 @@ class FleetCalls(Protocol):
         """Those that live, and those of the last hour that did not say good-bye."""
         ...
 
+    async def drain_worker(self, worker: str) -> bool:
+        """Tell a worker to claim nothing more and to stop, as its next heartbeat reads; whether it is alive."""
+        ...
+
     async def find_stranded(self, *, detailed: bool, look_at: int | None) -> StrandedReport:
         """What no live worker serves; `detailed` tells versions apart where only some of a workflow are served.
 
@@ -38,4 +44,8 @@ class FleetCalls(Protocol):
 
     async def list_queues(self) -> list[QueueDepth]:
         """Each queue that was ever used, sorted by name."""
+        ...
+
+    async def count_versions(self, workflow: str) -> Mapping[str, int]:
+        """By version (empty: none), how many runs of the workflow have not ended; each of them is looked at."""
         ...

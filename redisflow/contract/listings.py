@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from redisflow.tags import Tags
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redisflow.durations import When
-    from redisflow.summaries import RunCounts, RunPage
+    from redisflow.summaries import QueuedRun, RunCounts, RunPage
 
 Order = Literal["newest", "oldest"]
 
@@ -42,4 +44,15 @@ class Listings(Protocol):
 
     async def count_runs(self, *, detailed: bool) -> RunCounts:
         """How many runs there are; `detailed` looks at each unfinished one where sizes alone do not tell."""
+        ...
+
+    async def count_statuses(self, workflow: str) -> Mapping[str, int]:
+        """How many of a workflow's runs are `pending`, `running` and `waiting`; each of them is looked at."""
+        ...
+
+    async def peek_queue(self, queue: str, limit: int) -> list[QueuedRun]:
+        """Up to `limit` runs that are to be claimed from the queue, the next one first.
+
+        Between partitions, and while another priority has its turn, workers may take them in another order.
+        """
         ...

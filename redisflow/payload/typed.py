@@ -107,6 +107,15 @@ class PayloadType(Generic[T]):
             message = f"the recorded value is not a {self.name}: {_short(error)}"
             raise CannotDecode(message) from error
 
+    def json_schema(self) -> dict[str, Any] | None:
+        """What a value may be, for forms and other programs; None where anything may, or JSON cannot say it."""
+        if self._adapter is None:
+            return None
+        try:
+            return self._adapter.json_schema()
+        except PydanticUserError:
+            return None
+
     def _record_by_annotation(self, value: object, adapter: TypeAdapter[Any]) -> tuple[bytes, T]:
         try:
             # round_trip leaves out what is computed; warnings tell of values that are not what the annotation says.

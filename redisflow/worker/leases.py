@@ -38,8 +38,8 @@ class LeaseWatch:
         self._heartbeat: HeartbeatThread | None = None
         self._present = asyncio.Event()
 
-    def begin(self, backend: Backend, worker: str, about: About) -> None:
-        """Start the heartbeat; `about` is what the worker says of itself."""
+    def begin(self, backend: Backend, worker: str, about: About, drain: Callable[[], object]) -> None:
+        """Start the heartbeat; `about` is what the worker says of itself, `drain` is called when it is told to."""
         loop = asyncio.get_running_loop()
 
         def lost(holds: Sequence[Hold]) -> None:
@@ -54,6 +54,10 @@ class LeaseWatch:
             with contextlib.suppress(RuntimeError):  # the same
                 loop.call_soon_threadsafe(self._present.set)
 
+        def drained() -> None:
+            with contextlib.suppress(RuntimeError):  # the same
+                loop.call_soon_threadsafe(drain)
+
         self._heartbeat = HeartbeatThread(
             backend,
             worker,
@@ -66,6 +70,7 @@ class LeaseWatch:
             mail=mail,
         )
         self._heartbeat.present = present
+        self._heartbeat.drained = drained
         self._heartbeat.start()
 
     async def wait_for_presence(self) -> None:

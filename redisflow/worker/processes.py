@@ -22,7 +22,7 @@ from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, WorkerProcessFailed
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.signals import on_signals
-from redisflow.worker.supervisor import GOOD_BYE_S
+from redisflow.worker.supervisor import EXIT_DRAINED, GOOD_BYE_S
 from redisflow.worker.target import Served, Target
 
 RESTART_S = 1.0
@@ -57,6 +57,7 @@ class WorkerProcesses:
         self.options = options
         self._target = target
         self._count = count
+        self._drained = 0
         self._command = [sys.executable, "-m", "redisflow", "worker", *_words_of(target), *words_of(options), *words]
         self._grace_ms = options.grace_ms
         self._children: list[_Child] = []
@@ -139,8 +140,15 @@ class WorkerProcesses:
         """Replace the process whenever it ends, until the stop."""
         pause_s = RESTART_S
         while True:
-            ended = _describe(await child.end())
+            code = await child.end()
+            ended = _describe(code)
             self._children.remove(child)
+            if code == EXIT_DRAINED:
+                _log.info("worker process %d is drained, and not replaced", child.pid)
+                self._drained += 1
+                if self._drained == self._count:
+                    self._ask_to_stop()
+                return
             has_worked = await child.said is not None
             if self._stopping.is_set() or not (self._is_started or has_worked):
                 _log.info("worker process %d %s", child.pid, ended)

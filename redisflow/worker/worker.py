@@ -99,6 +99,8 @@ class Worker:
         self._suspects = Suspects(options.lease_ms / 1000)
         self._grace_ms = options.grace_ms
         self._failure: BaseException | None = None
+        self.is_drained = False
+        """Whether somebody told it to drain: who looks after it need not replace it."""
         self._refused: set[tuple[str, str | None]] = set()
         """Workflows and versions of which it has said that it has no code."""
 
@@ -163,7 +165,8 @@ class Worker:
         if self.options.resources is not None:
             self.bodies.resources = await self._exit.enter_async_context(self.options.resources())
         await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss, self._told_of_mail))
-        self._leases.begin(self.backend, self.name, describe_worker(self._registry, self.queues, self.options))
+        about = describe_worker(self._registry, self.queues, self.options)
+        self._leases.begin(self.backend, self.name, about, self._told_to_drain)
         self._serve("watch", self._leases.run_forever)
         if self.backend.payloads.in_use:
             self._serve("payloads", partial(sweep_forever, self.backend, self.name))
@@ -190,9 +193,12 @@ class Worker:
         _log.info("worker %s started: queues %s", self.name, ", ".join(self.queues))
 
     async def _finished(self) -> None:
+        await asyncio.shield(self._begin_to_finish())
+
+    def _begin_to_finish(self) -> asyncio.Task[None]:
         if self._finishing is None:
             self._finishing = asyncio.create_task(self._finish(), name="finish")
-        await asyncio.shield(self._finishing)
+        return self._finishing
 
     async def _finish(self) -> None:
         await _cancel(self._claimers)
@@ -414,6 +420,14 @@ class Worker:
         held = self._held.get(run_id)
         if held is not None:
             held.look()
+
+    def _told_to_drain(self) -> None:
+        if not self._stopping.is_set():  # or else it would be a second signal
+            _log.info("worker %s is told to drain", self.name)
+            self.is_drained = True
+            self._ask_to_stop()
+            # Nobody may be waiting for its end: it must not go on claiming runs, only to hand them back.
+            self._begin_to_finish()
 
     def _told_of_mail(self, run_id: str) -> None:
         held = self._held.get(run_id)

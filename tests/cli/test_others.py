@@ -89,6 +89,20 @@ async def test_an_app_gives_types_to_what_is_started(cli: Cli, tmp_path, shop: R
         assert (elsewhere.code, "another namespace" in elsewhere.err) == (2, True)
 
 
+async def test_a_list_asks_an_app_only_where_it_is_needed_to_know_the_place(
+    cli: Cli, tmp_path, shop: RedisFlow, namespace: str, monkeypatch
+):
+    (tmp_path / "asked_app.py").write_text(
+        f"from redisflow import RedisFlow\nprint('asked')\nflow = RedisFlow(namespace={namespace!r})\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("REDISFLOW_APP", "asked_app:flow")
+    run_id = (await cli("run", "start", "approval", "-n", namespace)).out.strip()
+    assert (await cli("run", "list", "-o", "id")).out == f"{run_id}\n"
+    monkeypatch.delenv("REDISFLOW_NAMESPACE")
+    assert (await cli("run", "list", "-o", "id")).out == f"asked\n{run_id}\n"
+
+
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
     said = subprocess.run(
         f"{sys.executable} -m redisflow --help | head -1; {sys.executable} -m redisflow --version",

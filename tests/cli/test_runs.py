@@ -94,6 +94,26 @@ async def test_errors_are_json_where_results_are(shop: RedisFlow, cli: Cli):
     assert said.err.startswith("{")
 
 
+@pytest.mark.parametrize(
+    ("words", "is_json"),
+    [
+        (("-o", "json"), True),
+        (("-ojson",), True),
+        (("--output", "json"), True),
+        (("--output=jsonl",), True),
+        (("-o", "yaml"), False),
+        (("--", "--json"), False),
+        ((), False),
+    ],
+)
+async def test_errors_are_json_only_where_an_option_says_so(
+    shop: RedisFlow, cli: Cli, words: tuple[str, ...], is_json: bool
+):
+    said = await cli("run", "exec", "json", "--timeout", "nonsense", *words)
+    assert said.code == 2
+    assert said.err.startswith("{") == is_json
+
+
 async def test_an_unreachable_server_ends_with_3(cli: Cli):
     said = await cli("run", "list", "--url", "redis://:secret@127.0.0.1:1", "-n", "default")
     assert said.code == 3

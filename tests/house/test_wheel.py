@@ -49,11 +49,24 @@ def test_the_wheel_has_every_module_and_the_mark_of_types(wheel: Path) -> None:
     assert "redisflow/py.typed" in files_in(wheel)
 
 
+def test_the_wheel_has_the_projects_that_init_writes_and_no_compiled_file(wheel: Path) -> None:
+    folder = ROOT / "redisflow" / "cli" / "new_project"
+    written = {
+        path.relative_to(ROOT).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert len(written) > 20
+    assert {name for name in files_in(wheel) if name.startswith("redisflow/cli/new_project/")} == written
+    assert not [name for name in files_in(wheel) if name.endswith(".pyc")]
+
+
 def test_the_wheel_has_nothing_but_the_package_and_its_licence(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in files_in(wheel)}
     assert tops == {"redisflow", "redisflow-0.1.0.dist-info"}
     assert "redisflow-0.1.0.dist-info/licenses/LICENSE" in files_in(wheel)
-    endings = {Path(name).suffix for name in files_in(wheel) if name.startswith("redisflow/")}
+    ours = [name for name in files_in(wheel) if name.startswith("redisflow/") and "/new_project/" not in name]
+    endings = {Path(name).suffix for name in ours}
     assert endings == {".py", ".lua", ".typed"}
 
 

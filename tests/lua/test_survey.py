@@ -50,3 +50,38 @@ def test_what_was_posted_counts_until_it_is_cleared(lua: Lua) -> None:
     assert seen(lua) == (None, 1, 0, set())
     lua.call("clear_outbox", [entry])
     assert seen(lua) == (None, 0, 0, set())
+
+
+def peeked(lua: Lua, limit: int = 10, queue: str = "default") -> list[tuple[str, str]]:
+    word, *rows = lua.twice("peek_queue", queue=queue, limit=limit)
+    assert word == "ok"
+    return [(run_id.decode(), lane.decode()) for run_id, lane, _ in rows]
+
+
+def test_the_next_runs_of_a_queue_are_those_that_a_claim_would_read_first(lua: Lua) -> None:
+    lua.at(T0 + 1)
+    lua.park(lua.take("woken"), due=lua.now + 1)
+    for name, priority in (("taken", ""), ("plain", ""), ("low", "1"), ("high", "9"), ("later", "")):
+        lua.create(name, {"pr": priority} if priority else {})
+        if name == "taken":
+            lua.claim_only("w1")
+    lua.later(2)
+    lua.wake()
+    expected = [("woken", "w"), ("high", "9"), ("low", "1"), ("plain", "0"), ("later", "0")]
+    assert peeked(lua) == expected
+    assert peeked(lua, limit=2) == expected[:2]
+    assert [held.run_id for held in lua.claim()] == [name for name, _ in expected]
+    assert peeked(lua) == []
+
+
+def test_a_queue_that_nobody_ever_read_is_shown_and_an_entry_that_names_no_pending_run_is_not(lua: Lua) -> None:
+    for name in ("a", "b", "c"):
+        lua.create(name, queue="slow")
+    lua.redis.hset(f"{PREFIX}run:b", "s", "waiting:timer")
+    lua.redis.xadd(f"{PREFIX}q:slow:0", {"r": "nobody"})
+    assert peeked(lua, queue="slow") == [("a", "0"), ("c", "0")]
+    assert peeked(lua, queue="other") == []
+    lua.delete("q:slow:0")
+    lua.redis.set(f"{PREFIX}q:slow:0", "no stream")
+    assert peeked(lua, queue="slow") == []
+    lua.delete("q:slow:0", "run:a", "run:b", "run:c", "runs:order")

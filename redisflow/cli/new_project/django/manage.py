@@ -1,0 +1,10 @@
+"""`manage.py migrate`, `manage.py runserver`, and `redisflow dev` beside it."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    execute_from_command_line(sys.argv)

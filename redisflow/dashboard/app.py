@@ -1,0 +1,133 @@
+"""`dashboard_app(flow)`: the dashboard as an ASGI application, alone or mounted into another one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from redisflow.dashboard.access.middleware import access_middleware
+from redisflow.dashboard.access.redact import Redact
+from redisflow.dashboard.access.roles import Auth
+from redisflow.dashboard.live import Live
+from redisflow.dashboard.pages import PAGES
+from redisflow.dashboard.services import DashboardOptions, Services
+from redisflow.dashboard.views import STATIC, Page, Renderer, View
+from redisflow.errors import BackendError, InvalidName, RedisflowError, RunNotFound, ScheduleNotFound
+from redisflow.flow import RedisFlow
+
+_log = logging.getLogger("redisflow.dashboard")
+
+
+def dashboard_app(
+    flow: RedisFlow,
+    *,
+    auth: Auth | None = None,
+    read_only: bool = False,
+    redact: Redact | None = None,
+    allowed_hosts: Sequence[str] = (),
+    trust_prefix: bool = False,
+) -> Starlette:
+    """The dashboard of a namespace, as an ASGI application: to be served alone, or mounted into another one.
+
+    Without `auth` everybody who reaches it may do everything: bind it to loopback, or mount it behind your own check.
+    `auth` says who a request comes from and what they may do (`BasicAuth`, `BearerAuth`, or a callable that returns a
+    `Role`, an `Identity` or None). `read_only` changes nothing, whoever asks. `redact(path, value)` is called with each
+    payload before it is shown. `allowed_hosts` are names by which it may be called, besides those of loopback.
+    `trust_prefix` believes `X-Forwarded-Prefix` of a proxy that takes a prefix off.
+
+    It connects in the event loop that serves it. What it shows is read from Redis each time; nothing is kept here but
+    the progress of bulk actions, which end with this process.
+    """
+    options = DashboardOptions(
+        auth=auth, read_only=read_only, redact=redact, allowed_hosts=allowed_hosts, trust_prefix=trust_prefix
+    )
+    services = Services.of(flow, options)
+    desk = _Desk(services)
+
+    @contextlib.asynccontextmanager
+    async def live(_app: Starlette) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await services.close()
+
+    return Starlette(
+        routes=desk.routes(),
+        middleware=access_middleware(auth=auth, hosts=allowed_hosts, read_only=read_only, trust_prefix=trust_prefix),
+        exception_handlers={HTTPException: desk.refused, RedisflowError: desk.failed, Exception: desk.broken},
+        lifespan=live,
+    )
+
+
+class _Desk:
+    """Where requests become pages."""
+
+    def __init__(self, services: Services) -> None:
+        """Of one dashboard."""
+        self._services = services
+        self._renderer = Renderer(services)
+        self._live = Live()
+
+    def routes(self) -> list[BaseRoute]:
+        """Each page twice: as it is, and as it goes on."""
+        files = StaticFiles(directory=STATIC)
+        return [
+            Route("/", self._home),
+            Mount(f"/static/{self._renderer.version}", files),
+            *(Route(path, self._show(page), name=page.__name__) for path, page in PAGES),
+            *(Route(f"/live{path}", self._follow(page)) for path, page in PAGES),
+        ]
+
+    async def _home(self, request: Request) -> Response:
+        return RedirectResponse(f"{request.scope.get('root_path', '').rstrip('/')}/runs", 302)
+
+    def _show(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        async def show(request: Request) -> Response:
+            view = await page(request, self._services)
+            return HTMLResponse(self._renderer.whole(request, view), view.status)
+
+        return show
+
+    def _follow(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        async def follow(request: Request) -> Response:
+            async def make() -> str:
+                return self._renderer.inner(request, await page(request, self._services))
+
+            return self._live.respond(request, make)
+
+        return follow
+
+    # -- what cannot be shown -----------------------------------------------------------------------------------------
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        """No such page, or no such method."""
+        if not isinstance(error, HTTPException):
+            raise error
+        return self._problem(request, error.status_code, error.detail, dict(error.headers or {}))
+
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """An error of ours: it says what happened and what to do."""
+        if isinstance(error, RunNotFound | ScheduleNotFound | InvalidName):
+            return self._problem(request, 404, str(error))
+        if isinstance(error, BackendError):
+            return self._problem(request, 503, str(error), {"Retry-After": "2"})
+        return self._problem(request, 400, str(error))
+
+    async def broken(self, request: Request, error: Exception) -> Response:
+        """A defect: told in the log, with its traceback."""
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return self._problem(request, 500, f"{type(error).__name__}: the log has more")
+
+    def _problem(self, request: Request, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
+        view = View(
+            template="problem.html", title="Problem", nav="", context={"code": status, "why": why}, status=status
+        )
+        return HTMLResponse(self._renderer.whole(request, view), status, headers)

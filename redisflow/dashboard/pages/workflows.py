@@ -1,0 +1,124 @@
+"""Workflows: how many runs each has, which versions are in flight, and who serves them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+
+from starlette.requests import Request
+
+from redisflow.client.controls import Control
+from redisflow.dashboard.services import Services
+from redisflow.dashboard.views import View
+from redisflow.errors import RunNotFound
+from redisflow.fleet import Fleet
+from redisflow.summaries import RunPage, RunSummary, WorkflowCounts
+
+SAMPLE = 200
+"""Finished runs by which durations and failures of late are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """How the last finished runs went."""
+
+    finished: int
+    failed: int
+    p50_s: float | None
+    p95_s: float | None
+
+    @classmethod
+    def of(cls, runs: Sequence[RunSummary]) -> Late:
+        """Of these."""
+        took = sorted(
+            (run.finished_at - run.started_at).total_seconds()
+            for run in runs
+            if run.finished_at is not None and run.started_at is not None and run.status == "succeeded"
+        )
+        cuts = quantiles(took, n=20, method="inclusive") if len(took) > 1 else took * 19
+        return cls(
+            len(runs),
+            sum(run.status == "failed" for run in runs),
+            cuts[9] if cuts else None,
+            cuts[18] if cuts else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A workflow in the list."""
+
+    name: str
+    counts: WorkflowCounts
+    versions: Sequence[str]
+    """Those that live workers serve."""
+    late: Late
+    last: RunSummary | None
+    control: Control | None
+
+
+async def workflows(_request: Request, services: Services) -> View:
+    """Each workflow that has runs, or that a live worker serves."""
+    flow = services.flow
+    counts, alive, controls = await asyncio.gather(flow.count_runs(), flow.workers(), flow.controls.list())
+    fleet = Fleet(alive)
+    names = sorted({*counts.workflows, *(name for worker in alive for name, _ in worker.workflows)})
+    pages = await asyncio.gather(*(_finished(services, name) for name in names))
+    paused = {control.name: control for control in controls if control.kind == "workflow"}
+    none = WorkflowCounts(unfinished=0, stuck=0, succeeded=0, failed=0, canceled=0)
+    lines = [
+        Line(
+            name=name,
+            counts=counts.workflows.get(name, none),
+            versions=fleet.versions_of(name),
+            late=Late.of(page.runs),
+            last=page.runs[0] if page.runs else None,
+            control=paused.get(name),
+        )
+        for name, page in zip(names, pages, strict=True)
+    ]
+    return View(template="workflows.html", title="Workflows", nav="workflows", context={"lines": lines})
+
+
+async def workflow(request: Request, services: Services) -> View:
+    """One of them: its versions in flight, its last runs."""
+    name = request.path_params["name"]
+    flow = services.flow
+    counts, alive, controls, page, recent = await asyncio.gather(
+        flow.count_runs(detailed=True),
+        flow.workers(),
+        flow.controls.list(),
+        _finished(services, name),
+        flow.list_page(workflow=name, page_size=20),
+    )
+    fleet = Fleet(alive)
+    if name not in counts.workflows and not fleet.versions_of(name):
+        msg = f"no run of a workflow {name!r} is stored, and no live worker serves it"
+        raise RunNotFound(msg)
+    in_flight = (
+        Counter(await (await flow.open()).fleet.count_versions(name)) if name in counts.workflows else Counter[str]()
+    )
+    served = {version or "" for worker in alive for each, version in worker.workflows if each == name}
+    return View(
+        template="workflow.html",
+        title=name,
+        nav="workflows",
+        context={
+            "name": name,
+            "counts": counts.workflows.get(name),
+            "late": Late.of(page.runs),
+            "recent": recent.runs,
+            "control": next((each for each in controls if each.kind == "workflow" and each.name == name), None),
+            "versions": [
+                (version, in_flight[version], fleet.has_code(name, version or None))
+                for version in sorted({*in_flight, *served})
+            ],
+        },
+    )
+
+
+async def _finished(services: Services, name: str) -> RunPage:
+    return await services.flow.list_page(workflow=name, status=("succeeded", "failed", "canceled"), page_size=SAMPLE)

@@ -1,0 +1,11 @@
+// What pages need besides links: each file here does one thing, and this one starts them.
+import { startActions } from "./actions.js";
+import { startCharts } from "./charts.js";
+import { startKeys } from "./keys.js";
+import { startLive } from "./live.js";
+import { startPalette } from "./palette.js";
+import { startSelection } from "./selection.js";
+import { startTheme } from "./theme.js";
+import { startTimes } from "./times.js";
+
+for (const start of [startTheme, startTimes, startLive, startActions, startSelection, startPalette, startKeys, startCharts]) start();

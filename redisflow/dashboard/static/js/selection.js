@@ -1,0 +1,63 @@
+// Runs that are chosen in a list, and what is done to all of them. What is chosen survives live updates.
+import { ask, call } from "./actions.js";
+import { toast } from "./toast.js";
+
+const chosen = new Set();
+let all = false;
+
+const boxes = () => [...document.querySelectorAll("[data-run] input[type=checkbox]")];
+const bar = () => document.getElementById("bulk");
+
+function show() {
+  for (const box of boxes()) box.checked = all || chosen.has(box.value);
+  const every = document.querySelector("[data-choose-page]");
+  if (every) every.checked = boxes().length > 0 && boxes().every((box) => box.checked);
+  const it = bar();
+  if (!it) return;
+  it.hidden = !all && chosen.size === 0;
+  it.querySelector("[data-count]").textContent = all ? "All that match" : `${chosen.size} chosen`;
+  it.querySelector("[data-all]").hidden = all;
+}
+
+export function toggleRun(row) {
+  const box = row?.querySelector("input[type=checkbox]");
+  if (!box) return;
+  all = false;
+  chosen.has(box.value) ? chosen.delete(box.value) : chosen.add(box.value);
+  show();
+}
+
+async function begin(button) {
+  const verb = button.dataset.bulk;
+  const what = all ? "all runs that match the filter" : `${chosen.size} ${chosen.size === 1 ? "run" : "runs"}`;
+  const yes = await ask(`${button.textContent.trim()} ${what}?`, { danger: button.dataset.danger !== undefined, verb: button.textContent.trim() });
+  if (!yes) return;
+  try {
+    const job = await call("POST", "api/v1/bulk", all ? { verb, q: bar().dataset.query } : { verb, ids: [...chosen] });
+    chosen.clear();
+    all = false;
+    location.href = `${bar().dataset.jobs}/${encodeURIComponent(job.id)}`;
+  } catch (error) {
+    toast(error.message, { tone: "fail" });
+  }
+}
+
+export function startSelection() {
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-choose-page]")) {
+      all = false;
+      for (const box of boxes()) event.target.checked ? chosen.add(box.value) : chosen.delete(box.value);
+    } else if (event.target.closest("[data-run]") && event.target.type === "checkbox") {
+      all = false;
+      event.target.checked ? chosen.add(event.target.value) : chosen.delete(event.target.value);
+    } else return;
+    show();
+  });
+  document.addEventListener("click", (event) => {
+    const target = event.target;
+    if (target.closest("[data-all]")) { all = true; show(); }
+    else if (target.closest("[data-none]")) { all = false; chosen.clear(); show(); }
+    else if (target.closest("[data-bulk]")) begin(target.closest("[data-bulk]"));
+  });
+  document.addEventListener("htmx:after:swap", show);
+}

@@ -1,0 +1,136 @@
+"""How pages say numbers, times and states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+
+from redisflow.documents import iso
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+ICONS: Final = {
+    "succeeded": "circle-check",
+    "failed": "circle-x",
+    "running": "circle-dot",
+    "waiting": "hourglass",
+    "pending": "clock",
+    "canceled": "circle-slash",
+    "stranded": "triangle-alert",
+    "suspended": "triangle-alert",
+    "paused": "circle-pause",
+    "left": "circle-slash",
+}
+KINDS: Final = {
+    "run": "zap",
+    "sleep": "moon-star",
+    "signal": "radio",
+    "child": "corner-down-right",
+    "compensation": "undo-2",
+    "redis": "database",
+}
+LENGTH_OF_ID: Final = 32
+BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def took(seconds: float | timedelta | None) -> str:
+    """A duration: `12 ms`, `3.4 s`, `2 h 5 min`."""
+    if seconds is None:
+        return ""
+    if isinstance(seconds, timedelta):
+        seconds = seconds.total_seconds()
+    if seconds < 1:
+        return f"{max(0, round(seconds * 1000))} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    place = next(number for number, (size, _) in enumerate(_UNITS) if seconds >= size)
+    size, unit = _UNITS[place]
+    whole, rest = divmod(int(seconds), size)
+    if place + 1 < len(_UNITS) and (rest := rest // _UNITS[place + 1][0]):
+        return f"{whole} {unit} {rest} {_UNITS[place + 1][1]}"
+    return f"{whole} {unit}"
+
+
+def coarse(text: str) -> str:
+    """Its largest unit alone: `1 min 14 s` is `1 min`."""
+    return " ".join(text.split(" ")[:2])
+
+
+def between(began: datetime | None, ended: datetime | None) -> str:
+    """How long it was from one instant to the other."""
+    return "" if began is None or ended is None else took(ended - began)
+
+
+def clock(instant: datetime | None) -> str:
+    """An instant, for those whose browser runs no script, and for titles."""
+    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def count(number: float) -> str:
+    """1,234."""
+    return f"{number:,}"
+
+
+def many(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def share(part: float, whole: float) -> str:
+    """A percentage, `0.4 %`; a dash where there is no whole."""
+    if not whole:
+        return "-"
+    percent = 100 * part / whole
+    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
+
+
+def size(number: float) -> str:
+    """Bytes."""
+    for unit in BYTES:
+        if number < 1024 or unit == BYTES[-1]:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    raise AssertionError
+
+
+def short(text: str) -> str:
+    """A run's id in a list, whose links hold all of it: the beginning is its time, the end is chance (RFC 9562)."""
+    return f"{text[:8]}…{text[19:28]}" if len(text) == LENGTH_OF_ID else text
+
+
+def state_of(run: Any) -> str:
+    """The word by which a run is coloured: its status, or what is wrong with it."""
+    if run.status == "waiting" and run.waiting_for in {"stranded", "suspended", "paused"}:
+        return "stranded" if run.waiting_for != "paused" else "paused"
+    return str(run.status)
+
+
+def state_words(run: Any) -> str:
+    """What the pill says: `waiting: timer`."""
+    return f"{run.status}: {run.waiting_for}" if run.waiting_for else str(run.status)
+
+
+def part(text: str) -> str:
+    """For a path: also slashes are escaped."""
+    return quote(text, safe="")
+
+
+WORDS: Final[dict[str, Callable[..., Any]]] = {
+    "took": took,
+    "coarse": coarse,
+    "between": between,
+    "clock": clock,
+    "count": count,
+    "many": many,
+    "share": share,
+    "size": size,
+    "short": short,
+    "iso": iso,
+    "state_of": state_of,
+    "state_words": state_words,
+    "part": part,
+    "icon_of": lambda word: ICONS.get(word, "circle-dot"),
+    "kind_icon": lambda kind: KINDS.get(kind, "zap"),
+}

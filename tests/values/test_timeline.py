@@ -1,0 +1,140 @@
+"""The bars of a run over time: to scale, but for long stretches in which nothing runs."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redisflow.failure import Failure
+from redisflow.runs import StepAttempt, StepRun, StepStatus, WorkflowRun
+from redisflow.timeline import GAP_SHARE, LEAST_BAR, Timeline, draw_timeline
+
+T0 = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def attempt(number: int, began: float, ended: float, *, fails: bool = False) -> StepAttempt:
+    error = Failure("OSError", "no", "") if fails else None
+    return StepAttempt(attempt=number, started_at=at(began), finished_at=at(ended), error=error)
+
+
+def body(key: str, *attempts: StepAttempt, **changes: Any) -> StepRun:
+    last = attempts[-1]
+    fields: dict[str, Any] = {
+        "status": "failed" if last.error else "succeeded",
+        "attempt": last.attempt,
+        "started_at": last.started_at,
+        "finished_at": last.finished_at,
+        "attempts": attempts,
+    }
+    return StepRun(key=key, kind="run", **{**fields, **changes})
+
+
+def sleep(began: float, ended: float | None) -> StepRun:
+    status: StepStatus = "waiting" if ended is None else "succeeded"
+    finished = None if ended is None else at(ended)
+    return StepRun(key="nap", kind="sleep", status=status, started_at=at(began), finished_at=finished)
+
+
+def a_run(*steps: StepRun, started: float = 0, finished: float | None = None, **changes: Any) -> WorkflowRun:
+    fields: dict[str, Any] = {
+        "id": "0" * 32,
+        "workflow": "order",
+        "version": None,
+        "queue": "default",
+        "status": "running" if finished is None else "succeeded",
+        "waiting_for": None,
+        "input": None,
+        "output": None,
+        "error": None,
+        "attempt": 1,
+        "claims": 1,
+        "crashes": 0,
+        "created_at": T0,
+        "available_at": None,
+        "started_at": at(started),
+        "finished_at": None if finished is None else at(finished),
+        "deadline_at": None,
+        "steps": steps,
+    }
+    return WorkflowRun(**{**fields, **changes})
+
+
+def lefts(timeline: Timeline) -> list[list[tuple[str, float, float]]]:
+    return [[(bar.state, round(bar.left), round(bar.width)) for bar in row.bars] for row in timeline.rows]
+
+
+def test_steps_are_drawn_to_scale():
+    run = a_run(body("a", attempt(1, 0, 4)), body("b", attempt(1, 4, 10)), finished=10)
+    drawn = draw_timeline(run, at(99))
+    assert lefts(drawn) == [[("succeeded", 0, 40)], [("succeeded", 40, 60)]]
+    assert [(tick.at, tick.seconds) for tick in drawn.ticks] == [(0, 0), (20, 2), (40, 4), (60, 6), (80, 8), (100, 10)]
+    assert drawn.gaps == []
+
+
+def test_a_day_of_sleep_is_drawn_short_and_says_how_long_it_is():
+    run = a_run(body("a", attempt(1, 0, 1)), sleep(1, 86_401), body("b", attempt(1, 86_401, 86_402)), finished=86_402)
+    drawn = draw_timeline(run, at(99_999))
+    assert [(gap.at, gap.seconds) for gap in drawn.gaps] == [(50, 86_400)]
+    assert lefts(drawn) == [[("succeeded", 0, 46)], [("waiting", 46, 9)], [("succeeded", 54, 46)]]
+
+
+def test_two_waits_that_are_equally_long_are_both_drawn_short():
+    run = a_run(body("a", attempt(1, 0, 2)), sleep(2, 3602), sleep(3602, 7202), body("b", attempt(1, 7202, 7204)))
+    drawn = draw_timeline(run, at(7204))
+    assert [gap.seconds for gap in drawn.gaps] == [3600, 3600]
+
+
+def test_attempts_are_parts_of_a_row_with_what_was_waited_between_them():
+    step = body("a", attempt(1, 0, 2, fails=True), attempt(2, 4, 6, fails=True), attempt(3, 8, 10))
+    assert lefts(draw_timeline(a_run(step, finished=10), at(10))) == [
+        [("failed", 0, 20), ("waiting", 20, 20), ("failed", 40, 20), ("waiting", 60, 20), ("succeeded", 80, 20)]
+    ]
+
+
+def test_what_goes_on_reaches_to_now_and_what_a_run_left_to_its_end():
+    running = StepRun(key="a", kind="run", status="running", attempt=1, started_at=at(5))
+    assert lefts(draw_timeline(a_run(running), at(10))) == [[("running", 50, 50)]]
+    left = draw_timeline(a_run(running, finished=10, status="canceled"), at(99))
+    assert lefts(left) == [[("canceled", 50, 50)]]
+    assert left.rows[0].is_left
+    retrying = body("a", attempt(1, 0, 5, fails=True), status="waiting", next_attempt_at=at(60))
+    assert lefts(draw_timeline(a_run(retrying, status="waiting"), at(10))) == [[("failed", 0, 50), ("waiting", 50, 50)]]
+
+
+def test_a_run_shows_how_long_it_was_queued():
+    drawn = draw_timeline(a_run(body("a", attempt(1, 5, 10)), started=5, finished=10), at(10))
+    assert [(bar.state, bar.left, bar.width) for bar in drawn.run] == [("queued", 0, 50), ("succeeded", 50, 50)]
+
+
+def test_a_run_that_nobody_has_taken_up_is_one_bar():
+    drawn = draw_timeline(a_run(started_at=None, status="pending"), at(10))
+    assert [(bar.state, bar.left, bar.width) for bar in drawn.run] == [("queued", 0, 100)]
+    assert draw_timeline(a_run(started_at=None, status="pending"), T0).rows == []
+
+
+moments = st.floats(0, 1e7, allow_nan=False)
+
+
+@given(st.lists(st.tuples(moments, moments).map(sorted), max_size=12), moments)
+def test_whatever_happened_it_fits_in_order_and_nothing_is_invisible(spans: list[list[float]], now: float):
+    steps = [body(str(number), attempt(1, *span)) for number, span in enumerate(spans)]
+    drawn = draw_timeline(a_run(*steps), at(now))
+    bars = [bar for row in drawn.rows for bar in row.bars]
+    for bar in bars:
+        assert bar.width >= LEAST_BAR
+        assert bar.left >= -1e-6
+        assert bar.left + bar.width <= 100.01
+    for one, other in itertools.pairwise(bars):
+        if one.ended < other.began:
+            assert one.left <= other.left + 2 * LEAST_BAR
+    assert [tick.at for tick in drawn.ticks] == sorted(tick.at for tick in drawn.ticks)
+    assert len(drawn.ticks) < 40
+    assert len(drawn.gaps) * GAP_SHARE < 100
