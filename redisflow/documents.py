@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from redisflow.failure import Failure
-    from redisflow.fleet import StrandedReport, WorkerInfo
+    from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
     from redisflow.server_info import ServerInfo
@@ -128,7 +128,19 @@ def of_worker(worker: WorkerInfo) -> Document:
         "concurrency": worker.concurrency,
         "held": worker.held,
         "is_alive": worker.is_alive,
+        "is_draining": worker.is_draining,
         "seen_at": iso(worker.seen_at),
+    }
+
+
+def of_queue(queue: QueueInfo) -> Document:
+    """A queue."""
+    return {
+        "id": queue.name,
+        "ready": queue.ready,
+        "held": queue.held,
+        "oldest_at": iso(queue.oldest_at),
+        "is_paused": queue.is_paused,
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, cast, overload
@@ -54,6 +54,7 @@ from redisflow.client.signals import send_signal, signal_run
 from redisflow.client.start import RunOptions, StartedRun
 from redisflow.client.workflow import Workflow
 from redisflow.contract import Backend
+from redisflow.contract.observer import Observer
 from redisflow.durability import AS_CONFIGURED, Durability, Level, Loss, as_durability
 from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, UnknownWorkflow
@@ -68,6 +69,8 @@ from redisflow.server_info import ServerInfo
 from redisflow.structure import AuditReport
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 from redisflow.sync.facade import SyncFlow
+from redisflow.telemetry.chosen import Telemetry
+from redisflow.worker.address import Address
 from redisflow.worker.beside import work_beside
 from redisflow.worker.options import OwnWorkerKeywords, Resources, WorkerKeywords, WorkerOptions
 from redisflow.worker.processes import WorkerProcesses
@@ -99,10 +102,11 @@ class RedisFlow:
     `payloads` says how inputs, results and errors are stored: compressed, encrypted, large ones in a store. With
     `max_pending` a start from here raises BackpressureError while so many runs of the namespace wait to be claimed (of
     several partitions each takes its share); child runs and schedules go on.
+    `telemetry` is what listens: `[OpenTelemetry(), Prometheus()]`, both or one, see docs/telemetry.md.
     `durability` is when a write counts as acknowledged: "redis", "fsync" or "replicated", see `Durability`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keywords with defaults: where runs are kept, and how
         self,
         url: str | None = None,
         *,
@@ -113,6 +117,7 @@ class RedisFlow:
         payloads: Payloads | None = None,
         durability: Durability | Level = AS_CONFIGURED,
         max_pending: int | None = None,
+        telemetry: Iterable[Observer] = (),
     ) -> None:
         """Connect later."""
         if max_pending is not None and (type(max_pending) is not int or max_pending < 1):
@@ -126,6 +131,7 @@ class RedisFlow:
             payloads=payloads,
             durability=as_durability(durability),
             max_pending=max_pending,
+            telemetry=Telemetry(telemetry),
         )
         self._resources = resources
         self._registry = Registry()
@@ -565,6 +571,14 @@ class RedisFlow:
         found = await (await self.open()).fleet.list_workers()
         return [worker for worker in found if gone or worker.is_alive]
 
+    async def drain_worker(self, name: str) -> bool:
+        """Tell a worker to claim nothing more, and to stop as on SIGTERM; whether one of this name is alive.
+
+        It hears of it with its next heartbeat, within a quarter of its lease. Its runs may go on for its grace; what is
+        left is handed to other workers. A process of several workers does not replace it. Safe to repeat.
+        """
+        return await (await self.open()).fleet.drain_worker(name)
+
     @overload
     def new_worker(self, *, processes: Literal[1] = 1, **options: Unpack[OwnWorkerKeywords]) -> Worker: ...
     @overload
@@ -587,6 +601,8 @@ class RedisFlow:
             msg = f"processes is a whole number from 1, not {processes!r}"
             raise ValueError(msg)
         options["queues"] = tuple(options.get("queues", ()))
+        if options.get("http") is not None:
+            options["http"] = Address.parse(options["http"])
         if processes == 1:
             given = WorkerOptions(**options, resources=resources or self._resources)
             return Worker(self.open, self._registry, given, ClientOutside(self.open, self._queue_limits))

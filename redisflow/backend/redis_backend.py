@@ -106,6 +106,8 @@ class RedisBackend:
     """Known once it is open."""
     metrics: MetricsOnRedis
     """Known once it is open."""
+    layout: int
+    """The form in which the namespace is stored; known once it is open."""
 
     def __init__(  # noqa: PLR0913  # keywords with defaults: `BackendOptions`
         self,
@@ -232,6 +234,11 @@ class RedisBackend:
         return NOTHING_STORED
 
     @property
+    def may_write(self) -> bool:
+        """Whether the server's user may do more than read here; known once it is open."""
+        return self._may_write
+
+    @property
     def server(self) -> ServersOnRedis:
         """The servers themselves; it need not be open for this."""
         return ServersOnRedis(self._target, self._timeout_s)
@@ -338,6 +345,7 @@ class RedisBackend:
             msg = f"there is no namespace {self._namespace!r} on {self._target.masked}"
             raise NamespaceNotFound(msg)
         partitions, layout = found
+        self.layout = int(layout)
         if int(layout) > LAYOUT:
             msg = (
                 f"namespace {self._namespace!r} was written by a newer redisflow (layout {int(layout)}, this one knows"

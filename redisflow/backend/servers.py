@@ -60,9 +60,14 @@ def report_on(info: Mapping[str, str], save: Any) -> ServerReport:
     )
 
 
+def is_too_old(report: ServerReport) -> bool:
+    """Whether the server does not know all that the scripts need."""
+    return report.version < _OLDEST[report.product]
+
+
 def refuse_if_too_old(report: ServerReport) -> None:
     """UnsuitableServer where the server does not know all that the scripts need."""
-    if report.version < _OLDEST[report.product]:
+    if is_too_old(report):
         shown = ".".join(map(str, report.version))
         msg = (
             f"{report.product} {shown} is too old: redisflow needs Redis 7.0 or Valkey 7.2, for scripts that may"

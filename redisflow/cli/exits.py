@@ -15,12 +15,18 @@ EXIT_UNREACHABLE = 3
 EXIT_NOT_FOUND = 4
 EXIT_CONFLICT = 5
 EXIT_TIMEOUT = 6
+EXIT_WARNINGS = 7
+"""Of `redisflow doctor --strict`."""
 EXIT_INTERRUPTED = 130
 """As shells count SIGINT."""
 
 
 class BadTarget(errors.RedisflowError):
     """The words that were to name a RedisFlow object do not."""
+
+
+class WaitedTooLong(errors.RedisflowError):
+    """A command's own `--timeout` is over."""
 
 
 CODES: Mapping[type[Exception], int] = {
@@ -41,6 +47,7 @@ CODES: Mapping[type[Exception], int] = {
     errors.StartThrottled: EXIT_CONFLICT,
     errors.CannotDecode: EXIT_FAILED,
     BadTarget: EXIT_USAGE,
+    WaitedTooLong: EXIT_TIMEOUT,
     ValueError: EXIT_USAGE,
 }
 """The first that fits. What stands here not ends with EXIT_FAILED."""

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from redisflow.backend.location import Location
 from redisflow.cli.output import Format, Output
-from redisflow.cli.settings import Setting, read_settings
+from redisflow.cli.settings import DEV, Setting, follow_dev, read_settings
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend
@@ -58,10 +58,11 @@ class Given:
         if app is not None and self._asks_the_app(settings):
             from redisflow.cli.target import load_flow  # noqa: PLC0415  # it imports the code of users
 
+            follow_dev(settings)
             flow = load_flow(app)
             for name, own in (("url", flow.location.url), ("namespace", flow.namespace)):
                 said = settings[name]
-                if said.source != "default" and said.value != own:
+                if said.source not in ("default", DEV) and said.value != own:
                     # Nobody is to change the runs of another place than the one that they named.
                     msg = f"{said.source} says another {name} than {app} has: leave one of them out"
                     raise ValueError(msg)
@@ -92,17 +93,26 @@ class Given:
             async with self.flow() as flow:
                 yield flow.backend
             return
-        backend = Location(
-            url=settings["url"].value or "",
-            namespace=settings["namespace"].value or "default",
-            partitions=None,
-            call_timeout_s=CALL_TIMEOUT_S,
-        ).make_backend()
+        backend = _location(settings).make_backend()
         try:
             await backend.open()
             yield backend
         finally:
             await backend.close()
+
+    def location(self) -> Location:
+        """Where a backend would be opened: for commands about other namespaces than that of their settings."""
+        settings = self.settings()
+        return self.flow().location if self._asks_the_app(settings) else _location(settings)
+
+
+def _location(settings: dict[str, Setting]) -> Location:
+    return Location(
+        url=settings["url"].value or "",
+        namespace=settings["namespace"].value or "default",
+        partitions=None,
+        call_timeout_s=CALL_TIMEOUT_S,
+    )
 
 
 PLAIN = Given()

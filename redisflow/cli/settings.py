@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+DEV = "redisflow dev, which runs here"
+"""Where a URL comes from that nobody has said."""
 DEFAULTS: Mapping[str, str | None] = {"url": "redis://localhost:6379/0", "namespace": "default", "app": None}
 
 
@@ -39,7 +41,25 @@ def read_settings(flags: Mapping[str, str | None], folder: Path | None = None) -
             found[name] = Setting(stored[name], str(path))
         else:
             found[name] = Setting(default, "default")
+    if found["url"].source == "default" and (url := _find_dev(folder or Path.cwd())) is not None:
+        found["url"] = Setting(url, DEV)
     return found
+
+
+def follow_dev(settings: Mapping[str, Setting]) -> None:
+    """Point an app that is about to be imported, and leaves its URL to the environment, at a `redisflow dev`."""
+    if settings["url"].source == DEV:
+        os.environ.setdefault("REDISFLOW_URL", settings["url"].value or "")
+
+
+def _find_dev(folder: Path) -> str | None:
+    """The server of a `redisflow dev` that runs here or above."""
+    if not any((place / ".redisflow" / "dev.lock").is_file() for place in (folder, *folder.parents)):
+        return None
+    from redisflow.cli.dev.running import find_running  # noqa: PLC0415  # not on Windows, where there is none
+
+    running = find_running(folder)
+    return None if running is None else running.url
 
 
 def find_file(folder: Path) -> tuple[Path | None, Mapping[str, str]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pkgutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
+from redisflow.cli.discovery import HOW
 from redisflow.cli.exits import BadTarget
 from redisflow.flow import RedisFlow
 
@@ -25,6 +27,31 @@ def load_flow(target: str) -> RedisFlow:
         msg = f"{where} has no RedisFlow object named {name!r} (found: {found})"
         raise BadTarget(msg)
     return flow
+
+
+def load_app(target: str) -> tuple[str, RedisFlow]:
+    """The object, and its whole name; `target` may leave the name out. BadTarget where there is not exactly one."""
+    if ":" in target:
+        return target, load_flow(target)
+    module = import_target(target)
+    modules = [module, *_modules_in(module)]
+    found: dict[int, tuple[str, RedisFlow]] = {}
+    for each in modules:
+        for name, value in vars(each).items():
+            if isinstance(value, RedisFlow):
+                found.setdefault(id(value), (f"{each.__name__}:{name}", value))
+    if len(found) != 1:
+        names = ", ".join(name for name, _ in found.values()) or "none"
+        msg = f"{target} has {len(found)} RedisFlow objects ({names}): {HOW}"
+        raise BadTarget(msg)
+    (only,) = found.values()
+    return only
+
+
+def _modules_in(package: ModuleType) -> list[ModuleType]:
+    """Imported: each may define workflows of the same flow."""
+    path = getattr(package, "__path__", ())
+    return [importlib.import_module(each.name) for each in pkgutil.walk_packages(path, f"{package.__name__}.")]
 
 
 def import_target(where: str) -> ModuleType:

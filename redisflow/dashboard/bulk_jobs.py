@@ -128,8 +128,11 @@ class BulkJobs:
             msg = f"{verb!r} is nothing that is done to many runs: that is {', '.join(get_args(Verb))}"
             raise ValueError(msg)
         chosen = runs if isinstance(runs, Query) else list(dict.fromkeys(map(check_run_id, runs)))
-        what = (chosen.to_text() or "all runs") if isinstance(chosen, Query) else f"{len(chosen):,} given runs"
+        what = chosen.to_text() if isinstance(chosen, Query) else f"{len(chosen):,} given runs"
         self._actions.check(identity, verb, "runs", what)
+        if not chosen or chosen == Query():
+            msg = "say which runs: an empty filter would mean all of them"
+            raise ValueError(msg)
         if isinstance(chosen, Query):
             chosen.find_options()
         elif len(chosen) > MOST_RUNS:

@@ -1,40 +1,32 @@
-"""What tests need: workflows without a server, crashes on purpose, a clock that skips, a real server that goes."""
+"""What tests need: workflows without a server, crashes on purpose, a clock that skips, a real server that goes.
 
-from redisflow.testing.clock import NotAtRest, VirtualClock, virtual_clock
-from redisflow.testing.cluster import ClusterOptions, ServerCluster, start_cluster
-from redisflow.testing.crashes import CrashPoint, CrashReport, EndsDiffer, crash_matrix
-from redisflow.testing.inline import InlineEvent, InlineRun, run_inline
-from redisflow.testing.inline_run import WouldWait
-from redisflow.testing.namespaces import fresh_namespace
-from redisflow.testing.replays import DoesNotReplay, assert_replays
-from redisflow.testing.sentinels import SentinelGroup, SentinelOptions, start_sentinels
-from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions, start_server
-from redisflow.testing.side_effects import refuse_side_effects
+What it offers stands in `redisflow.testing.public`, which is imported at the first use of a name: `redisflow dev`
+starts a server, and needs nothing else of it.
+"""
 
-__all__ = [
-    "ClusterOptions",
-    "CrashPoint",
-    "CrashReport",
-    "DoesNotReplay",
-    "EmbeddedServerError",
-    "EndsDiffer",
-    "InlineEvent",
-    "InlineRun",
-    "NotAtRest",
-    "SentinelGroup",
-    "SentinelOptions",
-    "Server",
-    "ServerCluster",
-    "ServerOptions",
-    "VirtualClock",
-    "WouldWait",
-    "assert_replays",
-    "crash_matrix",
-    "fresh_namespace",
-    "refuse_side_effects",
-    "run_inline",
-    "start_cluster",
-    "start_sentinels",
-    "start_server",
-    "virtual_clock",
-]
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from redisflow.testing.public import *  # noqa: F403  # the one list of names is there
+    from redisflow.testing.public import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when the first of them is asked for."""
+    # `from redisflow.testing import server` asks here first, and then imports the module.
+    if name == "__all__" or not (name.startswith("_") or find_spec(f"redisflow.testing.{name}")):
+        from redisflow.testing import public  # noqa: PLC0415  # at the first use, as the module says
+
+        globals().update({each: getattr(public, each) for each in public.__all__}, __all__=public.__all__)
+        if name in globals():
+            return globals()[name]
+    msg = f"module 'redisflow.testing' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    from redisflow.testing import public  # noqa: PLC0415  # as above
+
+    return sorted({*globals(), *public.__all__})

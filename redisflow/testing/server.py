@@ -105,6 +105,11 @@ class Server:
         """The server's process id; raises `EmbeddedServerError` while it is down."""
         return self._running().pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.is_running
+
     def kill(self) -> None:
         """End the server as a crash does (SIGKILL); `restart` brings back what its append-only file holds."""
         with self._turn:

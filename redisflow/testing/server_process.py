@@ -123,6 +123,11 @@ class ServerProcess:
         """The server's process id."""
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
     def wait_until_ready(self, timeout_s: float) -> Answer | None:
         """Return what the server says about itself once its data is loaded, or `None` if it ended or took too long."""
         deadline = time.monotonic() + timeout_s

@@ -37,8 +37,8 @@ class LeaseWatch:
         self._heartbeat: HeartbeatThread | None = None
         self._present = asyncio.Event()
 
-    def begin(self, backend: Backend, worker: str, about: About) -> None:
-        """Start the heartbeat; `about` is what the worker says of itself."""
+    def begin(self, backend: Backend, worker: str, about: About, drain: Callable[[], object]) -> None:
+        """Start the heartbeat; `about` is what the worker says of itself, `drain` is called when it is told to."""
         loop = asyncio.get_running_loop()
 
         def lost(holds: Sequence[Hold]) -> None:
@@ -53,6 +53,10 @@ class LeaseWatch:
             with contextlib.suppress(RuntimeError):  # the same
                 loop.call_soon_threadsafe(self._present.set)
 
+        def drained() -> None:
+            with contextlib.suppress(RuntimeError):  # the same
+                loop.call_soon_threadsafe(drain)
+
         self._heartbeat = HeartbeatThread(
             backend,
             worker,
@@ -65,11 +69,19 @@ class LeaseWatch:
             mail=mail,
         )
         self._heartbeat.present = present
+        self._heartbeat.drained = drained
         self._heartbeat.start()
 
     async def wait_for_presence(self) -> None:
         """Until every partition knows that this worker is there, and what it serves."""
         await self._present.wait()
+
+    def ages_s(self) -> tuple[float, float]:
+        """Since its leases were renewed, and since the event loop was seen; asked from any thread."""
+        heartbeat, now_s = self._heartbeat, time.monotonic()
+        if heartbeat is None:
+            return 0.0, 0.0
+        return now_s - min(heartbeat.renewed_s.values()), now_s - heartbeat.loop_seen_s
 
     async def end(self) -> bool:
         """Stop the heartbeat; whether there was one."""

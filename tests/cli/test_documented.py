@@ -41,11 +41,13 @@ def test_the_page_names_every_command():
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     rows = [row for row in page.splitlines() if row.startswith("| `redisflow")]
     for group, commands in {
-        "run": "list show watch start exec result signal cancel retry rerun fork pause resume delete export replay",
+        "run": "list show trace watch start exec result signal cancel retry rerun fork pause resume delete "
+        "export replay",
         "workflow": "list show pause resume",
-        "queue": "peek pause resume",
+        "queue": "list peek pause resume",
         "schedule": "list show create pause resume trigger delete",
-        "workers": "list",
+        "workers": "list drain",
+        "namespace": "list create delete",
         "config": "show",
     }.items():
         known = [name for name in make_app()[group].resolved_commands() if not name.startswith("-")]

@@ -1,0 +1,185 @@
+"""`redisflow dashboard`: the pages and the API of one namespace, served by uvicorn.
+
+Whoever reaches it sees what users store and may cancel runs, so it listens on this machine alone unless somebody says
+who may come in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Generator, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from redisflow.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED
+from redisflow.cli.given import PLAIN, Given
+from redisflow.cli.output import note
+
+if TYPE_CHECKING:
+    import uvicorn
+
+PORT = 8899
+STOP_WITHIN_S = 2
+"""Open streams of events would never end by themselves."""
+_Hidden = Parameter(show=False)
+
+
+async def dashboard(  # noqa: PLR0913  # each is a flag
+    *,
+    host: Annotated[str, Parameter(help="where to listen")] = "127.0.0.1",
+    port: int = PORT,
+    read_only: Annotated[bool, Parameter(negative=(), help="change nothing")] = False,
+    auth: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(),
+            help="who may come in: basic:USER:PASSWORD[:ROLE], bearer:TOKEN[:ROLE], @FILE with such lines, or env:NAME;"
+            " several times for several. ROLE is viewer, operator or admin",
+        ),
+    ] = None,
+    root_path: Annotated[str, Parameter(help="the prefix under which a proxy serves it: /redisflow")] = "",
+    allow_host: Annotated[
+        list[str] | None, Parameter(negative=(), help="a name by which it may be called, besides localhost")
+    ] = None,
+    insecure: Annotated[bool, Parameter(negative=(), help="listen elsewhere without --auth")] = False,
+    fd: Annotated[int | None, _Hidden] = None,
+    control: Annotated[int | None, _Hidden] = None,
+    given: Given = PLAIN,
+) -> int:
+    """Serve the dashboard: on this machine alone, unless --host and --auth say otherwise."""
+    if not all(map(find_spec, ("uvicorn", "starlette", "jinja2"))):
+        msg = "the dashboard needs an extra that is not installed: pip install 'redisflow[dashboard]'"
+        raise ValueError(msg)
+    if root_path and not root_path.startswith("/"):
+        msg = f"--root-path begins with a slash, as /redisflow does, not {root_path!r}"
+        raise ValueError(msg)
+    _refuse_strangers(host, auth, insecure=insecure)
+    if control is not None:
+        _end_with(control)
+    flow = given.flow()
+    app = importlib.import_module("redisflow.dashboard").dashboard_app(
+        flow, auth=_read_auth(auth), read_only=read_only, allowed_hosts=[*_own_name(host), *(allow_host or ())]
+    )
+    async with flow:
+        with _listen(host, port, fd) as listener:
+            if fd is None:
+                _say_where(listener, root_path)
+            return await _serve(app, listener, root_path)
+
+
+def _refuse_strangers(host: str, auth: Sequence[str] | None, *, insecure: bool) -> None:
+    if not (auth or insecure or _is_loopback(host)):
+        msg = (
+            f"--host {host} lets others in, and nobody has said who they may be: give --auth,"
+            " or --insecure where something in front of it asks"
+        )
+        raise ValueError(msg)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def _own_name(host: str) -> list[str]:
+    """Whoever listens at one address is called by it."""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified or address.is_loopback:
+            return []
+        return [f"[{host}]" if address.version == 6 else host]  # IPv6
+    return [host]
+
+
+def _read_auth(texts: Sequence[str] | None) -> Any:
+    if not texts:
+        return None
+    return importlib.import_module("redisflow.dashboard.access.given_auth").read_auth(texts)
+
+
+def _listen(host: str, port: int, descriptor: int | None) -> socket.socket:
+    if descriptor is not None:
+        return socket.socket(fileno=descriptor)
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, kind)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        msg = f"cannot listen on {host} port {port}: {error.strerror or error}; --port chooses another"
+        raise ValueError(msg) from error
+    return listener
+
+
+def _say_where(listener: socket.socket, root_path: str) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    note(f"http://{shown}:{port}{root_path or '/'} (Ctrl-C ends it)")
+
+
+async def _serve(app: Any, listener: socket.socket, root_path: str) -> int:
+    import uvicorn  # noqa: PLC0415  # an extra
+
+    class Server(uvicorn.Server):
+        """Its own handlers would end the process by the signal again."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield
+
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, root_path=root_path, timeout_graceful_shutdown=STOP_WITHIN_S
+    )
+    server = Server(config)
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _on_signals(server) as seen:
+        await server.serve(sockets=[listener])
+    if not server.started:
+        return EXIT_FAILED
+    return EXIT_INTERRUPTED if signal.SIGINT in seen else 0
+
+
+@contextlib.contextmanager
+def _on_signals(server: uvicorn.Server) -> Generator[list[signal.Signals]]:
+    """The first ends it when requests are answered, the second at once."""
+    loop = asyncio.get_running_loop()
+    seen: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        server.force_exit = bool(seen)
+        server.should_exit = True
+        seen.append(number)
+
+    numbers = () if sys.platform == "win32" else (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield seen
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _end_with(descriptor: int) -> None:
+    """When `redisflow dev` is gone, so is this."""
+    from redisflow.worker.options import WorkerOptions  # noqa: PLC0415  # of `redisflow dev` alone
+    from redisflow.worker.supervisor import Supervisor  # noqa: PLC0415  # the same
+
+    Supervisor(descriptor, WorkerOptions(grace=STOP_WITHIN_S)).follow()
