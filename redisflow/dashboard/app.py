@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from redisflow.dashboard.access.middleware import access_middleware
 from redisflow.dashboard.access.redact import Redact
 from redisflow.dashboard.access.roles import Auth
+from redisflow.dashboard.api import make_routes
 from redisflow.dashboard.live import Live
 from redisflow.dashboard.pages import PAGES
 from redisflow.dashboard.services import DashboardOptions, Services
@@ -82,6 +83,7 @@ class _Desk:
         return [
             Route("/", self._home),
             Mount(f"/static/{self._renderer.version}", files),
+            *make_routes(self._services),
             *(Route(path, self._show(page), name=page.__name__) for path, page in PAGES),
             *(Route(f"/live{path}", self._follow(page)) for path, page in PAGES),
         ]
