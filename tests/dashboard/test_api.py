@@ -116,6 +116,20 @@ async def test_all_that_is_around_runs_is_listed(client, working: RedisFlow):
     assert check(await client.get(f"{V1}/stranded"), answers.Stranded)["is_clear"]
 
 
+async def test_a_worker_is_drained_and_what_it_did_is_counted(client, shop: RedisFlow):
+    worker = asyncio.create_task(shop.new_worker(grace=0, lease=1).run())
+    run = await shop.run_workflow("order", 1)
+    await run.result(10)
+    name = (await shop.workers())[0].name
+    done = check(await client.post(f"{V1}/workers/{name}:drain"), answers.Done)
+    assert done == {"id": name, "action": "drain", "run_id": None}
+    await worker
+    check_problem(await client.post(f"{V1}/workers/{name}:drain"), 404, "WorkerNotFound")
+    minutes = check(await client.get(f"{V1}/metrics", params={"since": "5m"}), answers.Metrics)["minutes"]
+    assert sum(minute["workflows"].get("order", {}).get("succeeded", 0) for minute in minutes) == 1
+    check_problem(await client.get(f"{V1}/metrics", params={"since": "soon"}), 422, "InvalidDuration")
+
+
 # -- actions ----------------------------------------------------------------------------------------------------------
 
 
