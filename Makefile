@@ -94,7 +94,7 @@ check: $(ALL_STAMP) ## Lint, types, layers, scripts, dead code, spelling, docume
 	@# Tests are read for what they use; their own models have fields to be filled. vulture's exit code counts those, too.
 	@echo vulture; unused=$$({ $(BIN)/vulture || true; } | grep -v '^tests/\|^examples/' || true); echo -n "$$unused"; test -z "$$unused"
 	$(BIN)/codespell
-	$(BIN)/zensical build --strict --clean
+	@$(MAKE) --no-print-directory docs
 
 # Each script is linted as Redis sees it, with its includes in place. It need not use each function of an include.
 INCLUDED = $(shell sed -n 's/^local function \([a-z_]*\).*/211\/\1/p' lua/lib/*.lua)
@@ -111,8 +111,9 @@ check-lua: $(ALL_STAMP)
 	fi
 
 .PHONY: docs
-docs: $(ALL_STAMP) ## Build the documentation site into build/site; a warning fails it
+docs: $(ALL_STAMP) ## Build the documentation site into build/site; a warning or a link that leads nowhere fails it
 	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m docsite
 
 .PHONY: bench
 bench: $(ALL_STAMP) ## Measure, print a table, write benchmarks/results.json

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- A piece of the workers: those that live, and those of the last hour that did not say good-bye.
 --
--- Replies  ok <now_ms> { <name> <lives until ms> <what it says of itself> } ...
+-- Replies  ok <now_ms> { <name> <lives until ms> <what it says of itself> <1 where it is to drain | ''> } ...
 
 -- @include lib/clock.lua
 
@@ -12,6 +12,7 @@ local limit  = ARGV[2]   -- int   workers at most
 local reply = { 'ok', now_ms() }
 local found = redis.call('ZREVRANGE', prefix .. 'workers', first, first + limit - 1, 'WITHSCORES')
 for at = 1, #found, 2 do
-  reply[#reply + 1] = { found[at], found[at + 1], redis.call('HGET', prefix .. 'worker:' .. found[at], 'about') or '' }
+  local told = redis.call('HMGET', prefix .. 'worker:' .. found[at], 'about', 'drain')
+  reply[#reply + 1] = { found[at], found[at + 1], told[1] or '', told[2] or '' }
 end
 return reply

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- A worker's heartbeat: its presence, and the leases of the runs that it still holds.
 --
--- Replies  ok <run_id it no longer holds | run_id and the number of its last mail> ...
+-- Replies  ok <run_id it no longer holds | run_id and the number of its last mail | drain> ...
 
 -- @include lib/clock.lua
 -- @include lib/renew_lease.lua
@@ -30,7 +30,8 @@ if serves ~= '' then
   redis.call('ZADD', prefix .. 'served', unpack(members))
 end
 
-local reply = { 'ok' }
+-- An earlier version takes the word for a run that it does not hold, and goes on.
+local reply = { 'ok', redis.call('HGET', prefix .. 'worker:' .. worker, 'drain') and 'drain' or nil }
 for place = held, #ARGV, 4 do
   local run_id, queue, fence, entry = ARGV[place], ARGV[place + 1], ARGV[place + 2], ARGV[place + 3]
   -- One broken hash must not cost the other runs their leases.

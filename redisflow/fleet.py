@@ -32,6 +32,8 @@ class WorkerInfo:
     """Whether its presence has not run out: a heartbeat renews it for a lease."""
     seen_at: datetime
     """Its last heartbeat."""
+    is_draining: bool = False
+    """Whether it was told to claim nothing more, and to stop."""
 
     def __str__(self) -> str:
         """For people, in a line."""
@@ -40,6 +42,7 @@ class WorkerInfo:
             if self.is_alive
             else f"gone since {_clock(self.seen_at)}"
         )
+        state += " and drains" if self.is_draining else ""
         served = ", ".join(place_of(*place) for place in self.workflows)
         return f"{self.name} (pid {self.pid} on {self.host}): {state}; serves {served} from {', '.join(self.queues)}"
 

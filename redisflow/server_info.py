@@ -90,3 +90,13 @@ class ServerInfo:
     def slots(self) -> int:
         """How many of a cluster's 16,384 slots are served by nodes that answered; 0 where it is none."""
         return sum(node.slots for node in self.nodes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceInfo:
+    """A namespace, as it was opened first."""
+
+    name: str
+    partitions: int
+    layout: int
+    """The version of its keys."""

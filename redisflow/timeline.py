@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 from redisflow.runs import StepRun, WorkflowRun
 
-GAP_SHARE = 6.0
+GAP_SHARE = 9.0
 """Percent of the width that a shortened stretch takes."""
 MOST_GAPS = 6
 LEAST_GAP_S = 1.0
@@ -240,13 +240,15 @@ def _ticks(zero: datetime, pieces: Sequence[_Piece]) -> list[Tick]:
     if not to_scale_s:
         return []
     step_s = _round_step(to_scale_s / TICKS)
+    breaks = [piece.left + piece.width / 2 for piece in pieces if piece.is_gap]
     ticks: list[Tick] = []
     for began, ended in ((piece.began, piece.ended) for piece in pieces if not piece.is_gap):
         first = math.ceil((began - zero).total_seconds() / step_s)
         last = math.floor((ended - zero).total_seconds() / step_s)
         for number in range(first, min(last, first + 4 * TICKS) + 1):
             at = _place(zero + timedelta(seconds=number * step_s), pieces)
-            if not ticks or at - ticks[-1].at >= 100 / TICKS / 2:
+            is_free = all(abs(at - gap) >= GAP_SHARE for gap in breaks)
+            if is_free and (not ticks or at - ticks[-1].at >= 100 / TICKS / 2):
                 ticks.append(Tick(round(at, 3), round(number * step_s, 6)))
     return ticks
 

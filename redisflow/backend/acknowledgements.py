@@ -49,6 +49,7 @@ PROMISE_NOTHING = frozenset(
         "count_statuses",
         "count_versions",
         "drive_controls",
+        "drop_keys",
         "due_schedules",
         "inspect_keys",
         "inspect_runs",

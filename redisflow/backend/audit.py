@@ -75,6 +75,13 @@ class AuditOnRedis:
         is_last = not self._is_cluster or place.part + 1 == len(self._prefixes)
         return found, None if is_last else ScanPlace(place.part + 1)
 
+    async def drop_keys(self, partition: int, names: Sequence[str]) -> int:
+        """See `AuditCalls`."""
+        prefix = self._prefixes[partition]
+        reply = await self._ask(prefix, self._scripts.drop_keys.call(prefix, map(_raw, names)))
+        deleted: int = replies.expect_ok(reply)[0]
+        return deleted
+
     async def inspect_runs(self, partition: int, run_ids: Sequence[str]) -> Snapshot:
         """See `AuditCalls`."""
         prefix = self._prefixes[partition]

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from redisflow import codec
 from redisflow.backend import replies
@@ -28,6 +28,9 @@ SHOWN = 5
 """Runs of one cause that a report names."""
 MS_DIGITS = 14
 """Of an instant, until the year 5138."""
+
+Presence: TypeAlias = tuple[int, int, bytes, bool]
+"""ms left to live (none: less than 1), when that was said, what the worker says of itself, whether it is to drain."""
 
 
 @dataclass(slots=True)
@@ -73,24 +76,35 @@ class Workforce:
     async def list_workers(self) -> list[WorkerInfo]:
         """See `FleetCalls`."""
         presence, held = await asyncio.gather(self._read_presence(), self._count_held())
-        found = (_worker(name, *about, held=held[name]) for name, about in sorted(presence.items()))
+        found = (_worker(name, about, held=held[name]) for name, about in sorted(presence.items()))
         return [worker for worker in found if worker is not None]
 
-    async def _read_presence(self) -> dict[str, tuple[int, int, bytes]]:
-        """By name: ms left to live (none: less than 1), when that was said, and what the worker says of itself."""
-        found: dict[str, tuple[int, int, bytes]] = {}
+    async def drain_worker(self, worker: str) -> bool:
+        """See `FleetCalls`."""
+        return any(await asyncio.gather(*(self._drain(prefix, worker) for prefix in self._prefixes)))
+
+    async def _drain(self, prefix: str, worker: str) -> bool:
+        command = self._scripts.drain_worker.call(prefix, worker=worker)
+        word, *_ = await self._patience.give(self._transport.send(prefix, command))
+        return bool(word == b"ok")
+
+    async def _read_presence(self) -> dict[str, Presence]:
+        """By name; each partition knows a worker: it lives where one of them says so."""
+        found: dict[str, Presence] = {}
         for listed in await asyncio.gather(*map(self._list_presence, self._prefixes)):
-            for name, left_ms, now_ms, about in listed:
-                # Each partition knows it: it lives where one of them says so.
-                found[name] = max(found.get(name, (left_ms, now_ms, about)), (left_ms, now_ms, about))
+            for name, presence in listed:
+                found[name] = max(found.get(name, presence), presence)
         return found
 
-    async def _list_presence(self, prefix: str) -> list[tuple[str, int, int, bytes]]:
-        listed: list[tuple[str, int, int, bytes]] = []
+    async def _list_presence(self, prefix: str) -> list[tuple[str, Presence]]:
+        listed: list[tuple[str, Presence]] = []
         more = True
         while more:
             now_ms, *rows = await self._ask(prefix, "list_workers", first=len(listed), limit=STEP)
-            listed += [(replies.shown(name), int(float(until)) - now_ms, now_ms, about) for name, until, about in rows]
+            listed += [
+                (replies.shown(name), (int(float(until)) - now_ms, now_ms, about, bool(drain)))
+                for name, until, about, drain in rows
+            ]
             more = len(rows) == STEP
         return listed
 
@@ -132,7 +146,7 @@ class Workforce:
     async def find_stranded(self, *, detailed: bool, look_at: int | None) -> StrandedReport:
         """See `FleetCalls`."""
         presence, counts = await asyncio.gather(self._read_presence(), self._listings.count_runs(detailed=False))
-        found = (_worker(name, *about, held=0) for name, about in sorted(presence.items()))
+        found = (_worker(name, about, held=0) for name, about in sorted(presence.items()))
         fleet = Fleet([worker for worker in found if worker is not None and worker.is_alive])
         stuck = sorted(name for name, each in counts.workflows.items() if each.stuck)
         unfinished = {name: each.unfinished for name, each in counts.workflows.items() if each.unfinished}
@@ -226,16 +240,17 @@ class Workforce:
         ]
 
 
-def _worker(name: str, left_ms: int, now_ms: int, about: bytes, *, held: int) -> WorkerInfo | None:
+def _worker(name: str, presence: Presence, *, held: int) -> WorkerInfo | None:
     """None where it says nothing of itself that this version understands."""
     try:
-        said = codec.decode(about) if about else None
-        return _view(name, left_ms, now_ms, cast("dict[str, Any]", said), held) if isinstance(said, dict) else None
+        said = codec.decode(presence[2]) if presence[2] else None
+        return _view(name, presence, cast("dict[str, Any]", said), held) if isinstance(said, dict) else None
     except (LookupError, TypeError, ValueError):  # of a later version, or damaged: it must not hide the others
         return None
 
 
-def _view(name: str, left_ms: int, now_ms: int, told: dict[str, Any], held: int) -> WorkerInfo:
+def _view(name: str, presence: Presence, told: dict[str, Any], held: int) -> WorkerInfo:
+    left_ms, now_ms, _, is_draining = presence
     return WorkerInfo(
         name=name,
         host=told["host"],
@@ -246,6 +261,7 @@ def _view(name: str, left_ms: int, now_ms: int, told: dict[str, Any], held: int)
         python=told["python"],
         held=held,
         is_alive=left_ms > 0,
+        is_draining=is_draining and left_ms > 0,
         # Workers of the first version did not say for how long they count as alive.
         seen_at=from_ms(min(now_ms, max(0, now_ms + left_ms - told.get("lease_ms", 0)))),
     )

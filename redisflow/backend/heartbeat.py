@@ -36,6 +36,7 @@ class ThreadHeartbeat:
         prefix = self._prefixes[partition]
         lost: list[str] = []
         mail: dict[str, int] = {}
+        drain = False
         for first in range(0, max(1, len(holds)), _RUNS_A_CALL):
             held: list[str] = []
             for hold in holds[first : first + _RUNS_A_CALL]:
@@ -50,11 +51,13 @@ class ThreadHeartbeat:
             )
             for news in self._calls.call(prefix, command)[1:]:
                 run_id, has_mail, number = news.partition(b" ")
-                if not has_mail:
+                if news == b"drain":
+                    drain = True
+                elif not has_mail:
                     lost.append(run_id.decode())
                 elif number.isdigit():  # else it is damaged: that must not cost the others their leases
                     mail[run_id.decode()] = int(number)
-        return Beat(lost, mail)
+        return Beat(lost, mail, drain)
 
     def close(self) -> None:
         """Close the connection."""

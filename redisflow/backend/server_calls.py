@@ -6,22 +6,25 @@ In a cluster each node that owns slots is asked; one that is away for longer tha
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from redisflow.backend.advisories import known_flaws
+from redisflow.backend.audit import SCAN_STEP
 from redisflow.backend.inspection import LOOK_S
 from redisflow.backend.servers import is_too_old, read_info, report_on
 from redisflow.backend.single import ServerEndpoint
 from redisflow.backend.slots import read_owners
 from redisflow.backend.wire import Refusal, Wire, open_wire
-from redisflow.errors import BackendError, BackendUnavailable
-from redisflow.server_info import Product, ReplicaInfo, ServerInfo, ServerNode
+from redisflow.errors import BackendError, BackendUnavailable, UnsuitableServer
+from redisflow.names import partition_prefix
+from redisflow.server_info import NamespaceInfo, Product, ReplicaInfo, ServerInfo, ServerNode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from redisflow.backend.connect import Address, Target
 
 _QUESTIONS = (("INFO",), ("CONFIG", "GET", "save"), ("CONFIG", "GET", "appendfsync"))
+
+_META = re.compile(rb"rf:\{([A-Za-z0-9._:-]{1,128}):0\}:meta")
 
 T = TypeVar("T")
 
@@ -67,6 +72,45 @@ class ServersOnRedis:
             return address, sorted([await _round_trip_ms(wire) for _ in range(times)])
 
         return dict(sorted((await self._ask_all(ping))[0]))
+
+    async def cpu_seconds(self) -> float | None:
+        """See `ServerCalls`."""
+        told = [cpu_s for cpu_s in (await self._ask_all(_read_cpu))[0] if cpu_s is not None]
+        return sum(told) if told else None
+
+    async def find_namespaces(self, told: Callable[[int], object]) -> Sequence[NamespaceInfo]:
+        """See `ServerCalls`."""
+        if self._target.kind == "memory":
+            return []
+        places = await self._within(self._timeout_s, self._read_map()) if self._target.kind == "cluster" else [_Place()]
+        found: dict[str, NamespaceInfo] = {}
+        for place in places:
+            async with AsyncExitStack() as stack:
+                opening = stack.enter_async_context(self._connect(place.address))
+                wire, _ = await self._within(self._timeout_s, opening)
+                async for namespace in self._scan(wire, lambda: told(len(found))):
+                    found[namespace.name] = namespace
+        return [found[name] for name in sorted(found)]
+
+    async def _scan(self, wire: Wire, told: Callable[[], object]) -> AsyncIterator[NamespaceInfo]:
+        cursor = b"0"
+        while True:
+            command = ("SCAN", cursor, "MATCH", "rf:{*:0}:meta", "COUNT", SCAN_STEP)
+            (reply,) = await self._within(self._timeout_s, wire.ask([command]))
+            if isinstance(reply, Refusal):
+                msg = f"{self._target.masked} refused: {reply.words}. To find namespaces a user needs SCAN"
+                raise (UnsuitableServer if reply.code == "NOPERM" else BackendError)(msg)
+            cursor, keys = reply
+            names = [match[1].decode() for match in map(_META.fullmatch, keys) if match]
+            looks = [("HMGET", f"{partition_prefix(name, 0)}meta", "partitions", "layout") for name in names]
+            answers = await self._within(self._timeout_s, wire.ask(looks)) if looks else []
+            for name, answer in zip(names, answers, strict=True):
+                # What has another type, or was deleted meanwhile, is no namespace.
+                if not isinstance(answer, Refusal) and all(value and value.isdigit() for value in answer):
+                    yield NamespaceInfo(name=name, partitions=int(answer[0]), layout=int(answer[1]))
+            told()
+            if int(cursor) == 0:
+                return
 
     async def _ask_all(self, ask: Callable[[Wire, str, int], Awaitable[T]]) -> tuple[list[T], list[str]]:
         """What each of them answers, and the addresses of those that did not."""
@@ -137,6 +181,13 @@ async def _round_trip_ms(wire: Wire) -> float:
     began_s = time.perf_counter()
     await wire.ask([("PING",)])
     return (time.perf_counter() - began_s) * 1000
+
+
+async def _read_cpu(wire: Wire, _address: str, _slots: int) -> float | None:
+    (reply,) = await wire.ask([("INFO", "cpu")])
+    info = {} if isinstance(reply, Refusal) else read_info(reply)
+    used = [info[name] for name in ("used_cpu_user", "used_cpu_sys") if name in info]
+    return sum(map(float, used)) if used else None
 
 
 async def _describe(wire: Wire, address: str, slots: int) -> ServerNode:

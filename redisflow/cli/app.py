@@ -21,6 +21,7 @@ _GROUPS = {
         (
             ("list", "find_runs:list_runs", "List runs."),
             ("show", "show_run:show", "Show a run: its steps, payloads and error."),
+            ("trace", "trace:trace", "Show what a run and its children did when, as bars over time."),
             ("watch", "show_run:watch", "Follow a run until it has ended."),
             ("start", "start_run:start", "Start a run."),
             ("exec", "start_run:execute", "Start a run and wait for its result."),
@@ -49,6 +50,7 @@ _GROUPS = {
     "queue": (
         "Look into queues; pause and resume them.",
         (
+            ("list", "queues:list_queues", "List queues, and how much lies in each."),
             ("peek", "queues:peek", "List the runs that are claimed next."),
             ("pause", "controls:pause_queue", "Hold the runs of a queue back."),
             ("resume", "controls:resume_queue", "Let them go on."),
@@ -66,7 +68,21 @@ _GROUPS = {
             ("delete", "schedules:delete", "Delete it; its runs stay."),
         ),
     ),
-    "workers": ("The workers of a namespace.", (("list", "workers:list_workers", "List the workers that are alive."),)),
+    "workers": (
+        "The workers of a namespace.",
+        (
+            ("list", "workers:list_workers", "List the workers that are alive."),
+            ("drain", "workers:drain", "Let workers claim nothing more, and stop."),
+        ),
+    ),
+    "namespace": (
+        "The namespaces of a server.",
+        (
+            ("list", "namespaces:list_namespaces", "List the namespaces of the server."),
+            ("create", "namespaces:create", "Create one, with its number of partitions."),
+            ("delete", "namespaces:delete", "Delete one, with all that is stored in it."),
+        ),
+    ),
     "config": ("The settings of this folder.", (("show", "settings_show:show", "Show each, and where it was said."),)),
 }
 _SINGLE = (
@@ -76,6 +92,7 @@ _SINGLE = (
     ("dashboard", "dashboard:dashboard", "Serve the dashboard."),
     ("worker", "app:worker", "Claim and run the workflows of a RedisFlow object."),
     ("stranded", "workers:stranded", "What no live worker serves, and why."),
+    ("bench", "bench:bench", "Measure this server from this machine, in a namespace that is deleted."),
     ("audit", "audit:audit", "Is everything that is stored as it must be?"),
 )
 

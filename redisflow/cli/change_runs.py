@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED, EXIT_USAGE
+from redisflow.cli.asking import counted, named, refusal
+from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
 from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
-from redisflow.cli.output import is_terminal, note, write_line
+from redisflow.cli.output import note, write_line
+from redisflow.cli.progress import Tell, progress
 from redisflow.cli.start_run import read_value
 from redisflow.durations import read_instant
 from redisflow.run_id import check_run_id
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 GOES_ON = ("pending", "running", "waiting")
 ENDED = ("succeeded", "failed", "canceled")
 """Those to which something can be done are meant, unless a status is given."""
-SHOWN = 10
-"""Runs that are named before a question."""
 
 
 @Parameter(name="*", group="Which runs")
@@ -140,7 +139,7 @@ async def signal(
         else:
             reached = await flow.send_signal(name, read, idempotency_key=key)
             document = {"id": name, "count": reached.count, "run_ids": list(reached.run_ids)}
-            given.out.one(document, lambda: f"sent {name} to {_counted(reached.count)}")
+            given.out.one(document, lambda: f"sent {name} to {counted(reached.count, 'run')}")
 
 
 async def _change(
@@ -163,24 +162,22 @@ async def _change(
         if which.is_dry:
             if given.out.form != "table":
                 given.out.rows((), [{"id": run_id} for run_id in ids])
-            note(f"would {verb} {_counted(len(ids))}{_named(ids)}")
+            note(f"would {verb} {counted(len(ids), 'run')}{named(ids)}")
             return 0
-        if which.query and ids and not which.is_sure:
-            if not (is_terminal() and sys.stdin.isatty()):
-                note(f"redisflow: this would {verb} {_counted(len(ids))}: add --yes (or --dry-run)")
-                return EXIT_USAGE
-            sys.stderr.write(f"{verb} {_counted(len(ids))}{_named(ids)}? [y/N] ")
-            sys.stderr.flush()
-            if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-                return EXIT_FAILED
-        return await _carry_out(verb, begin(flow, ids), given)
+        if which.query and ids:
+            refused = refusal(f"{verb} {counted(len(ids), 'run')}", ids, is_sure=which.is_sure)
+            if refused is not None:
+                return refused
+        with progress(verb, len(ids)) as tell:
+            return await _carry_out(verb, begin(flow, ids), given, tell)
 
 
-async def _carry_out(verb: str, job: BulkJob, given: Given) -> int:
+async def _carry_out(verb: str, job: BulkJob, given: Given, tell: Tell) -> int:
     form = given.out.form
     outcomes: list[dict[str, Any]] = []
     try:
         async for outcome in job:
+            tell(job.progress.seen)
             if outcome.error is not None:
                 note(f"redisflow: {outcome.error}")
             if form != "table":
@@ -208,14 +205,3 @@ def _document(outcome: BulkOutcome) -> dict[str, Any]:
         if outcome.error is None
         else {"type": type(outcome.error).__name__, "message": str(outcome.error)},
     }
-
-
-def _counted(count: int) -> str:
-    return "1 run" if count == 1 else f"{count:,} runs"
-
-
-def _named(ids: list[str]) -> str:
-    if not ids:
-        return ""
-    more = ", ..." if len(ids) > SHOWN else ""
-    return f" ({', '.join(ids[:SHOWN])}{more})"

@@ -25,6 +25,10 @@ class BadTarget(errors.RedisflowError):
     """The words that were to name a RedisFlow object do not."""
 
 
+class WaitedTooLong(errors.RedisflowError):
+    """A command's own `--timeout` is over."""
+
+
 CODES: Mapping[type[Exception], int] = {
     errors.NamespaceNotFound: EXIT_NOT_FOUND,
     errors.RunNotFound: EXIT_NOT_FOUND,
@@ -43,6 +47,7 @@ CODES: Mapping[type[Exception], int] = {
     errors.StartThrottled: EXIT_CONFLICT,
     errors.CannotDecode: EXIT_FAILED,
     BadTarget: EXIT_USAGE,
+    WaitedTooLong: EXIT_TIMEOUT,
     ValueError: EXIT_USAGE,
 }
 """The first that fits. What stands here not ends with EXIT_FAILED."""

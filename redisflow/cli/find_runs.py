@@ -105,3 +105,11 @@ def read_tags(texts: list[str]) -> dict[str, str]:
             raise ValueError(msg)
         tags[name] = value
     return tags
+
+
+def as_duration(text: str | None) -> str | float | None:
+    """A duration as typed, in seconds where it is a bare number."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text

@@ -93,17 +93,26 @@ class Given:
             async with self.flow() as flow:
                 yield flow.backend
             return
-        backend = Location(
-            url=settings["url"].value or "",
-            namespace=settings["namespace"].value or "default",
-            partitions=None,
-            call_timeout_s=CALL_TIMEOUT_S,
-        ).make_backend()
+        backend = _location(settings).make_backend()
         try:
             await backend.open()
             yield backend
         finally:
             await backend.close()
+
+    def location(self) -> Location:
+        """Where a backend would be opened: for commands about other namespaces than that of their settings."""
+        settings = self.settings()
+        return self.flow().location if self._asks_the_app(settings) else _location(settings)
+
+
+def _location(settings: dict[str, Setting]) -> Location:
+    return Location(
+        url=settings["url"].value or "",
+        namespace=settings["namespace"].value or "default",
+        partitions=None,
+        call_timeout_s=CALL_TIMEOUT_S,
+    )
 
 
 PLAIN = Given()

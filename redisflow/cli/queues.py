@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, note
+from redisflow.client import queues
 from redisflow.names import check_name
+
+if TYPE_CHECKING:
+    from redisflow.contract import Backend
 
 MOST = 1000
 """Runs that a look at a queue reads."""
+
+
+async def list_queues(*, given: Given = PLAIN) -> None:
+    """List queues: runs that the next free worker takes, runs that workers hold, and since when the oldest is there."""
+    async with given.connect() as backend:
+
+        async def connected() -> Backend:
+            return backend
+
+        found = [documents.of_queue(each) for each in await queues.list_queues(connected)]
+    out = given.out
+    columns = (
+        Column("QUEUE", lambda row: row["id"]),
+        Column("READY", lambda row: f"{row['ready']:,}", right=True),
+        Column("HELD", lambda row: f"{row['held']:,}", right=True),
+        Column("OLDEST", lambda row: out.when(row["oldest_at"]), right=True),
+        Column("PAUSED", lambda row: "paused" if row["is_paused"] else ""),
+    )
+    out.rows(columns, found)
 
 
 async def peek(

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from redisflow.cli.exits import EXIT_FAILED, BadTarget
-from redisflow.cli.find_runs import read_instant, read_tags
+from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note, printable, write_line
 from redisflow.cli.target import load_flow
+from redisflow.durations import read_instant
 from redisflow.errors import BackendError, RedisflowError, UnknownWorkflow
 from redisflow.run_id import check_run_id
 from redisflow.testing.replays import DoesNotReplay, assert_replays
@@ -74,13 +75,14 @@ async def _histories(
                 yield history
                 continue
             run_id = check_run_id(name)
-            stored = stored or await stack.enter_async_context(given.flow())
+            if stored is None:
+                stored = await stack.enter_async_context(given.flow())
             yield await stored.export_run(run_id)
         if query:
-            stored = await stack.enter_async_context(given.flow())
+            listed = await stack.enter_async_context(given.flow())
             seen = 0
-            async for run in stored.list_runs(**query):
-                yield await stored.export_run(run.id)
+            async for run in listed.list_runs(**query):
+                yield await listed.export_run(run.id)
                 seen += 1
                 if seen == limit:
                     break

@@ -8,10 +8,10 @@ from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.cli.exits import EXIT_CONFLICT
-from redisflow.cli.find_runs import status_of
+from redisflow.cli.find_runs import as_duration, status_of
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, Output, note
-from redisflow.cli.start_run import Value, as_duration, read_value, wanted_of
+from redisflow.cli.start_run import Value, read_value, wanted_of
 
 if TYPE_CHECKING:
     from redisflow.client.schedules import ScheduleOptions

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec, untyped
-from redisflow.cli.find_runs import read_tags
+from redisflow.cli.find_runs import as_duration, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
 from redisflow.client.handle import WorkflowHandle
@@ -138,11 +138,3 @@ def read_value(text: str | None) -> Any:
 
 def _print_result(value: Any) -> None:
     write_line(to_json(documents.jsonable(value), indent=2))
-
-
-def as_duration(text: str | None) -> str | float | None:
-    """A duration as typed, in seconds where it is a bare number."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text

@@ -19,11 +19,15 @@ from redisflow.cli.exits import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, BadTa
 from redisflow.cli.target import import_target, load_flow
 from redisflow.errors import BackendUnavailable, RedisflowError, WorkerProcessFailed
 from redisflow.flow import RedisFlow
+from redisflow.telemetry.logs import JsonLines, RunFields
+from redisflow.worker.address import Address
 from redisflow.worker.options import Resources, WorkerOptions
 from redisflow.worker.process import run_worker_process
 from redisflow.worker.processes import WorkerProcesses
-from redisflow.worker.supervisor import Supervisor
+from redisflow.worker.supervisor import EXIT_DRAINED, Supervisor
 from redisflow.worker.target import Target
+
+_LINE = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,17 +37,16 @@ def run(arguments: Sequence[str]) -> int:
 
 def start_worker(read: argparse.Namespace) -> int:
     """Work as the words say (see `add_worker_options`, and `flow`); returns the process's exit code."""
-    logging.basicConfig(
-        level=logging.DEBUG if read.debug else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s  %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RunFields())
+    handler.setFormatter(JsonLines() if read.log_format == "json" else logging.Formatter(_LINE))
+    logging.basicConfig(level=logging.DEBUG if read.debug else logging.INFO, handlers=[handler])
     try:
         options = worker_options(read)
         if read.processes > 1:
             asyncio.run(_work_in_processes(read, options))
         else:
-            _work(read, options)
+            return _work(read, options)
     except BadTarget as error:
         return _fail(str(error), EXIT_USAGE)
     except WorkerProcessFailed as error:
@@ -67,6 +70,7 @@ def worker_options(read: argparse.Namespace) -> WorkerOptions:
         lease=read.lease,
         grace=read.grace,
         crash_limit=read.crash_limit,
+        http=None if read.http is None else Address.parse(read.http),
     )
 
 
@@ -78,10 +82,11 @@ def _fail(message: str, code: int) -> int:
 async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -> None:
     # The flow is not imported here: what imports it is what works.
     target = Target(flow=read.flow, imports=read.imports, path=read.path)
-    await WorkerProcesses(target, options, read.processes, debug=read.debug).run()
+    words = [f"--log-format={read.log_format}", *(["--debug"] if read.debug else [])]
+    await WorkerProcesses(target, options, read.processes, words=words).run()
 
 
-def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
+def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
     WorkerProcesses.may_start = False
     descriptor: int | None = getattr(read, "supervisor", None)
     supervisor = None if descriptor is None else Supervisor(descriptor, options)
@@ -93,21 +98,28 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> None:
     for target in read.imports:
         import_target(target)
 
+    is_drained = False
+
     async def work() -> None:
+        nonlocal is_drained
         async with flow:
             resources = None if supervisor is None else _reporting(flow, supervisor)
-            await flow.new_worker(
+            worker = flow.new_worker(
                 concurrency=options.concurrency,
                 queues=options.queues,
                 max_bodies=options.max_bodies,
                 lease=options.lease,
                 grace=options.grace,
                 crash_limit=options.crash_limit,
+                http=None if options.http is None else str(options.http),
                 resources=resources,
-            ).run()
+            )
+            await worker.run()
+            is_drained = worker.is_drained
 
     with _strict() if read.debug else contextlib.nullcontext():
         run_worker_process(work())
+    return EXIT_DRAINED if is_drained and supervisor is not None else 0
 
 
 def _strict() -> contextlib.AbstractContextManager[None]:
@@ -157,7 +169,13 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
     add("--lease", default=defaults.lease, type=_duration, help="e.g. 30s (%(default)s)")
     add("--grace", default=defaults.grace, type=_duration, help="e.g. 25s (%(default)s)")
     add("--crash-limit", type=int, default=defaults.crash_limit, help="crashes in a row that end a run (%(default)s)")
+    add(
+        "--http",
+        metavar="HOST:PORT",
+        help="answer /healthz, /readyz and /metrics there; several processes: PORT, PORT+1, ...",
+    )
     add("--processes", type=int, default=1, help="worker processes, each with these options (%(default)s)")
+    add("--log-format", choices=("text", "json"), default="text", help="lines of the log: %(choices)s (%(default)s)")
     add(
         "--debug",
         action="store_true",

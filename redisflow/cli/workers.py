@@ -1,14 +1,26 @@
-"""`redisflow workers` and `redisflow stranded`: who works, and what nobody serves."""
+"""`redisflow workers` and `redisflow stranded`: who works, who is sent home, and what nobody serves."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from redisflow import documents
+from redisflow.cli.asking import counted, named, refusal
+from redisflow.cli.exits import EXIT_NOT_FOUND, WaitedTooLong
+from redisflow.cli.find_runs import as_duration
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, note
+from redisflow.cli.progress import progress
+from redisflow.durations import to_ms
+
+if TYPE_CHECKING:
+    from redisflow.contract import Backend
+
+LOOK_S = 0.5
+"""Between two looks at workers that drain."""
 
 
 async def list_workers(
@@ -30,10 +42,67 @@ async def list_workers(
         Column(
             "SEEN", lambda row: out.when(row["seen_at"]) if row["is_alive"] else f"gone, {out.when(row['seen_at'])}"
         ),
+        Column("STATE", lambda row: "drains" if row["is_draining"] else ""),
     )
     out.rows(columns, [documents.of_worker(worker) for worker in workers])
     if not workers and out.form == "table":
         note("no worker is alive")
+
+
+async def drain(
+    names: Annotated[tuple[str, ...], Parameter(help="as `redisflow workers list -o id` prints them")] = (),
+    /,
+    *,
+    all_alive: Annotated[bool, Parameter(name="--all", negative=(), help="all that are alive now")] = False,
+    wait: Annotated[bool, Parameter(negative=(), help="until they have stopped")] = False,
+    within: Annotated[str | None, Parameter(name="--timeout", help="how long to wait; they drain on")] = None,
+    yes: Annotated[bool, Parameter(alias="-y", negative=(), help="do not ask")] = False,
+    dry_run: Annotated[bool, Parameter(negative=(), help="say which, and do nothing")] = False,
+    given: Given = PLAIN,
+) -> int:
+    """Let workers claim nothing more, and stop as on SIGTERM: within a quarter of a lease they hear of it.
+
+    What they hold may go on for their grace; the rest is handed to other workers.
+    """
+    if bool(names) == all_alive:
+        msg = "say which workers to drain: their names, or --all"
+        raise ValueError(msg)
+    within_s = None if within is None else to_ms(as_duration(within) or 0, what="--timeout") / 1000
+    async with given.connect() as backend:
+        alive = {worker.name for worker in await backend.fleet.list_workers() if worker.is_alive}
+        wanted = sorted(alive) if all_alive else list(dict.fromkeys(names))
+        if dry_run:
+            note(f"would drain {counted(len(wanted), 'worker')}{named(wanted)}")
+            return 0
+        refused = refusal(f"drain {counted(len(wanted), 'worker')}", wanted, is_sure=yes or not (all_alive and wanted))
+        if refused is not None:
+            return refused
+        told = [(name, await backend.fleet.drain_worker(name)) for name in wanted]
+        given.out.rows(
+            (
+                Column("NAME", lambda row: row["id"]),
+                Column("DRAINS", lambda row: "yes" if row["is_told"] else "not alive"),
+            ),
+            [{"id": name, "is_told": is_told} for name, is_told in told],
+        )
+        if wait:
+            await _wait_until_gone(backend, {name for name, is_told in told if is_told}, within_s)
+    return 0 if all(is_told for _, is_told in told) else EXIT_NOT_FOUND
+
+
+async def _wait_until_gone(backend: Backend, names: set[str], within_s: float | None) -> None:
+    left = sorted(names)
+    with progress("drain", len(names)) as tell:
+        try:
+            async with asyncio.timeout(within_s):
+                while left:
+                    await asyncio.sleep(LOOK_S)
+                    alive = {worker.name for worker in await backend.fleet.list_workers() if worker.is_alive}
+                    left = sorted(names & alive)
+                    tell(len(names) - len(left))
+        except TimeoutError:
+            msg = f"the time to wait is over, and they drain on: {counted(len(left), 'worker')}{named(left)}"
+            raise WaitedTooLong(msg) from None
 
 
 async def stranded(

@@ -28,6 +28,10 @@ class AuditCalls(Protocol):
         """
         ...
 
+    async def drop_keys(self, partition: int, names: Sequence[str]) -> int:
+        """Delete these keys, a few hundred at most, whatever they hold; how many there were."""
+        ...
+
     async def inspect_runs(self, partition: int, run_ids: Sequence[str]) -> Snapshot:
         """Runs, with all that points to them; those that are not stored any more are left out."""
         ...

@@ -1,4 +1,4 @@
-"""Who works here, and what nobody serves. It changes nothing."""
+"""Who works here, what nobody serves, and sending a worker home."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class FleetCalls(Protocol):
 
     async def list_workers(self) -> list[WorkerInfo]:
         """Those that live, and those of the last hour that did not say good-bye."""
+        ...
+
+    async def drain_worker(self, worker: str) -> bool:
+        """Tell a worker to claim nothing more and to stop, as its next heartbeat reads; whether it is alive."""
         ...
 
     async def find_stranded(self, *, detailed: bool, look_at: int | None) -> StrandedReport:

@@ -98,6 +98,10 @@ class Observer:
     def reclaimed(self, runs: int) -> None:
         """So many runs were taken from workers that are dead or do not answer."""
 
+    def exposition(self) -> bytes | None:
+        """Its metrics as text for Prometheus, where it has some; asked from any thread."""
+        return None
+
     # -- details --------------------------------------------------------------------------------------------------
 
     def mark_of(self, claim: Claim) -> str | None:
@@ -180,6 +184,10 @@ class Observers(Observer):
         """See `Observer`."""
         for each in self._all:
             each.reclaimed(runs)
+
+    def exposition(self) -> bytes | None:
+        """See `Observer`: the first that there is."""
+        return next((text for each in self._all if (text := each.exposition()) is not None), None)
 
     def mark_of(self, claim: Claim) -> str | None:
         """See `Observer`: the first that there is."""

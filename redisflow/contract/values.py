@@ -254,6 +254,8 @@ class Beat:
     """Runs that the worker no longer holds."""
     mail: Mapping[str, int]
     """By run that it holds and that ever got mail, the number of the last."""
+    drain: bool = False
+    """The worker was told to claim nothing more, and to stop."""
 
 
 @dataclass(frozen=True, slots=True)

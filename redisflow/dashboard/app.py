@@ -13,9 +13,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from redisflow.dashboard.access.middleware import access_middleware
+from redisflow.dashboard.access.middleware import SAFE_HEADERS, access_middleware
 from redisflow.dashboard.access.redact import Redact
 from redisflow.dashboard.access.roles import Auth
+from redisflow.dashboard.api import make_routes
 from redisflow.dashboard.live import Live
 from redisflow.dashboard.pages import PAGES
 from redisflow.dashboard.services import DashboardOptions, Services
@@ -82,6 +83,7 @@ class _Desk:
         return [
             Route("/", self._home),
             Mount(f"/static/{self._renderer.version}", files),
+            *make_routes(self._services),
             *(Route(path, self._show(page), name=page.__name__) for path, page in PAGES),
             *(Route(f"/live{path}", self._follow(page)) for path, page in PAGES),
         ]
@@ -130,4 +132,5 @@ class _Desk:
         view = View(
             template="problem.html", title="Problem", nav="", context={"code": status, "why": why}, status=status
         )
-        return HTMLResponse(self._renderer.whole(request, view), status, headers)
+        # What nobody foresaw is answered outside of the middleware that adds them.
+        return HTMLResponse(self._renderer.whole(request, view), status, SAFE_HEADERS | (headers or {}))

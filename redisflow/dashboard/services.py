@@ -9,6 +9,7 @@ from redisflow.dashboard.access.redact import Redact, Redactor
 from redisflow.dashboard.access.roles import Auth
 from redisflow.dashboard.actions import Actions
 from redisflow.dashboard.bulk_jobs import BulkJobs
+from redisflow.dashboard.streams import Streams
 from redisflow.flow import RedisFlow
 
 
@@ -29,7 +30,7 @@ class DashboardOptions:
     body_limit: int = 4 << 20
     """Bytes of a request of the API."""
     max_streams: int = 100
-    """Event streams of the API that are open at once."""
+    """Event streams that are open at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Services:
     actions: Actions
     bulk_jobs: BulkJobs
     redact: Redactor
+    streams: Streams
     read_only: bool
     options: DashboardOptions
 
@@ -53,6 +55,7 @@ class Services:
             actions=actions,
             bulk_jobs=BulkJobs(actions),
             redact=Redactor(chosen.redact),
+            streams=Streams(chosen.max_streams),
             read_only=chosen.read_only,
             options=chosen,
         )

@@ -53,6 +53,11 @@ def took(seconds: float | timedelta | None) -> str:
     return f"{whole} {unit}"
 
 
+def coarse(text: str) -> str:
+    """Its largest unit alone: `1 min 14 s` is `1 min`."""
+    return " ".join(text.split(" ")[:2])
+
+
 def between(began: datetime | None, ended: datetime | None) -> str:
     """How long it was from one instant to the other."""
     return "" if began is None or ended is None else took(ended - began)
@@ -112,8 +117,19 @@ def part(text: str) -> str:
     return quote(text, safe="")
 
 
+def icon_of(word: str) -> str:
+    """Of a state."""
+    return ICONS.get(word, "circle-dot")
+
+
+def kind_icon(kind: str) -> str:
+    """Of a step."""
+    return KINDS.get(kind, "zap")
+
+
 WORDS: Final[dict[str, Callable[..., Any]]] = {
     "took": took,
+    "coarse": coarse,
     "between": between,
     "clock": clock,
     "count": count,
@@ -125,6 +141,6 @@ WORDS: Final[dict[str, Callable[..., Any]]] = {
     "state_of": state_of,
     "state_words": state_words,
     "part": part,
-    "icon_of": lambda word: ICONS.get(word, "circle-dot"),
-    "kind_icon": lambda kind: KINDS.get(kind, "zap"),
+    "icon_of": icon_of,
+    "kind_icon": kind_icon,
 }

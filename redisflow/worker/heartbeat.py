@@ -54,6 +54,8 @@ class HeartbeatThread:
         """The worker's loop writes this as long as it turns."""
         self.present: Callable[[], object] | None = None
         """Called once, in the thread, when a beat has reached every partition; set before the start."""
+        self.drained: Callable[[], object] | None = None
+        """Called once, in the thread, when a beat has found that the worker is to drain; set before the start."""
 
     def start(self) -> None:
         """Begin."""
@@ -114,4 +116,7 @@ class HeartbeatThread:
             self._lost([holds[run_id] for run_id in beat.lost if run_id in holds])
         if beat.mail:
             self._mail(beat.mail)
+        if beat.drain and self.drained is not None:
+            self.drained()
+            self.drained = None
         self.renewed_s[partition] = looked_s

@@ -20,7 +20,11 @@ class Host(Protocol):
     backend: Backend
     bodies: Bodies
     ends: EndLog
-    observer: Observer
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told what becomes of runs."""
+        ...
 
     def is_lease_stale(self, held: HeldRun, now_s: float) -> bool:
         """Whether a commit should renew the lease on its way."""

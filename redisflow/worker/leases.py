@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from redisflow.contract import About, Backend, Hold
 from redisflow.run_id import partition_of
+from redisflow.worker.ends import fields_of
 from redisflow.worker.heartbeat import HeartbeatThread
 from redisflow.worker.held_run import HeldRun
 from redisflow.worker.options import WorkerOptions
@@ -37,8 +38,8 @@ class LeaseWatch:
         self._heartbeat: HeartbeatThread | None = None
         self._present = asyncio.Event()
 
-    def begin(self, backend: Backend, worker: str, about: About) -> None:
-        """Start the heartbeat; `about` is what the worker says of itself."""
+    def begin(self, backend: Backend, worker: str, about: About, drain: Callable[[], object]) -> None:
+        """Start the heartbeat; `about` is what the worker says of itself, `drain` is called when it is told to."""
         loop = asyncio.get_running_loop()
 
         def lost(holds: Sequence[Hold]) -> None:
@@ -53,6 +54,10 @@ class LeaseWatch:
             with contextlib.suppress(RuntimeError):  # the same
                 loop.call_soon_threadsafe(self._present.set)
 
+        def drained() -> None:
+            with contextlib.suppress(RuntimeError):  # the same
+                loop.call_soon_threadsafe(drain)
+
         self._heartbeat = HeartbeatThread(
             backend,
             worker,
@@ -65,11 +70,19 @@ class LeaseWatch:
             mail=mail,
         )
         self._heartbeat.present = present
+        self._heartbeat.drained = drained
         self._heartbeat.start()
 
     async def wait_for_presence(self) -> None:
         """Until every partition knows that this worker is there, and what it serves."""
         await self._present.wait()
+
+    def ages_s(self) -> tuple[float, float]:
+        """Since its leases were renewed, and since the event loop was seen; asked from any thread."""
+        heartbeat, now_s = self._heartbeat, time.monotonic()
+        if heartbeat is None:
+            return 0.0, 0.0
+        return now_s - min(heartbeat.renewed_s.values()), now_s - heartbeat.loop_seen_s
 
     async def end(self) -> bool:
         """Stop the heartbeat; whether there was one."""
@@ -127,6 +140,7 @@ class LeaseWatch:
                     _log.warning(
                         "run.lease_lost %s: it could not be renewed; a worker that can takes the run up",
                         held.claim.hold.run_id,
+                        extra=fields_of(held.claim),
                     )
                     held.drop()
                 else:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypedDict
 
 from redisflow.durations import Duration, to_ms
 from redisflow.names import check_name
+from redisflow.worker.address import Address
 
 CLAIM_AT_ONCE = 50
 """Runs in one claim: enough to share its cost, few enough for a script of a millisecond."""
@@ -28,6 +29,7 @@ class WorkerKeywords(TypedDict, total=False):
     lease: Duration
     grace: Duration
     crash_limit: int
+    http: str | None
 
 
 class OwnWorkerKeywords(WorkerKeywords, total=False):
@@ -54,6 +56,8 @@ class WorkerOptions:
     """Crashes in a row, with nothing recorded between them, that make a run poisoned."""
     resources: Resources | None = None
     """An async context around the worker's life; what it yields is `step.resources` in bodies."""
+    http: Address | None = None
+    """Where it answers probes and gives its metrics; nowhere unless given."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, where it is written."""

@@ -22,7 +22,7 @@ from redisflow.durations import Duration, to_ms
 from redisflow.errors import InvalidWorkflow, WorkerProcessFailed
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.signals import on_signals
-from redisflow.worker.supervisor import GOOD_BYE_S
+from redisflow.worker.supervisor import EXIT_DRAINED, GOOD_BYE_S
 from redisflow.worker.target import Served, Target
 
 RESTART_S = 1.0
@@ -40,20 +40,25 @@ class WorkerProcesses:
     may_start: ClassVar[bool] = True
     """False in a worker process: the modules that it imports must not start more of them."""
 
-    def __init__(self, target: Target, options: WorkerOptions, count: int, *, debug: bool = False) -> None:
-        """Made by `RedisFlow.new_worker(processes=...)` and by the command line, in the event loop that runs it."""
+    def __init__(self, target: Target, options: WorkerOptions, count: int, *, words: Sequence[str] = ()) -> None:
+        """Made by `RedisFlow.new_worker(processes=...)` and by the command line, in the event loop that runs it.
+
+        `words` are further ones of `redisflow worker`.
+        """
         if not self.may_start:
             msg = (
                 "a worker process is importing code that starts worker processes of its own: put that call under "
                 'if __name__ == "__main__":'
             )
             raise InvalidWorkflow(msg)
+        if options.http is not None and not 1 <= options.http.port <= 65_536 - count:
+            msg = f"each worker process has a port of its own, from {options.http} on: give a first port for {count}"
+            raise ValueError(msg)
         self.options = options
         self._target = target
         self._count = count
-        self._command = [sys.executable, "-m", "redisflow", "worker", *_words_of(target), *words_of(options)]
-        if debug:
-            self._command.append("--debug")
+        self._drained = 0
+        self._command = [sys.executable, "-m", "redisflow", "worker", *_words_of(target), *words_of(options), *words]
         self._grace_ms = options.grace_ms
         self._children: list[_Child] = []
         self._keepers: list[asyncio.Task[None]] = []
@@ -83,9 +88,9 @@ class WorkerProcesses:
         other workflows than this process has; then none of them is left.
         """
         try:
-            for _ in range(self._count):
-                child = await self._spawn()
-                self._keepers.append(asyncio.create_task(self._keep(child), name=f"keep {child.pid}"))
+            for number in range(self._count):
+                child = await self._spawn(number)
+                self._keepers.append(asyncio.create_task(self._keep(child, number), name=f"keep {child.pid}"))
             await asyncio.gather(*map(self._check, list(self._children)))
         except BaseException:
             await self._finished()
@@ -114,8 +119,11 @@ class WorkerProcesses:
 
     # -- one process, and the next in its place -------------------------------------------------------------------
 
-    async def _spawn(self) -> _Child:
-        child = await _Child.spawn(self._command)
+    async def _spawn(self, number: int) -> _Child:
+        http = self.options.http
+        # What takes the place of a process that died has its port.
+        listening = [] if http is None else [f"--http={http.of_process(number)}"]
+        child = await _Child.spawn([*self._command, *listening])
         self._children.append(child)
         if self._stopping.is_set():
             child.signal(signal.SIGTERM)  # it was asked for while this one was being made
@@ -128,12 +136,19 @@ class WorkerProcesses:
         elif not self._stopping.is_set():
             raise WorkerProcessFailed(child.pid, await child.exit_code())
 
-    async def _keep(self, child: _Child) -> None:
+    async def _keep(self, child: _Child, number: int) -> None:
         """Replace the process whenever it ends, until the stop."""
         pause_s = RESTART_S
         while True:
-            ended = _describe(await child.end())
+            code = await child.end()
+            ended = _describe(code)
             self._children.remove(child)
+            if code == EXIT_DRAINED:
+                _log.info("worker process %d is drained, and not replaced", child.pid)
+                self._drained += 1
+                if self._drained == self._count:
+                    self._ask_to_stop()
+                return
             has_worked = await child.said is not None
             if self._stopping.is_set() or not (self._is_started or has_worked):
                 _log.info("worker process %d %s", child.pid, ended)
@@ -146,7 +161,7 @@ class WorkerProcesses:
                     await asyncio.wait_for(self._stopping.wait(), pause_s)
                     return
                 try:
-                    replacement = await self._spawn()
+                    replacement = await self._spawn(number)
                 except OSError as error:
                     _log.error("no worker process can be started, it is tried again: %s", error)
             child = replacement

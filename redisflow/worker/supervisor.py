@@ -16,6 +16,8 @@ import time
 from redisflow.worker.options import WorkerOptions
 from redisflow.worker.target import Served
 
+EXIT_DRAINED = 80
+"""Of a worker process that was told to drain: it is not to be replaced. Who started it ends with 0."""
 GOOD_BYE_S = 10.0
 """After the grace period, before a process is killed: it hands its runs back, closes its resources."""
 

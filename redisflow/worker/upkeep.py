@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from redisflow.contract import Backend
@@ -29,6 +29,8 @@ class UpkeepService:
     crash_limit: int
     every_s: float
     rounds: int = 0
+    reclaimed: Callable[[int], object] = int
+    """Is told how many runs were taken from others, where there are any."""
 
     async def run_forever(self) -> None:
         """Until it is cancelled."""
@@ -50,6 +52,8 @@ class UpkeepService:
                 step = await self.backend.reclaim_runs(self.partition, queue, self.lease_ms, self.crash_limit)
                 done = step.done
                 reclaimed += step.reclaimed
+                if step.reclaimed or step.poisoned:
+                    self.reclaimed(step.reclaimed + step.poisoned)
                 if step.reclaimed or step.poisoned or step.lost:
                     _log.warning(
                         "upkeep: %d runs taken from dead workers, %d poisoned, %d entries lost (queue %s)",

@@ -24,17 +24,15 @@ from typing import Self
 from redisflow.authoring.definition import DEFAULT_QUEUE, Registry
 from redisflow.authoring.outside import Outside
 from redisflow.contract import Answer, Backend, Claim, Hold, RunClock, Verdict
-from redisflow.contract.observer import Observer, Observers
+from redisflow.contract.observer import Observer, Vitals
 from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.fleet import place_of
-from redisflow.telemetry.counting import MinuteCounts
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
-from redisflow.worker.counting import CountingService
-from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, EndLog, forget
+from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, EndLog, fields_of, forget
 from redisflow.worker.held_run import HeldRun
 from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
@@ -45,6 +43,7 @@ from redisflow.worker.services import keep_going
 from redisflow.worker.signals import on_signals
 from redisflow.worker.stranded import StrandedAlarm
 from redisflow.worker.suspects import Suspects
+from redisflow.worker.telling import Telling
 from redisflow.worker.timers import watch_forever
 from redisflow.worker.upkeep import UpkeepService
 
@@ -96,12 +95,12 @@ class Worker:
         # list() of a dict's values is one step under the interpreter's lock: the heartbeat's thread asks, too.
         self._leases = LeaseWatch(options, lambda: list(self._held.values()))
         self.ends = EndLog()
-        self._counts = MinuteCounts()
-        self._counting: CountingService | None = None
-        self.observer: Observer = self._counts
+        self._telling = Telling()
         self._suspects = Suspects(options.lease_ms / 1000)
         self._grace_ms = options.grace_ms
         self._failure: BaseException | None = None
+        self.is_drained = False
+        """Whether somebody told it to drain: who looks after it need not replace it."""
         self._refused: set[tuple[str, str | None]] = set()
         """Workflows and versions of which it has said that it has no code."""
 
@@ -161,23 +160,20 @@ class Worker:
             payload_limit=backend.payload_limit,
             run_limit=max(self._around.run_limit, 32 * backend.payload_limit),
         )
-        if backend.observer is not None:
-            self.observer = Observers([self._counts, backend.observer])
         for warning in await self.backend.check_server():
             _log.warning(warning)
         if self.options.resources is not None:
             self.bodies.resources = await self._exit.enter_async_context(self.options.resources())
         await self._exit.enter_async_context(self.backend.listen(self.name, self._told_of_loss, self._told_of_mail))
-        self._leases.begin(self.backend, self.name, describe_worker(self._registry, self.queues, self.options))
+        about = describe_worker(self._registry, self.queues, self.options)
+        self._leases.begin(self.backend, self.name, about, self._told_to_drain)
         self._serve("watch", self._leases.run_forever)
         if self.backend.payloads.in_use:
             self._serve("payloads", partial(sweep_forever, self.backend, self.name))
         for workflow in self._registry.names():
             self._serve("wake-stuck", partial(self._wake_stuck, workflow))
         options, backend = self.options, self.backend
-        self._counting = CountingService(backend, self.name, self._counts)
-        self._serve("minutes", self._counting.flush_forever)
-        self._serve("queue-depths", self._counting.sample_forever)
+        self._telling.begin(self, self._serve)
         self._serve("stranded", StrandedAlarm(backend, self.name, options.upkeep_s).run_forever)
         self._serve("policies", partial(backend.retention.set_retention, self._registry.retention()))
         if declared := self._registry.schedules():
@@ -186,6 +182,7 @@ class Worker:
             upkeep = UpkeepService(
                 backend, partition, self.name, self.queues, options.lease_ms, options.crash_limit, options.upkeep_s
             )
+            upkeep.reclaimed = self.observer.reclaimed
             self._serve(f"timers-{partition}", partial(watch_forever, backend, partition, self.name))
             self._serve(f"upkeep-{partition}", upkeep.run_forever)
             retention = RetentionService(backend, partition, self.name, options.upkeep_s)
@@ -196,9 +193,12 @@ class Worker:
         _log.info("worker %s started: queues %s", self.name, ", ".join(self.queues))
 
     async def _finished(self) -> None:
+        await asyncio.shield(self._begin_to_finish())
+
+    def _begin_to_finish(self) -> asyncio.Task[None]:
         if self._finishing is None:
             self._finishing = asyncio.create_task(self._finish(), name="finish")
-        await asyncio.shield(self._finishing)
+        return self._finishing
 
     async def _finish(self) -> None:
         await _cancel(self._claimers)
@@ -214,8 +214,7 @@ class Worker:
         if answers:
             await asyncio.wait([asyncio.ensure_future(answer) for answer in answers], timeout=GOOD_BYE_S)
         await _cancel(self._services)
-        if self._counting is not None:
-            await self._counting.flush_at_end(GOOD_BYE_S)
+        await self._telling.end(GOOD_BYE_S)
         await self._say_good_bye()
         # Before what `resources` gave them is closed.
         await self.bodies.wait_for_tasks(GOOD_BYE_S)
@@ -258,6 +257,20 @@ class Worker:
             self._stopping.set()
 
     # -- what its parts need --------------------------------------------------------------------------------------
+
+    @property
+    def observer(self) -> Observer:
+        """See `Host`."""
+        return self._telling.observer
+
+    def vitals(self) -> Vitals:
+        """See `Teller`."""
+        held = len(self._held)
+        return Vitals(held, max(0, self.options.concurrency - held - self._reserved), *self._leases.ages_s())
+
+    def is_ready(self) -> bool:
+        """See `Teller`."""
+        return bool(self._claimers) and not self._stopping.is_set()
 
     def reserve(self, most: int) -> int:
         """See `Taker`."""
@@ -339,7 +352,7 @@ class Worker:
                 "run.stranded %s: this worker has no code for %s, and leaves it to others (flow.stranded() tells"
                 " whether there are any); further runs of it are not logged here"
             )
-            _log.warning(text, hold.run_id, place_of(workflow, version))
+            _log.warning(text, hold.run_id, place_of(workflow, version), extra=fields_of(claim))
         self._strand(claim, again_ms=SERVED_ELSEWHERE_MS)
 
     def _strand(self, claim: Claim, *, again_ms: int | None) -> None:
@@ -378,7 +391,8 @@ class Worker:
         """See `Host`."""
         claim = held.claim
         held.drop()
-        _log.error("run.stranded %s: what is stored for it cannot be read here: %s", claim.hold.run_id, error)
+        text = "run.stranded %s: what is stored for it cannot be read here: %s"
+        _log.error(text, claim.hold.run_id, error, extra=fields_of(claim))
         # The run is fine, and a worker with another key, or with newer code, can go on with it. Of those who have its
         # workflow nobody knows who can: it is not offered again soon.
         self._strand(claim, again_ms=None)
@@ -406,6 +420,14 @@ class Worker:
         held = self._held.get(run_id)
         if held is not None:
             held.look()
+
+    def _told_to_drain(self) -> None:
+        if not self._stopping.is_set():  # or else it would be a second signal
+            _log.info("worker %s is told to drain", self.name)
+            self.is_drained = True
+            self._ask_to_stop()
+            # Nobody may be waiting for its end: it must not go on claiming runs, only to hand them back.
+            self._begin_to_finish()
 
     def _told_of_mail(self, run_id: str) -> None:
         held = self._held.get(run_id)

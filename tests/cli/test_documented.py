@@ -12,11 +12,11 @@ from redisflow.cli.app import make_app
 from redisflow.cli.worker import make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 SHELL = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINES = sorted(
     {
-        line.strip().removeprefix("$ ").partition("|")[0].strip()
+        re.split(r"\||&&", line.strip().removeprefix("$ "))[0].strip()
         for page in PAGES
         for block in SHELL.findall(page.read_text(encoding="utf-8"))
         for line in block.splitlines()
@@ -38,11 +38,13 @@ def test_the_page_names_every_command():
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     rows = [row for row in page.splitlines() if row.startswith("| `redisflow")]
     for group, commands in {
-        "run": "list show watch start exec result signal cancel retry rerun fork pause resume delete export replay",
+        "run": "list show trace watch start exec result signal cancel retry rerun fork pause resume delete "
+        "export replay",
         "workflow": "list show pause resume",
-        "queue": "peek pause resume",
+        "queue": "list peek pause resume",
         "schedule": "list show create pause resume trigger delete",
-        "workers": "list",
+        "workers": "list drain",
+        "namespace": "list create delete",
         "config": "show",
     }.items():
         known = [name for name in make_app()[group].resolved_commands() if not name.startswith("-")]

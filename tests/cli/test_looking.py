@@ -23,6 +23,25 @@ async def test_the_next_runs_of_a_queue_come_by_priority_and_then_by_age(shop: R
     assert "nothing is to be claimed" in (await cli("queue", "peek", "other")).err
 
 
+async def test_queues_are_listed_with_what_lies_in_them(shop: RedisFlow, cli: Cli):
+    for queue in ("mail", "mail", "slow"):
+        await cli("run", "start", "approval", "--queue", queue)
+    await cli("queue", "pause", "slow")
+    found = {row.pop("id"): row for row in (await cli("queue", "list", "--json")).json}
+    assert {name: (row["ready"], row["held"], row["is_paused"]) for name, row in found.items()} == {
+        "default": (0, 0, False),
+        "mail": (2, 0, False),
+        "slow": (1, 0, True),
+    }
+    assert found["default"]["oldest_at"] is None
+    rows = [line.split("\t") for line in (await cli("queue", "list")).out.splitlines()]
+    assert [(row[0], row[1], row[4]) for row in rows[1:]] == [
+        ("default", "0", ""),
+        ("mail", "2", ""),
+        ("slow", "1", "paused"),
+    ]
+
+
 @pytest.mark.parametrize("limit", ["0", "1001"])
 async def test_a_look_at_a_queue_is_bounded(shop: RedisFlow, cli: Cli, limit: str):
     said = await cli("queue", "peek", "default", "--limit", limit)

@@ -245,3 +245,16 @@ async def test_one_worker_at_a_time_has_the_turn(world: World):
     assert await turn(0, "upkeep", "w1", 60_000) is True
     world.raw("DEL", f"{world.prefix}turn:upkeep")  # what the server does when its time is over
     assert await turn(0, "upkeep", "w2", 60_000) is True
+
+
+async def test_a_worker_learns_from_its_heartbeat_that_it_is_to_drain(world: World):
+    fleet = world.backend.fleet
+    assert not await fleet.drain_worker("w1")
+    claim = await world.running("w1")
+    assert await _beat(world, "w1", [claim]) == Beat([], {}, drain=False)
+    assert await world.twice(lambda: fleet.drain_worker("w1"))
+    assert await _beat(world, "w1", [claim]) == Beat([], {}, drain=True)
+    assert await _beat(world, "w2", []) == Beat([], {}, drain=False)
+    await world.finish(claim)
+    await world.backend.leave("w1", ["default"])
+    assert not await fleet.drain_worker("w1")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions
-from redisflow.dashboard.access.middleware import access_middleware
-from redisflow.dashboard.api import make_routes
 from redisflow.dashboard.services import DashboardOptions, Services
+from tests.dashboard.apps import application
 
 Client: TypeAlias = httpx2.AsyncClient
 MakeClient: TypeAlias = Callable[..., AbstractAsyncContextManager[Client]]
@@ -40,7 +39,7 @@ async def shop(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
 
     @flow.define_workflow("echo")
     async def echo(value: Any, step: Step) -> Any:
-        await step.emit(value, kind="said")
+        step.emit(value, kind="said")
         return value
 
     async with flow:
@@ -53,19 +52,6 @@ async def working(shop: RedisFlow) -> AsyncIterator[RedisFlow]:
     yield shop
     worker.cancel()
     await asyncio.gather(worker, return_exceptions=True)
-
-
-def application(services: Services) -> Starlette:
-    options = services.options
-    return Starlette(
-        routes=make_routes(services),
-        middleware=access_middleware(
-            auth=options.auth,
-            hosts=options.allowed_hosts,
-            read_only=options.read_only,
-            trust_prefix=options.trust_prefix,
-        ),
-    )
 
 
 @pytest.fixture
@@ -89,3 +75,12 @@ def make_client(shop: RedisFlow) -> MakeClient:
 async def client(make_client: MakeClient) -> AsyncIterator[Client]:
     async with make_client() as client:
         yield client
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """Return a port of loopback where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port

@@ -1,7 +1,8 @@
 """Every Python block of the documentation runs as it stands.
 
-A block is fenced with ```python. A page may have one block marked ```python preamble, which stands before each other
-block of the page. A block marked ```python shown is only compiled: it needs what a test machine does not have.
+A block is fenced with ```python. A page may have one block marked ```python {.preamble}, which stands before each other
+block of the page. A block marked ```python {.shown} is only compiled: it needs what a test machine does not have.
+Without the braces the site would not see that these are blocks.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
-FENCE = re.compile(r"^```python(?: (?P<mark>[a-z]+))?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```python(?: \{\.(?P<mark>[a-z]+)\})?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Block:
     preamble: str
 
     def __str__(self) -> str:
-        return f"{self.page.name}:{self.line}"
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
 
     @property
     def program(self) -> str:
@@ -47,6 +48,12 @@ def blocks_of(page: Path) -> list[Block]:
     return [Block(page, line, mark, code, preamble) for line, mark, code in found]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_python_block_is_one_that_the_tests_and_the_site_can_read(page: Path):
+    fences = re.findall(r"^```python.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) == len(blocks_of(page)), f"write ```python or ```python {{.mark}}: {fences}"
+
+
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
@@ -58,7 +65,7 @@ def test_a_block_of_the_documentation_runs_as_it_stands(block: Block, tmp_path: 
         return
     script = tmp_path / f"{block.page.stem}.py"
     # A server of its own: what one block leaves there (a queue that is paused) is not seen by the next.
-    url = f"memory://docs-{block.page.stem}-{block.line}"
+    url = f"memory://docs-{block.page.parent.name}-{block.page.stem}-{block.line}"
     script.write_text(block.program.replace('"memory://"', f'"{url}"'), encoding="utf-8")
     monkeypatch.setenv("REDISFLOW_URL", url)
     runpy.run_path(str(script), run_name="__main__")

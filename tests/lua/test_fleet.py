@@ -14,8 +14,8 @@ def test_workers_are_listed_from_the_one_that_lives_longest(lua: Lua) -> None:
     assert lua.call("list_workers", first=0, limit=2) == [
         "ok",
         T0,
-        [b"w4", b"%d" % (T0 + 5_000), b"about 4"],
-        [b"w3", b"%d" % (T0 + 4_000), b"about 3"],
+        [b"w4", b"%d" % (T0 + 5_000), b"about 4", b""],
+        [b"w3", b"%d" % (T0 + 4_000), b"about 3", b""],
     ]
     assert [row[0] for row in lua.call("list_workers", first=2, limit=9)[2:]] == [b"w2", b"w1", b"w0", b"silent"]
     assert lua.call("list_workers", first=6, limit=9) == ["ok", T0]

@@ -111,3 +111,15 @@ def test_policies_are_kept_and_forgotten(lua: Lua) -> None:
     lua.twice("set_retention", ["order", "succeeded=1", "bill", "failed=2"])
     lua.twice("set_retention", ["bill", ""])
     assert lua.redis.hgetall(f"{PREFIX}meta") == {b"keep:order": b"succeeded=1"}
+
+
+def test_keys_of_any_type_are_dropped_and_counted(lua: Lua) -> None:
+    lua.create("run-1")
+    held = lua.claim_only()
+    lua.finish(held)
+    names = [key.decode().removeprefix(PREFIX) for key in lua.redis.keys(f"{PREFIX}*")]
+    assert {lua.redis.type(PREFIX + name) for name in names} >= {b"hash", b"zset", b"stream", b"string"}
+    assert lua.call("drop_keys", names[:2]) == ["ok", 2]
+    assert lua.call("drop_keys", [*names, "nothing"]) == ["ok", len(names) - 2]
+    assert lua.redis.keys(f"{PREFIX}*") == []
+    lua.at(lua.now)

@@ -90,3 +90,25 @@ def test_thousands_of_runs_fit_one_heartbeat(lua: Lua) -> None:
     strangers = [part for number in range(3_000) for part in (f"nobody-{number}", "default", "1:x", "0:1-1")]
     reply = lua.call("renew_runs", [*strangers, *tail], worker="w1", presence_ms=1, about=b"", serves="")
     assert len(reply) == 3_001
+
+
+def test_a_worker_is_told_to_drain_by_its_heartbeats_until_it_says_good_bye(lua: Lua) -> None:
+    assert lua.call("drain_worker", worker="w1") == ["missing"]
+    lua.renew(worker="w1", about=b"about")
+    lua.renew(worker="w2")
+    held = lua.take()
+    assert lua.twice("drain_worker", worker="w1") == ["ok"]
+    for _ in range(2):
+        assert lua.renew(held, worker="w1") == ["drain"]
+    assert lua.renew(worker="w2") == []
+    assert {row[0]: row[3] for row in lua.call("list_workers", first=0, limit=9)[2:]} == {b"w1": b"1", b"w2": b""}
+    lua.finish(held)
+    lua.call("leave_worker", ["default"], worker="w1")
+    assert lua.call("drain_worker", worker="w1") == ["missing"]
+    assert lua.redis.hget(f"{PREFIX}worker:w1", "drain") is None
+
+
+def test_a_worker_that_is_not_alive_any_more_is_not_told_to_drain(lua: Lua) -> None:
+    lua.renew(worker="w1", presence_ms=10)
+    lua.later(10)
+    assert lua.call("drain_worker", worker="w1") == ["missing"]

@@ -76,6 +76,15 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
     return (await eventually(exit_code))[0]
 
 
+async def logged(tmp_path: Path, text: str) -> None:
+    """Wait until the first worker has said so."""
+
+    async def said() -> bool:
+        return text in (tmp_path / "worker-0.log").read_text()  # a few bytes
+
+    await eventually(said)
+
+
 def open_gate(ledger: Path) -> None:
     ledger.with_suffix(".gate").touch()
 
@@ -113,10 +122,7 @@ async def test_a_second_signal_hands_the_runs_back_now(valkey_flow, start_worker
     await lines(ledger, ["charged", "hold"])
     worker.send_signal(signal.SIGTERM)
 
-    async def lets_it_go_on() -> bool:
-        return "1 runs may go on for 3600 s" in (tmp_path / "worker-0.log").read_text()  # a few bytes
-
-    await eventually(lets_it_go_on)
+    await logged(tmp_path, "1 runs may go on for 3600 s")
     assert worker.poll() is None
     worker.send_signal(signal.SIGTERM)
     assert await ended(worker) == 0
@@ -217,3 +223,47 @@ async def test_a_worker_command_that_cannot_work_says_why(start_worker, tmp_path
     worker = start_worker("--lease", "never")
     assert await ended(worker) == 1
     assert "never" in (tmp_path / "worker-0.log").read_text()
+
+
+async def test_a_worker_that_is_told_to_drain_finishes_what_it_holds_claims_nothing_more_and_ends(
+    valkey_flow: RedisFlow, start_worker: Start, ledger: Path, tmp_path: Path
+):
+    holding, working = adopt(valkey_flow, process_flow.holding), adopt(valkey_flow, process_flow.working)
+    worker = start_worker("--grace", "20s", "--lease", "2s")
+    handle = await holding.run()
+    await lines(ledger, ["charged", "hold"])
+    (about,) = await valkey_flow.workers()
+    assert await valkey_flow.drain_worker(about.name)
+    assert (await valkey_flow.workers())[0].is_draining
+    await logged(tmp_path, "1 runs may go on for 20 s")
+    later = await working.run(1)
+    open_gate(ledger)
+    assert await ended(worker) == 0
+    assert await handle.result(timeout="1m") == (worker.pid, worker.pid)
+    assert (await handle.get()).claims == 1
+    assert await valkey_flow.workers() == []
+    assert (await later.get()).status == "pending"
+    assert not await valkey_flow.drain_worker(about.name)
+
+
+async def test_worker_processes_that_drain_are_not_replaced_and_the_last_one_ends_all(
+    valkey_flow: RedisFlow, start_worker: Start, tmp_path: Path
+):
+    parent = start_worker("--lease", "2s", "--processes", "2")
+
+    async def two() -> list[str]:
+        names = [worker.name for worker in await valkey_flow.workers()]
+        return names if len(names) == 2 else []
+
+    first, second = await eventually(two)
+    assert await valkey_flow.drain_worker(first)
+
+    async def left() -> bool:
+        return [worker.name for worker in await valkey_flow.workers()] == [second]
+
+    await eventually(left)
+
+    await logged(tmp_path, "is drained, and not replaced")
+    assert parent.poll() is None
+    assert await valkey_flow.drain_worker(second)
+    assert await ended(parent) == 0

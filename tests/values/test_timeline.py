@@ -83,7 +83,7 @@ def test_a_day_of_sleep_is_drawn_short_and_says_how_long_it_is():
     run = a_run(body("a", attempt(1, 0, 1)), sleep(1, 86_401), body("b", attempt(1, 86_401, 86_402)), finished=86_402)
     drawn = draw_timeline(run, at(99_999))
     assert [(gap.at, gap.seconds) for gap in drawn.gaps] == [(50, 86_400)]
-    assert lefts(drawn) == [[("succeeded", 0, 47)], [("waiting", 47, 6)], [("succeeded", 53, 47)]]
+    assert lefts(drawn) == [[("succeeded", 0, 46)], [("waiting", 46, 9)], [("succeeded", 54, 46)]]
 
 
 def test_two_waits_that_are_equally_long_are_both_drawn_short():

@@ -53,6 +53,7 @@ async def run(request: Request, services: Services) -> View:
             "run": found,
             "document": services.redact.run(found) if tab == "json" else None,
             "payloads": _payloads(services, found),
+            "next_due": _next_due(found),
             "step": chosen,
             "shown_step": None if chosen is None else services.redact.step(chosen),
             "drawn": drawn,
@@ -74,6 +75,11 @@ async def run(request: Request, services: Services) -> View:
 
 def _is_shown(step: StepRun, show: str, find: str) -> bool:
     return step.status in SHOWN.get(show, (step.status,)) and find.casefold() in step.key.casefold()
+
+
+def _next_due(found: WorkflowRun) -> datetime | None:
+    dues = [step.next_attempt_at for step in found.steps if step.status == "waiting" and step.next_attempt_at]
+    return min(dues, default=found.available_at if not found.steps else None)
 
 
 def _payloads(services: Services, found: WorkflowRun) -> dict[str, Any]:

@@ -94,6 +94,7 @@ export function startActions() {
     await act(button, button.dataset.body ? JSON.parse(button.dataset.body) : {});
     button.disabled = false;
   });
+  document.addEventListener("change", (event) => { if (event.target.matches("select[data-submit]")) event.target.form.submit(); });
   document.addEventListener("submit", async (event) => {
     const form = event.target.closest("form[data-post]");
     if (!form) return;

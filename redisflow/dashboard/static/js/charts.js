@@ -10,6 +10,8 @@ const token = (name) => {
   return color;
 };
 
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+
 function options(chart, width) {
   const axis = { stroke: token("muted"), grid: { stroke: token("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
   return {
@@ -18,15 +20,15 @@ function options(chart, width) {
     cursor: { y: false, points: { size: 7 } },
     legend: { live: true },
     scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
-    axes: [axis, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => `${tick.toLocaleString()}${chart.unit ? ` ${chart.unit}` : ""}`) }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => `${tick.toLocaleString()}${chart.unit ? ` ${chart.unit}` : ""}`) }],
     series: [
-      { label: "Time" },
+      { label: "Time", value: (_, at) => (at == null ? "" : clock(at)) },
       ...chart.series.map(({ label, tone, fill }) => {
         const stroke = token(tone);
         return {
-          label, stroke, width: 1.75, points: { show: false },
+          label, stroke, width: 1.75, points: { size: 5, fill: stroke },
           fill: fill ? stroke.replace(/^(\w+)\((.*?)(?:\s*\/.*)?\)$/, "$1($2 / 0.12)").replace(/^rgb\((\d+), (\d+), (\d+) \/ /, "rgba($1, $2, $3, ") : undefined,
-          value: (_, value) => value == null ? "–" : `${value.toLocaleString()}${chart.unit ? ` ${chart.unit}` : ""}`,
+          value: (_, value) => value == null ? "" : `${value.toLocaleString()}${chart.unit ? ` ${chart.unit}` : ""}`,
         };
       }),
     ],

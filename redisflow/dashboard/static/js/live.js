@@ -29,6 +29,8 @@ const busy = () => Boolean(document.querySelector("#page :is(input, textarea, se
 export function startLive() {
   const it = page();
   if (!it?.hasAttribute("hx-sse:connect")) button()?.classList.add("hidden");
+  // It may be connected before this file is loaded.
+  if (it?._htmx?.sse?.status === 200) say("on");
   document.addEventListener("click", (event) => { if (event.target.closest("[data-live]")) toggleLive(); });
   // A form that somebody types into is left alone; the next change brings it all.
   document.addEventListener("htmx:sse:before:message", (event) => { if (paused || busy()) event.preventDefault(); });

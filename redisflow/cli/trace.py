@@ -1,0 +1,114 @@
+"""`redisflow run trace`: what a run did when, with its attempts, its waits and its children, as bars over time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from redisflow import documents
+from redisflow.cli.exits import EXIT_FAILED
+from redisflow.cli.given import PLAIN, Given
+from redisflow.cli.output import Document, console, is_terminal
+from redisflow.cli.trace_picture import Trace, draw_trace
+from redisflow.errors import RunNotFound
+
+if TYPE_CHECKING:
+    from redisflow.flow import RedisFlow
+    from redisflow.runs import WorkflowRun
+
+LOOK_S = 0.5
+"""Between two looks at runs that go on."""
+BARS_PLAIN = 60
+BARS_LEAST, BARS_MOST = 20, 100
+BESIDE = 70
+"""Columns of a terminal that names and what is said of steps take."""
+
+
+async def trace(
+    run_id: str,
+    /,
+    *,
+    live: Annotated[
+        bool, Parameter(negative=(), help="follow it until it has ended; then 1 unless it succeeds")
+    ] = False,
+    depth: Annotated[int, Parameter(help="generations of children that are shown")] = 3,
+    most: Annotated[int, Parameter(name="--limit", alias="-l", help="runs that are read at most")] = 50,
+    given: Given = PLAIN,
+) -> int:
+    """Show what a run did when: its steps with their attempts and waits, and its children below them.
+
+    Each run is drawn to its own scale; long stretches in which nothing runs are drawn short.
+    """
+    if depth < 0 or most < 1:
+        msg = "--depth is a whole number from 0, --limit one from 1"
+        raise ValueError(msg)
+    async with given.flow() as flow:
+        if live:
+            found = await _follow(flow, run_id, depth, most, is_shown=given.out.form == "table" and is_terminal())
+        else:
+            found = await _read(flow, run_id, depth, most, {})
+    if not (live and given.out.form == "table" and is_terminal()):
+        given.out.one(_document(found, found.root), lambda: _draw(found))
+    return EXIT_FAILED if live and found.root.status != "succeeded" else 0
+
+
+async def _follow(flow: RedisFlow, run_id: str, depth: int, most: int, *, is_shown: bool) -> Trace:
+    if not is_shown:
+        found = await _read(flow, run_id, depth, most, {})
+        while not found.root.is_finished:
+            await asyncio.sleep(LOOK_S)
+            found = await _read(flow, run_id, depth, most, found.runs)
+        return found
+    from rich.live import Live  # noqa: PLC0415  # where a person watches
+
+    found = await _read(flow, run_id, depth, most, {})
+    with Live(_draw(found), console=console(), refresh_per_second=4) as shown:
+        while not found.root.is_finished:
+            await asyncio.sleep(LOOK_S)
+            found = await _read(flow, run_id, depth, most, found.runs)
+            shown.update(_draw(found))
+    return found
+
+
+async def _read(flow: RedisFlow, run_id: str, depth: int, most: int, known: Mapping[str, WorkflowRun]) -> Trace:
+    """Generation by generation. Runs that had ended when they were read before are not read again."""
+
+    async def read(child_id: str) -> WorkflowRun | None:
+        before = known.get(child_id)
+        if before is not None and before.is_finished:
+            return before
+        try:
+            return await flow.get_run(child_id)
+        except RunNotFound:  # it was deleted, or is still to be started
+            return None
+
+    root = await flow.get_run(run_id)
+    runs = {root.id: root}
+    level = [root]
+    for _ in range(depth):
+        ids = dict.fromkeys(step.child_id for run in level for step in run.steps if step.child_id not in runs)
+        wanted = [child_id for child_id in ids if child_id is not None][: most - len(runs)]
+        level = [run for run in await asyncio.gather(*map(read, wanted)) if run is not None]
+        if not level:
+            break
+        runs |= {run.id: run for run in level}
+    return Trace(root, runs)
+
+
+def _draw(found: Trace) -> Any:
+    is_plain = not is_terminal()
+    width = BARS_PLAIN if is_plain else max(BARS_LEAST, min(BARS_MOST, console().width - BESIDE))
+    return draw_trace(found, datetime.now(UTC), width, plain=is_plain)
+
+
+def _document(found: Trace, run: WorkflowRun) -> Document:
+    """The run's own document; where a child was read, its step has it as `child`."""
+    document = documents.of_run(run)
+    for step in document["steps"]:
+        child = found.runs.get(step["child_id"])
+        step["child"] = None if child is None else _document(found, child)
+    return document

@@ -1,0 +1,129 @@
+"""Runs as bars over time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from redisflow import RedisFlow, RetryPolicy, Step, StepOptions
+from redisflow.cli.trace_picture import Trace, draw_trace
+from redisflow.run_id import new_run_id
+from redisflow.runs import StepRun, WorkflowRun
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+async def family(shop: RedisFlow) -> AsyncIterator[RedisFlow]:
+    """A workflow whose first step fails once, with a child that has a child."""
+    failed: list[int] = []
+
+    async def flaky() -> str:
+        if not failed:
+            failed.append(1)
+            msg = "not\x1b[31m yet"
+            raise ValueError(msg)
+        return "done"
+
+    @shop.define_workflow("leaf")
+    async def leaf(step: Step) -> Any:
+        return await step.wait_for_signal("go")
+
+    @shop.define_workflow("branch")
+    async def branch(step: Step) -> Any:
+        return await step.run_workflow(leaf)
+
+    @shop.define_workflow("root")
+    async def root(step: Step) -> Any:
+        await step.run(StepOptions("try", retry=RetryPolicy(initial_interval="10ms")), flaky)
+        return await step.run_workflow(branch)
+
+    worker = asyncio.create_task(shop.new_worker(grace=0).run())
+    yield shop
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+async def waiting_leaf(flow: RedisFlow) -> str:
+    async with asyncio.timeout(20):
+        while True:
+            found = [run.id async for run in flow.list_runs(workflow="leaf", status="waiting:signal")]
+            if found:
+                return found[0]
+            await asyncio.sleep(0.02)
+
+
+async def test_a_trace_shows_attempts_waits_and_children_below_their_step(family: RedisFlow, cli: Cli):
+    run_id = (await cli("run", "start", "root")).out.strip()
+    leaf = await waiting_leaf(family)
+    told = (await cli("run", "trace", run_id)).out
+    assert "\x1b" not in told
+    lines = told.splitlines()
+    assert lines[0].startswith("root  waiting (child)  for ")
+    assert any(line.startswith("✔ try") and "x" in line and "2 attempts" in line for line in lines)
+    assert any("attempt 1" in line and "ValueError: not\\x1b[31m yet" in line for line in lines)
+    assert any(line.startswith("    branch  waiting (child)") for line in lines)
+    assert any(line.startswith("        leaf  waiting (signal)") for line in lines)
+    document = (await cli("run", "trace", run_id, "--json")).json
+    branch = document["steps"][1]["child"]
+    assert branch["steps"][0]["child"]["id"] == leaf
+    assert [attempt["attempt"] for attempt in document["steps"][0]["attempts"]] == [1, 2]
+    assert document["steps"][0]["child"] is None
+
+
+async def test_generations_and_runs_are_bounded(family: RedisFlow, cli: Cli):
+    run_id = (await cli("run", "start", "root")).out.strip()
+    leaf = await waiting_leaf(family)
+    for bound in (("--depth", "1"), ("--limit", "2")):
+        assert f"run {leaf} (not read)" in (await cli("run", "trace", run_id, *bound)).out
+    wrong = await cli("run", "trace", run_id, "--depth", "-1")
+    assert (wrong.code, wrong.out) == (2, "")
+
+
+async def test_a_trace_that_is_followed_ends_with_the_run(family: RedisFlow, cli: Cli):
+    run_id = (await cli("run", "start", "root")).out.strip()
+    leaf = await waiting_leaf(family)
+    following = asyncio.ensure_future(cli("run", "trace", run_id, "--live"))
+    await family.signal(leaf, "go", 1)
+    said = await asyncio.wait_for(following, 30)
+    assert (said.code, said.out.startswith("root  succeeded  took ")) == (0, True)
+    failed = (await cli("run", "start", "order", "-i", "500")).out.strip()
+    assert (await cli("run", "trace", failed, "--live")).code == 1
+
+
+def test_a_night_in_which_nothing_runs_is_drawn_short():
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    asleep, awake = began + timedelta(seconds=2), began + timedelta(hours=23)
+    ended = awake + timedelta(seconds=3)
+    steps = (
+        StepRun(key="a", kind="run", status="succeeded", attempt=1, started_at=began, finished_at=asleep),
+        StepRun(key="night", kind="sleep", status="succeeded", started_at=asleep, finished_at=awake),
+    )
+    run = WorkflowRun(
+        id=new_run_id(0),
+        workflow="nightly",
+        version=None,
+        queue="default",
+        status="succeeded",
+        waiting_for=None,
+        input=None,
+        output=None,
+        error=None,
+        attempt=1,
+        claims=2,
+        crashes=0,
+        created_at=began,
+        available_at=None,
+        started_at=began,
+        finished_at=ended,
+        deadline_at=None,
+        steps=steps,
+    )
+    lines = draw_trace(Trace(run, {run.id: run}), ended, 60, plain=True).plain.splitlines()
+    assert "‖ 22 h ‖" in lines[1]
+    bars = {line.split()[1]: line for line in lines[3:]}
+    assert bars["a"].rindex(".") <= bars["sleep"].index(".") + 1, "one begins where the other ends"
+    assert all(len(line) < 100 for line in lines)

@@ -1,0 +1,47 @@
+"""Workers that are sent home from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from redisflow import RedisFlow
+from tests.cli.conftest import Cli
+
+
+async def test_workers_are_drained_and_awaited(shop: RedisFlow, cli: Cli):
+    workers = [shop.new_worker(grace="20s", lease="1s") for _ in range(2)]
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    async with asyncio.timeout(20):
+        while len(await shop.workers()) < 2:
+            await asyncio.sleep(0.01)
+    names = sorted(worker.name for worker in workers)
+    dry = await cli("workers", "drain", "--all", "--dry-run")
+    assert (dry.code, dry.out) == (0, "")
+    assert "would drain 2 workers" in dry.err
+    unsure = await cli("workers", "drain", "--all")
+    assert (unsure.code, "add --yes" in unsure.err) == (2, True)
+    first = await cli("workers", "drain", names[0], "--wait", "--timeout", "20", "--json")
+    assert (first.code, first.json) == (0, [{"id": names[0], "is_told": True}])
+    assert [worker.name for worker in await shop.workers()] == [names[1]]
+    rest = await cli("workers", "drain", "--all", "--yes", "--wait")
+    assert (rest.code, rest.out.splitlines()[1:]) == (0, [f"{names[1]}\tyes"])
+    await asyncio.wait_for(asyncio.gather(*running), 20)
+    gone = await cli("workers", "drain", names[0])
+    assert (gone.code, gone.out.splitlines()[1:]) == (4, [f"{names[0]}\tnot alive"])
+
+
+async def test_a_wait_that_is_over_says_who_drains_on(working: RedisFlow, cli: Cli):
+    async with asyncio.timeout(20):
+        while not (workers := await working.workers()):
+            await asyncio.sleep(0.01)
+    said = await cli("workers", "drain", workers[0].name, "--wait", "--timeout", "100ms")
+    assert (said.code, f"they drain on: 1 worker ({workers[0].name})" in said.err) == (6, True)
+    assert "drains" in (await cli("workers", "list")).out
+
+
+@pytest.mark.parametrize("words", [[], ["somebody", "--all"]])
+async def test_it_is_said_which_workers_are_meant(shop: RedisFlow, cli: Cli, words: list[str]):
+    said = await cli("workers", "drain", *words)
+    assert (said.code, "say which workers" in said.err) == (2, True)
