@@ -92,6 +92,7 @@ _SINGLE = (
     ("dashboard", "dashboard:dashboard", "Serve the dashboard."),
     ("worker", "app:worker", "Claim and run the workflows of a RedisFlow object."),
     ("stranded", "workers:stranded", "What no live worker serves, and why."),
+    ("metrics", "metrics:metrics", "What happened within the last hour, and what lies in queues."),
     ("bench", "bench:bench", "Measure this server from this machine, in a namespace that is deleted."),
     ("audit", "audit:audit", "Is everything that is stored as it must be?"),
 )
