@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -258,3 +259,9 @@ async def test_a_server_that_is_away_is_503_with_a_time_to_come_back(unused_port
         assert ready.status_code == 503
         assert (await client.get("/healthz")).status_code == 200
     await flow.close()
+
+
+def test_the_page_about_it_names_every_endpoint_and_no_other():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(GET|POST|DELETE) (/[^`]*)`", page, re.MULTILINE))
+    assert named == {(endpoint.method, endpoint.path) for endpoint in ALL_ENDPOINTS}
