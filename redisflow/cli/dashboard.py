@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
@@ -76,7 +77,9 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
     )
     async with flow:
         with _listen(host, port, fd) as listener:
-            if fd is None:
+            if control is not None:
+                os.write(control, b'{"works": true}\n')
+            else:
                 _say_where(listener, root_path)
             return await _serve(app, listener, root_path)
 

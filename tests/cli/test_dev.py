@@ -451,3 +451,50 @@ def test_on_a_terminal_run_ids_lead_to_the_dashboard(project: Path, dev):
     running.wait_for("ready in")
     run_id = run(project, "run", "start", "greet").stdout.strip()
     running.wait_for(rf"\x1b\]8;[^;]*;{url}/runs/{run_id}\x1b\\[^\n]*{run_id}")
+
+
+def test_a_dashboard_that_dies_is_replaced_on_its_port(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
+    running = dev("--port", str(pick_port()), "--no-open")
+    url = running.wait_for(r"dashboard  (http://127\.0\.0\.1:\d+)\n")[1]
+    running.wait_for("ready in")
+    assert fetch(f"{url}/runs")[0] == 200
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    (pid,) = (int(each) for each in children if "--fd" in Path(f"/proc/{each}/cmdline").read_text())
+    os.kill(pid, signal.SIGKILL)
+    running.wait_for("the dashboard ended with -9")
+    assert fetch(f"{url}/runs")[0] == 200
+
+
+def test_a_named_server_that_is_away_ends_it_with_3(project: Path):
+    done = run(project, "dev", "--headless", "--url", "redis://:secret@127.0.0.1:1/0")
+    assert done.returncode == 3
+    assert "no answer from redis://***@127.0.0.1:1/0" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_in_the_background_of_a_terminal_it_leaves_the_keys_alone(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "redisflow", "dev", "--headless"],
+        cwd=project,
+        env=ENVIRONMENT,
+        stdin=theirs,  # a terminal, but not the one that controls it
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        while b"ready in" not in process.stderr.readline():
+            assert process.poll() is None
+        os.write(ours, b"q")
+        assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=WITHIN_S)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
