@@ -50,7 +50,9 @@ class ProbeServer:
         except OSError as error:
             msg = f"the worker cannot listen on {address} for its probes: {error}"
             raise RedisflowError(msg) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="redisflow-probes", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=[0.1], name="redisflow-probes", daemon=True
+        )
         self._thread.start()
         _log.info("probes and metrics of this worker: %s", self.url)
 

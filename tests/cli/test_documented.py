@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,6 @@ LINES = sorted(
 @pytest.mark.parametrize("line", LINES)
 def test_a_documented_line_is_understood(line: str):
     words = shlex.split(line, comments=True)[1:]
-    if words[0] == "dev" and find_spec("redisflow.cli.dev") is None:
-        pytest.skip("`redisflow dev` is not in this version")
     if words[0] == "worker":
         make_parser().parse_args(words[1:])
     else:
