@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
@@ -13,17 +12,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from redisflow.dashboard.access.middleware import access_middleware
+from redisflow.dashboard.access.failures import log_failure
+from redisflow.dashboard.access.middleware import SAFE_HEADERS, access_middleware
 from redisflow.dashboard.access.redact import Redact
 from redisflow.dashboard.access.roles import Auth
+from redisflow.dashboard.api import make_routes
 from redisflow.dashboard.live import Live
 from redisflow.dashboard.pages import PAGES
 from redisflow.dashboard.services import DashboardOptions, Services
 from redisflow.dashboard.views import STATIC, Page, Renderer, View
 from redisflow.errors import BackendError, InvalidName, RedisflowError, RunNotFound, ScheduleNotFound
 from redisflow.flow import RedisFlow
-
-_log = logging.getLogger("redisflow.dashboard")
 
 
 def dashboard_app(
@@ -82,6 +81,7 @@ class _Desk:
         return [
             Route("/", self._home),
             Mount(f"/static/{self._renderer.version}", files),
+            *make_routes(self._services),
             *(Route(path, self._show(page), name=page.__name__) for path, page in PAGES),
             *(Route(f"/live{path}", self._follow(page)) for path, page in PAGES),
         ]
@@ -122,12 +122,13 @@ class _Desk:
         return self._problem(request, 400, str(error))
 
     async def broken(self, request: Request, error: Exception) -> Response:
-        """A defect: told in the log, with its traceback."""
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        """A defect: told in the log, with where it happened."""
+        log_failure(f"{request.method} {request.url.path!r}", error)
         return self._problem(request, 500, f"{type(error).__name__}: the log has more")
 
     def _problem(self, request: Request, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
         view = View(
             template="problem.html", title="Problem", nav="", context={"code": status, "why": why}, status=status
         )
-        return HTMLResponse(self._renderer.whole(request, view), status, headers)
+        # What nobody foresaw is answered outside of the middleware that adds them.
+        return HTMLResponse(self._renderer.whole(request, view), status, SAFE_HEADERS | (headers or {}))

@@ -43,9 +43,8 @@ class _Builder:
             pairs = cast("dict[str, Any]", value)
             return self._with(Node(key, "object", f"{{{len(pairs)}}}", depth < OPEN_DEPTH), pairs.items(), depth)
         if isinstance(value, list):
-            items = cast("list[Any]", value)
-            named = ((str(place), each) for place, each in enumerate(items))
-            return self._with(Node(key, "array", f"[{len(items)}]", depth < OPEN_DEPTH), named, depth)
+            named = [(str(place), each) for place, each in enumerate(cast("list[object]", value))]
+            return self._with(Node(key, "array", f"[{len(named)}]", depth < OPEN_DEPTH), named, depth)
         if isinstance(value, str):
             cut = value if len(value) <= MOST_TEXT else f"{value[:MOST_TEXT]}… ({len(value):,} characters)"
             return Node(key, "text", cut)

@@ -65,8 +65,8 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(WORDS)
-        self._environment.filters.update(tree=tree_of, traceback=read_traceback)
+        words: dict[str, Any] = {**WORDS, "tree": tree_of, "traceback": read_traceback}
+        self._environment.filters.update(words)
 
     @property
     def version(self) -> str:

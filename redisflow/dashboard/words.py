@@ -117,6 +117,16 @@ def part(text: str) -> str:
     return quote(text, safe="")
 
 
+def icon_of(word: str) -> str:
+    """Of a state."""
+    return ICONS.get(word, "circle-dot")
+
+
+def kind_icon(kind: str) -> str:
+    """Of a step."""
+    return KINDS.get(kind, "zap")
+
+
 WORDS: Final[dict[str, Callable[..., Any]]] = {
     "took": took,
     "coarse": coarse,
@@ -131,6 +141,6 @@ WORDS: Final[dict[str, Callable[..., Any]]] = {
     "state_of": state_of,
     "state_words": state_words,
     "part": part,
-    "icon_of": lambda word: ICONS.get(word, "circle-dot"),
-    "kind_icon": lambda kind: KINDS.get(kind, "zap"),
+    "icon_of": icon_of,
+    "kind_icon": kind_icon,
 }

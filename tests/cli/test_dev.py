@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Dev:
     def __init__(self, folder: Path, *words: str, terminal: bool = False, **more: str) -> None:
         self.folder = folder
         self.text = ""
+        self.descriptor: Any
         self.ours: int | None = None
         theirs: int = subprocess.PIPE
         if terminal:
@@ -60,11 +62,12 @@ class Dev:
             stdout=theirs if terminal else subprocess.DEVNULL,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=_take_the_terminal if terminal else None,
+            preexec_fn=_take_the_terminal if terminal else None,  # noqa: PLW1509  # it starts no thread before
         )
         if terminal:
             os.close(theirs)
-        self.descriptor = self.ours if self.ours is not None else self.process.stderr.fileno()
+        out = self.process.stderr
+        self.descriptor = self.ours if out is None else out.fileno()
 
     def read(self, until: Callable[[str], Any], within_s: float = WITHIN_S) -> Any:
         """What `until` finds in the text that is written from the last such place on."""
@@ -415,3 +418,36 @@ def test_the_port_of_the_dashboard_is_the_next_free_one_where_it_is_taken(projec
         running = dev("--port", str(port), "--no-open")
         other = running.wait_for(rf"port {port} is taken: the dashboard is on (\d+)")[1]
         running.wait_for(rf"dashboard  http://127\.0\.0\.1:{other}\n")
+
+
+def fetch(url: str) -> tuple[int, str]:
+    with urllib.request.urlopen(url, timeout=WITHIN_S) as response:
+        return response.status, response.read().decode()
+
+
+def test_the_dashboard_shows_the_runs_and_goes_on_through_changes(project: Path, dev):
+    code = project / "workflows.py"
+    code.write_text(MINIMAL.format(said="old"))
+    running = dev("--port", str(pick_port()), "--no-open")
+    url = running.wait_for(r"dashboard  (http://127\.0\.0\.1:\d+)\n")[1]
+    running.wait_for("ready in")
+    run_id = run(project, "run", "start", "greet").stdout.strip()
+    running.wait_for(f"run.succeeded greet {run_id}")
+    status, page = fetch(f"{url}/runs")
+    assert (status, run_id in page) == (200, True)
+    code.write_text(MINIMAL.format(said="new"))
+    running.wait_for("was taken up")
+    assert run_id in fetch(f"{url}/runs")[1]  # whoever asks in between waits for the next
+    lock = json.loads((project / ".redisflow" / "dev.lock").read_text())
+    assert lock["dashboard"] == url
+    assert running.end() == 130
+    assert processes_in(project) == []
+
+
+def test_on_a_terminal_run_ids_lead_to_the_dashboard(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
+    running = dev("--port", str(pick_port()), "--no-open", terminal=True)
+    url = running.wait_for(r"dashboard\S* +\S*(http://127\.0\.0\.1:\d+)")[1]
+    running.wait_for("ready in")
+    run_id = run(project, "run", "start", "greet").stdout.strip()
+    running.wait_for(rf"\x1b\]8;[^;]*;{url}/runs/{run_id}\x1b\\[^\n]*{run_id}")

@@ -45,9 +45,9 @@ class Pages:
 
     async def stop(self) -> None:
         """End its process."""
-        child, self._child = self._child, None
-        if child is not None:
-            await child.stop(_STOP_WITHIN_S)
+        if self._child is not None:
+            await self._child.stop(_STOP_WITHIN_S)
+            self._child = None  # not before: where this is cancelled, `close` does it again
 
     async def close(self) -> None:
         """End its process, and listen no more."""

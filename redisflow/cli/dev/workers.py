@@ -166,4 +166,6 @@ class WorkerKeeper:
         """End all of them; `run` must have been cancelled."""
         if self._candidate is not None:
             await self._candidate.stop(0)
+        if self._stopping is not None:  # `run` was cancelled meanwhile
+            await self._stopping.stop(STOP_WITHIN_S)
         await self._stop_current()

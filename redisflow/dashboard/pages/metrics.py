@@ -96,6 +96,9 @@ def _charts(points: Sequence[_Point], width: int) -> list[dict[str, Any]]:
     def rate(name: str) -> Callable[[_Point], float]:
         return lambda point: round(point.counts[name] / width, 2)
 
+    def depth_of(queue: str) -> Callable[[_Point], int | None]:
+        return lambda point: point.queues.get(queue)
+
     def percentile(name: str, percent: float) -> Callable[[_Point], float | None]:
         def of(point: _Point) -> float | None:
             ms = percentile_ms(getattr(point, name), percent)
@@ -132,10 +135,7 @@ def _charts(points: Sequence[_Point], width: int) -> list[dict[str, Any]]:
             "queues",
             "Runs that are ready, by queue",
             "",
-            [
-                (queue, TONES[place], lambda point, queue=queue: point.queues.get(queue))  # type: ignore[misc]  # bound now
-                for place, (queue, _) in enumerate(deepest.most_common(QUEUES))
-            ],
+            [(queue, TONES[place], depth_of(queue)) for place, (queue, _) in enumerate(deepest.most_common(QUEUES))],
         ),
     ]
     return [
