@@ -18,7 +18,7 @@ MANY = 320
 SCRIPT = "<script>window.owned = 1</script>"
 IMAGE = "<img src=x onerror='window.owned = 1'>"
 CLOSED = '"><svg onload="window.owned = 1">'
-TURNED = "user‮gpj.exe"
+TURNED = "user\u202egpj.exe"
 """A name that bidi characters turn around."""
 MARKUP = (SCRIPT, IMAGE, CLOSED)
 
@@ -172,7 +172,11 @@ def fill(stage: Stage) -> Runs:
         running=stage.until(stage.start("held", "stage"), "running"),
         stranded=stage.until(stage.start(untyped("orphan"), {"id": 1}), "waiting:stranded"),
         large=stage.finish(stage.start("laps", MANY)),
-        hostile=stage.finish(stage.start("hostile", [*MARKUP, TURNED], tags=dict(zip(("script", "image", "closed"), MARKUP, strict=True)))),
+        hostile=stage.finish(
+            stage.start(
+                "hostile", [*MARKUP, TURNED], tags=dict(zip(("script", "image", "closed"), MARKUP, strict=True))
+            )
+        ),
         queued=stage.start("echo", "letter", queue="mail"),
     )
     assert stage.status(runs.succeeded) == "succeeded"

@@ -12,7 +12,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import uvicorn
 
@@ -35,7 +35,7 @@ class Stage:
         self._servers: list[tuple[uvicorn.Server, concurrent.futures.Future[None]]] = []
         self._over = asyncio.Event()
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         """Connect, and let a worker take up runs."""
         self._thread.start()
         self.run(self.flow.open())
@@ -107,7 +107,7 @@ class Stage:
         """Wait until it has one of these; the id again."""
 
         async def wait() -> None:
-            while (await self._word(run_id)) not in wanted:
+            while (await self._word(run_id)) not in wanted:  # noqa: ASYNC110  # it is in the server
                 await asyncio.sleep(0.02)
 
         self.run(wait())

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from redisflow.testing import Server, ServerOptions, start_server
+from redisflow.testing import ServerOptions, start_server
+from redisflow.testing.server import Server
 from tests.e2e.conftest import OpenPage
-from tests.e2e.shop import Runs, define_shop
+from tests.e2e.shop import define_shop
 from tests.e2e.stage import Stage, open_stage
 
 Show = Callable[..., Page]
@@ -72,13 +73,13 @@ def test_what_came_while_somebody_typed_is_shown_when_they_leave_the_field(show:
     tag = secrets.token_hex(4)
     page = show(f"/runs?q=tag:t%3D{tag}")
     expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
-    page.get_by_role("searchbox").press_sequentially(" status:fai")
+    page.get_by_label("Filter").press_sequentially(" status:fai")
     with page.expect_event("console", lambda message: message.text == "withheld"):
         page.evaluate(
             "document.addEventListener('htmx:sse:before:message', () => setTimeout(() => console.log('withheld')))"
         )
         run_id = stage.finish(stage.start("echo", 1, tags={"t": tag}))
-    expect(page.get_by_role("searchbox")).to_have_value(f"tag:t={tag} status:fai")
+    expect(page.get_by_label("Filter")).to_have_value(f"tag:t={tag} status:fai")
     page.keyboard.press("Escape")
     page.locator("h1").click()
     expect(page.locator(f"#row-{run_id}")).to_be_visible()
