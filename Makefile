@@ -1,4 +1,4 @@
-# All that anybody needs: `make demo`, `make test`, `make check`, `make faults`, `make bench`, `make docs`.
+# All that anybody needs: `make demo`, `make test`, `make e2e`, `make check`, `make faults`, `make bench`, `make docs`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +22,7 @@ ALL_STAMP := .venv/.installed-all
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv and pip found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -63,6 +63,10 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN | awk '{ print $$1 + 1 }')
 .PHONY: test
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: e2e
+e2e: $(ALL_STAMP) ## Use the dashboard in a real browser (needs chromium in PATH; ARGS go to pytest)
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 MINUTES ?= 10
 .PHONY: chaos
