@@ -29,7 +29,7 @@ SCRIPTS = PACKAGE.parent / "lua"
 OPTIONAL = frozenset({"CONFIG|GET"})
 OF_AUDITS = frozenset({"SCAN"})  # of all keys of a server: their user is given it beside the rule
 OF_TEST_TOOLS = ("testing/",)
-OF_OTHER_WORDS = ("dashboard/", "cli/")  # methods of HTTP, names in the environment; they reach servers by backends alone
+OF_OTHER_WORDS = ("dashboard/", "cli/")  # methods of HTTP, names of the environment; servers are reached by backends
 # Words in upper case at the beginning of a tuple which are no command.
 NO_COMMANDS = frozenset({"READONLY", "READONLY|MOVED", "MOVED", "EVALSHA|EVAL", "EXPLANATIONS"})
 ALWAYS = frozenset({"AUTH"})  # for everybody, before anything else
