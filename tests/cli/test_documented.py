@@ -34,6 +34,15 @@ def test_a_documented_line_is_understood(line: str):
         make_app().parse_args(words, exit_on_error=False, print_error=False)
 
 
+def test_the_page_names_every_command_that_stands_alone():
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    app = make_app()
+    names = [name for name in app.resolved_commands() if not name.startswith("-")]
+    alone = {name for name in names if all(each.startswith("-") for each in app[name].resolved_commands())}
+    assert {"init", "dev", "dashboard", "doctor"} <= alone
+    assert [name for name in sorted(alone) if f"| `redisflow {name}" not in page] == []
+
+
 def test_the_page_names_every_command():
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     rows = [row for row in page.splitlines() if row.startswith("| `redisflow")]

@@ -108,16 +108,19 @@ async def test_an_auth_of_ones_own_may_answer_a_role_an_identity_or_nobody(make_
         check_refused(await client.post(f"{V1}/runs", json={"workflow": "order"}, headers={"X-Badge": "1"}), 403)
 
 
+SECRET = "the-pass-word"
+"""Not written where it is raised: a traceback shows that line."""
+
+
 async def test_an_auth_that_fails_lets_nobody_in_and_says_no_words(make_client, caplog):
     def auth(_request: Request) -> Role:
-        msg = "the-pass-word"
-        raise RuntimeError(msg)
+        raise RuntimeError(SECRET)
 
     async with make_client(auth=auth) as client:
         for path in ("/page", f"{V1}/runs"):
             answer = await client.get(path)
             check_refused(answer, 500)
-            assert "the-pass-word" not in answer.text + caplog.text
+            assert SECRET not in answer.text + caplog.text
     assert "auth failed: RuntimeError" in caplog.text
 
 
@@ -373,18 +376,6 @@ async def test_another_site_is_refused_even_with_the_token(client):
         {"Origin": "https://localhost"},
     ):
         assert (await client.post("/form", data={"csrf": token}, headers=headers)).status_code == 200
-
-
-async def test_other_sites_may_lead_here_but_load_nothing(client):
-    for site in ("cross-site", "same-site"):
-        for mode in ("no-cors", "cors", "websocket", ""):
-            headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
-            for path in ("/page", f"{V1}/runs", "/static/app.css"):
-                check_refused(await client.get(path, headers=headers), 403, "another site")
-        link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
-        assert (await client.get("/page", headers=link)).status_code == 200
-    ours = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
-    assert (await client.get(f"{V1}/runs", headers=ours)).status_code == 200
 
 
 async def test_the_api_wants_the_token_of_browsers_and_of_nobody_else(make_client, shop: RedisFlow):
