@@ -211,7 +211,9 @@ class RedisFlow(StoredRuns):
 
         @contextlib.asynccontextmanager
         async def live(_application: object = None) -> AsyncGenerator[None]:
-            async with self, work_beside(self.new_worker(**options)) if worker else contextlib.nullcontext():
+            # Made before the connection is: what it is to tell is known then.
+            working = work_beside(self.new_worker(**options)) if worker else contextlib.nullcontext()
+            async with self, working:
                 yield
 
         return live
@@ -416,6 +418,7 @@ class RedisFlow(StoredRuns):
         options["queues"] = tuple(options.get("queues", ()))
         if options.get("http") is not None:
             options["http"] = Address.parse(options["http"])
+            self._location.telemetry.add_metrics()
         if processes == 1:
             given = WorkerOptions(**options, resources=resources or self._resources)
             return Worker(self.open, self._registry, given, ClientOutside(self.open, self._queue_limits))

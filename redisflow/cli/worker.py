@@ -102,18 +102,18 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
 
     async def work() -> None:
         nonlocal is_drained
+        resources = None if supervisor is None else _reporting(flow, supervisor)
+        worker = flow.new_worker(
+            concurrency=options.concurrency,
+            queues=options.queues,
+            max_bodies=options.max_bodies,
+            lease=options.lease,
+            grace=options.grace,
+            crash_limit=options.crash_limit,
+            http=None if options.http is None else str(options.http),
+            resources=resources,
+        )
         async with flow:
-            resources = None if supervisor is None else _reporting(flow, supervisor)
-            worker = flow.new_worker(
-                concurrency=options.concurrency,
-                queues=options.queues,
-                max_bodies=options.max_bodies,
-                lease=options.lease,
-                grace=options.grace,
-                crash_limit=options.crash_limit,
-                http=None if options.http is None else str(options.http),
-                resources=resources,
-            )
             await worker.run()
             is_drained = worker.is_drained
 

@@ -99,7 +99,15 @@ class _Desk:
     def _follow(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def follow(request: Request) -> Response:
             async def make() -> str:
-                return self._renderer.inner(request, await page(request, self._services))
+                try:
+                    view = await page(request, self._services)
+                except RedisflowError as error:
+                    if isinstance(error, BackendError):
+                        raise
+                    view = _view_of(error)
+                except HTTPException as error:
+                    view = _problem_view(error.status_code, error.detail)
+                return self._renderer.inner(request, view)
 
             return self._live.respond(request, make)
 
@@ -115,11 +123,7 @@ class _Desk:
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """An error of ours: it says what happened and what to do."""
-        if isinstance(error, RunNotFound | ScheduleNotFound | InvalidName):
-            return self._problem(request, 404, str(error))
-        if isinstance(error, BackendError):
-            return self._problem(request, 503, str(error), {"Retry-After": "2"})
-        return self._problem(request, 400, str(error))
+        return self._answer(request, _view_of(error), {"Retry-After": "2"} if isinstance(error, BackendError) else None)
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """A defect: told in the log, with where it happened."""
@@ -127,8 +131,19 @@ class _Desk:
         return self._problem(request, 500, f"{type(error).__name__}: the log has more")
 
     def _problem(self, request: Request, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
-        view = View(
-            template="problem.html", title="Problem", nav="", context={"code": status, "why": why}, status=status
-        )
+        return self._answer(request, _problem_view(status, why), headers)
+
+    def _answer(self, request: Request, view: View, headers: dict[str, str] | None = None) -> Response:
         # What nobody foresaw is answered outside of the middleware that adds them.
-        return HTMLResponse(self._renderer.whole(request, view), status, SAFE_HEADERS | (headers or {}))
+        return HTMLResponse(self._renderer.whole(request, view), view.status, SAFE_HEADERS | (headers or {}))
+
+
+def _view_of(error: Exception) -> View:
+    """A page about an error of ours."""
+    if isinstance(error, RunNotFound | ScheduleNotFound | InvalidName):
+        return _problem_view(404, str(error))
+    return _problem_view(503 if isinstance(error, BackendError) else 400, str(error))
+
+
+def _problem_view(status: int, why: str) -> View:
+    return View(template="problem.html", title="Problem", nav="", context={"code": status, "why": why}, status=status)

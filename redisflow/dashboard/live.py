@@ -62,13 +62,19 @@ class Live:
         page.watchers += 1
         self._watchers += 1
         until_s = time.monotonic() + LONGEST_S
+        is_away = False
         try:
             while time.monotonic() < until_s:
                 try:
                     await _make(page, make)
                 except BackendError:
-                    yield ServerSentEvent(event="away", data="the server is away")
+                    if not is_away:
+                        yield ServerSentEvent(event="away", data="the server is away")
+                    is_away = True
                 else:
+                    if is_away:
+                        yield ServerSentEvent(event="back", data="the server is there again")
+                    is_away = False
                     if page.digest != seen:
                         seen = page.digest
                         yield ServerSentEvent(data=page.html, id=seen)

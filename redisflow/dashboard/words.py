@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
+from redisflow.dashboard.filters import Query
 from redisflow.documents import iso
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -117,6 +118,11 @@ def part(text: str) -> str:
     return quote(text, safe="")
 
 
+def tag_filter(tag: tuple[str, str]) -> str:
+    """The filter that finds the runs which have this tag."""
+    return Query(tags=(tag,)).to_text()
+
+
 def icon_of(word: str) -> str:
     """Of a state."""
     return ICONS.get(word, "circle-dot")
@@ -141,6 +147,7 @@ WORDS: Final[dict[str, Callable[..., Any]]] = {
     "state_of": state_of,
     "state_words": state_words,
     "part": part,
+    "tag_filter": tag_filter,
     "icon_of": icon_of,
     "kind_icon": kind_icon,
 }

@@ -22,8 +22,8 @@ from redisflow.worker.address import Address
 ANSWER_S = 5.0
 """A client that says nothing for so long is let go."""
 NO_METRICS = (
-    "this worker has no metrics: make its flow with RedisFlow(telemetry=[Prometheus()]), which needs"
-    " pip install 'redisflow[prometheus]'\n"
+    "this worker has no metrics: pip install 'redisflow[prometheus]'. Where its flow was connected before the worker"
+    " was made, say RedisFlow(telemetry=[Prometheus()]) as well\n"
 )
 
 _log = logging.getLogger("redisflow.worker")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -15,7 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from redisflow import RedisFlow, RedisflowError, Step
+from redisflow import MissingExtra, RedisFlow, RedisflowError, Step
 from redisflow.contract.observer import Vitals
 from redisflow.telemetry import Prometheus
 from redisflow.worker.address import Address
@@ -128,15 +129,34 @@ async def is_alive(url: str) -> bool:
     return (await ask(f"{url}/healthz"))[0] == 200
 
 
-async def test_without_metrics_it_says_what_to_install(flow: RedisFlow, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("is_installed", [True, False])
+async def test_it_has_metrics_where_their_library_is_installed_and_else_says_what_to_install(
+    valkey_url: str,
+    namespace: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    is_installed: bool,
+) -> None:
+    flow = RedisFlow(valkey_url, namespace=namespace)
+
     @flow.define_workflow("work")
     async def work(step: Step) -> None:
         pass
 
-    async with flow.new_worker(http="127.0.0.1:0"):
+    if not is_installed:
+        monkeypatch.delitem(sys.modules, "redisflow.telemetry.prometheus", raising=False)
+        monkeypatch.setitem(sys.modules, "prometheus_client", None)
+        with pytest.raises(MissingExtra, match=r"pip install 'redisflow\[prometheus\]'"):
+            from redisflow.telemetry import Prometheus  # noqa: F401
+    async with flow.lifespan(worker=True, http="127.0.0.1:0")():
+        await (await work.run()).result(timeout=30)
         status, text = await ask(f"{url_in(caplog)}/metrics")
-    assert status == 501
-    assert "pip install 'redisflow[prometheus]'" in text
+    if is_installed:
+        assert status == 200
+        assert 'redisflow_redis_command_duration_seconds_count{script="finish_run"}' in text
+    else:
+        assert status == 501
+        assert "pip install 'redisflow[prometheus]'" in text
 
 
 async def test_a_port_that_is_taken_is_told(flow: RedisFlow) -> None:

@@ -6,9 +6,8 @@ import logging
 import os
 
 from redisflow import RedisFlow, Step
-from redisflow.telemetry import Prometheus
 
-flow = RedisFlow(namespace=os.environ.get("TELEMETRY_NAMESPACE", "telemetry"), telemetry=[Prometheus()])
+flow = RedisFlow(namespace=os.environ.get("TELEMETRY_NAMESPACE", "telemetry"))
 log = logging.getLogger("shop")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from redisflow.dashboard.bulk_jobs import State, Verb
 from redisflow.runs import RunStatus, StepStatus, WaitReason
@@ -345,12 +345,8 @@ class Metrics(Answer):
     minutes: list[Minute]
 
 
-class OpenApi(BaseModel):
+class OpenApi(RootModel[dict[str, Any]]):
     """This description."""
-
-    openapi: str
-    info: dict[str, Any]
-    paths: dict[str, Any]
 
 
 class Problem(BaseModel):
