@@ -82,7 +82,9 @@ def _page_number(text: str, pages: int) -> int:
 
 def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -> list[str]:
     """From which steps a fork may begin: those on this page, and the one that is looked at, in the run's order."""
-    offered = {row.step.key for row in rows} | ({chosen.key} if chosen else set())
+    offered = {row.step.key for row in rows}
+    if chosen is not None:
+        offered.add(chosen.key)
     return [step.key for step in found.steps if step.key in offered and step.kind != "compensation"]
 
 
