@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
+from redisflow.dashboard.filters import Query
 from redisflow.documents import iso
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -32,6 +34,9 @@ KINDS: Final = {
     "redis": "database",
 }
 LENGTH_OF_ID: Final = 32
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\ud800-\udfff]"
+)
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -112,9 +117,24 @@ def state_words(run: Any) -> str:
     return f"{run.status}: {run.waiting_for}" if run.waiting_for else str(run.status)
 
 
+def visible(value: Any) -> Any:
+    """Text with the signs shown that nobody sees: those of control, and those that turn the order of what follows.
+
+    HTML has no way to write the first, and the second let a value pass for another. Lone surrogates have no bytes.
+    """
+    if type(value) is not str or value.isprintable():
+        return value
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+
+
 def part(text: str) -> str:
     """For a path: also slashes are escaped."""
     return quote(text, safe="")
+
+
+def tag_filter(tag: tuple[str, str]) -> str:
+    """The filter that finds the runs which have this tag."""
+    return Query(tags=(tag,)).to_text()
 
 
 def icon_of(word: str) -> str:
@@ -141,6 +161,7 @@ WORDS: Final[dict[str, Callable[..., Any]]] = {
     "state_of": state_of,
     "state_words": state_words,
     "part": part,
+    "tag_filter": tag_filter,
     "icon_of": icon_of,
     "kind_icon": kind_icon,
 }

@@ -17,7 +17,7 @@ from redisflow.dashboard.views import View
 from redisflow.errors import RunNotFound
 from redisflow.run_id import check_run_id
 from redisflow.runs import StepRun, WorkflowRun
-from redisflow.timeline import draw_timeline
+from redisflow.timeline import Row, draw_timeline
 
 ROWS = 200
 """Steps on a page."""
@@ -37,7 +37,7 @@ async def run(request: Request, services: Services) -> View:
     drawn = draw_timeline(found, datetime.now(UTC))
     rows = [row for row in drawn.rows if _is_shown(row.step, asked.get("show", ""), asked.get("find", ""))]
     pages = max(1, -(-len(rows) // ROWS))
-    number = min(max(1, int(asked["page"]) if asked.get("page", "").isdigit() else 1), pages)
+    number = _page_number(asked.get("page", ""), pages)
     tab = tab if tab in TABS else "timeline"
 
     def link(**changes: Any) -> str:
@@ -68,9 +68,24 @@ async def run(request: Request, services: Services) -> View:
             "events": await _events(services, run_id) if tab == "events" else (),
             "children": await _children(services, found) if tab == "children" else (),
             "signals": [step.key for step in found.steps if step.kind == "signal" and step.status == "waiting"],
-            "runnable": [step.key for step in found.steps if step.kind != "compensation"],
+            "is_undone": any(step.kind == "compensation" for step in found.steps),
+            "runnable": _runnable(found, chosen, rows[(number - 1) * ROWS : number * ROWS]),
         },
     )
+
+
+def _page_number(text: str, pages: int) -> int:
+    """The page that is asked for, or the nearest that there is."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+    return min(max(1, number), pages)
+
+
+def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -> list[str]:
+    """From which steps a fork may begin: those on this page, and the one that is looked at, in the run's order."""
+    offered = {row.step.key for row in rows}
+    if chosen is not None:
+        offered.add(chosen.key)
+    return [step.key for step in found.steps if step.key in offered and step.kind != "compensation"]
 
 
 def _is_shown(step: StepRun, show: str, find: str) -> bool:

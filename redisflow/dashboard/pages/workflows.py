@@ -95,8 +95,8 @@ async def workflow(request: Request, services: Services) -> View:
         flow.list_page(workflow=name, page_size=20),
     )
     fleet = Fleet(alive)
-    if name not in counts.workflows and not fleet.versions_of(name):
-        msg = f"no run of a workflow {name!r} is stored, and no live worker serves it"
+    if name not in counts.workflows and not fleet.versions_of(name) and not await _is_scheduled(services, name):
+        msg = f"no run of a workflow {name!r} is stored, no live worker serves it, and no schedule starts it"
         raise RunNotFound(msg)
     in_flight = (
         Counter(await (await flow.open()).fleet.count_versions(name)) if name in counts.workflows else Counter[str]()
@@ -118,6 +118,10 @@ async def workflow(request: Request, services: Services) -> View:
             ],
         },
     )
+
+
+async def _is_scheduled(services: Services, name: str) -> bool:
+    return any(schedule.workflow == name for schedule in await services.flow.schedules.list())
 
 
 async def _finished(services: Services, name: str) -> RunPage:
