@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,13 +15,14 @@ from starlette.staticfiles import StaticFiles
 from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.middleware import SAFE_HEADERS, access_middleware
 from redisflow.dashboard.access.redact import Redact
+from redisflow.dashboard.access.refusals import refuse
 from redisflow.dashboard.access.roles import Auth
 from redisflow.dashboard.api import make_routes
 from redisflow.dashboard.live import Live
 from redisflow.dashboard.pages import PAGES
 from redisflow.dashboard.services import DashboardOptions, Services
 from redisflow.dashboard.views import STATIC, Page, Renderer, View
-from redisflow.errors import BackendError, InvalidName, RedisflowError, RunNotFound, ScheduleNotFound
+from redisflow.errors import BackendError, CannotDecode, InvalidName, RedisflowError, RunNotFound, ScheduleNotFound
 from redisflow.flow import RedisFlow
 
 
@@ -61,7 +62,7 @@ def dashboard_app(
     return Starlette(
         routes=desk.routes(),
         middleware=access_middleware(auth=auth, hosts=allowed_hosts, read_only=read_only, trust_prefix=trust_prefix),
-        exception_handlers={HTTPException: desk.refused, RedisflowError: desk.failed, Exception: desk.broken},
+        exception_handlers={HTTPException: desk.refused, Exception: _broken},
         lifespan=live,
     )
 
@@ -91,8 +92,12 @@ class _Desk:
 
     def _show(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def show(request: Request) -> Response:
-            view = await page(request, self._services)
-            return HTMLResponse(self._renderer.whole(request, view), view.status)
+            try:
+                view = await page(request, self._services)
+                text = self._renderer.whole(request, view)
+            except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits for a page
+                return self._refuse(request, error)
+            return HTMLResponse(text, view.status)
 
         return show
 
@@ -100,50 +105,49 @@ class _Desk:
         async def follow(request: Request) -> Response:
             async def make() -> str:
                 try:
-                    view = await page(request, self._services)
-                except RedisflowError as error:
-                    if isinstance(error, BackendError):
-                        raise
-                    view = _view_of(error)
-                except HTTPException as error:
-                    view = _problem_view(error.status_code, error.detail)
-                return self._renderer.inner(request, view)
+                    return self._renderer.inner(request, await page(request, self._services))
+                except BackendError:
+                    raise  # what was shown last stays, until the server is back
+                except Exception as error:  # noqa: BLE001  # what is watched may go, as a run that is deleted
+                    return self._renderer.inner(request, _problem_of(request, error))
 
             return self._live.respond(request, make)
 
         return follow
 
-    # -- what cannot be shown -----------------------------------------------------------------------------------------
-
     async def refused(self, request: Request, error: Exception) -> Response:
         """No such page, or no such method."""
-        if not isinstance(error, HTTPException):
-            raise error
-        return self._problem(request, error.status_code, error.detail, dict(error.headers or {}))
+        return self._refuse(request, error)
 
-    async def failed(self, request: Request, error: Exception) -> Response:
-        """An error of ours: it says what happened and what to do."""
-        return self._answer(request, _view_of(error), {"Retry-After": "2"} if isinstance(error, BackendError) else None)
-
-    async def broken(self, request: Request, error: Exception) -> Response:
-        """A defect: told in the log, with where it happened."""
-        log_failure(f"{request.method} {request.url.path!r}", error)
-        return self._problem(request, 500, f"{type(error).__name__}: the log has more")
-
-    def _problem(self, request: Request, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
-        return self._answer(request, _problem_view(status, why), headers)
-
-    def _answer(self, request: Request, view: View, headers: dict[str, str] | None = None) -> Response:
-        # What nobody foresaw is answered outside of the middleware that adds them.
-        return HTMLResponse(self._renderer.whole(request, view), view.status, SAFE_HEADERS | (headers or {}))
+    def _refuse(self, request: Request, error: Exception) -> Response:
+        view = _problem_of(request, error)
+        return HTMLResponse(self._renderer.whole(request, view), view.status, view.headers)
 
 
-def _view_of(error: Exception) -> View:
-    """A page about an error of ours."""
+async def _broken(request: Request, _error: Exception) -> Response:
+    """What failed before it was known who asks: they are told nothing. It is raised again, and so told in the log.
+
+    It is answered outside of the middleware that adds these headers.
+    """
+    return refuse(request.scope, 500, "something went wrong: the log of the dashboard says what", SAFE_HEADERS)
+
+
+def _problem_of(request: Request, error: Exception) -> View:
+    """Why something cannot be shown, and what to do."""
+    if isinstance(error, HTTPException):
+        return _problem(error.status_code, error.detail, error.headers)
     if isinstance(error, RunNotFound | ScheduleNotFound | InvalidName):
-        return _problem_view(404, str(error))
-    return _problem_view(503 if isinstance(error, BackendError) else 400, str(error))
+        return _problem(404, str(error))
+    if isinstance(error, CannotDecode):
+        return _problem(422, f"it is stored, and cannot be read here: {error}")
+    if isinstance(error, BackendError):
+        return _problem(503, str(error), {"Retry-After": "2"})
+    if isinstance(error, RedisflowError):
+        return _problem(400, str(error))
+    log_failure(f"{request.method} {request.url.path!r}", error)
+    return _problem(500, f"{type(error).__name__}: the log of the dashboard has more")
 
 
-def _problem_view(status: int, why: str) -> View:
-    return View(template="problem.html", title="Problem", nav="", context={"code": status, "why": why}, status=status)
+def _problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> View:
+    context = {"code": status, "why": why}
+    return View(template="problem.html", title="Problem", nav="", context=context, status=status, headers=headers or {})

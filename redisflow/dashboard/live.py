@@ -19,13 +19,21 @@ from starlette.responses import PlainTextResponse, Response
 
 from redisflow.errors import BackendError
 
-INTERVAL_S = 1.0
-LONGEST_S = 600.0
-"""Then the browser comes again, and says again who it is."""
-MOST_WATCHERS = 200
-"""Of one process: the next one is told to come again later."""
-
+AWAY = "away"
+"""The event that says so, once; what was shown last stays."""
 Key: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """How often, how long, how many."""
+
+    interval_s: float = 1.0
+    """Between two looks."""
+    longest_s: float = 600.0
+    """Then the browser comes again, and says again who it is."""
+    most_watchers: int = 200
+    """Of one process: the next one is told to come again later."""
 
 
 @dataclass(slots=True)
@@ -42,14 +50,15 @@ class _Made:
 class Live:
     """The pages that are watched now."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: LiveOptions | None = None) -> None:
         """None, yet."""
+        self._options = options or LiveOptions()
         self._pages: dict[Key, _Made] = {}
         self._watchers = 0
 
     def respond(self, request: Request, make: Callable[[], Awaitable[str]]) -> Response:
         """Send what `make` makes, each time that it has changed."""
-        if self._watchers >= MOST_WATCHERS:
+        if self._watchers >= self._options.most_watchers:
             return PlainTextResponse("too many pages are watched", 503, {"Retry-After": "30"})
         role = str(getattr(getattr(request.state, "identity", None), "role", None))
         stream = self._follow((str(request.url), role), request.headers.get("last-event-id"), make)
@@ -61,35 +70,30 @@ class Live:
         page = self._pages.setdefault(key, _Made())
         page.watchers += 1
         self._watchers += 1
-        until_s = time.monotonic() + LONGEST_S
-        is_away = False
+        until_s = time.monotonic() + self._options.longest_s
         try:
             while time.monotonic() < until_s:
                 try:
-                    await _make(page, make)
+                    await self._make(page, make)
                 except BackendError:
-                    if not is_away:
-                        yield ServerSentEvent(event="away", data="the server is away")
-                    is_away = True
+                    if seen != AWAY:
+                        seen = AWAY
+                        yield ServerSentEvent(event=AWAY, data="the server is away")
                 else:
-                    if is_away:
-                        yield ServerSentEvent(event="back", data="the server is there again")
-                    is_away = False
                     if page.digest != seen:
                         seen = page.digest
                         yield ServerSentEvent(data=page.html, id=seen)
-                await asyncio.sleep(INTERVAL_S)
+                await asyncio.sleep(self._options.interval_s)
         finally:
             self._watchers -= 1
             page.watchers -= 1
             if not page.watchers:
                 self._pages.pop(key, None)
 
-
-async def _make(page: _Made, make: Callable[[], Awaitable[str]]) -> None:
-    async with page.lock:
-        if time.monotonic() - page.at_s < INTERVAL_S * 0.9:
-            return
-        page.html = await make()
-        page.digest = hashlib.sha256(page.html.encode()).hexdigest()[:16]
-        page.at_s = time.monotonic()
+    async def _make(self, page: _Made, make: Callable[[], Awaitable[str]]) -> None:
+        async with page.lock:
+            if time.monotonic() - page.at_s < self._options.interval_s * 0.9:
+                return
+            page.html = await make()
+            page.digest = hashlib.sha256(page.html.encode()).hexdigest()[:16]
+            page.at_s = time.monotonic()

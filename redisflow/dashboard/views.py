@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 
 import redisflow
+from redisflow.dashboard.access.paths import path_within
 from redisflow.dashboard.access.roles import ANYBODY, Action, Identity, may
 from redisflow.dashboard.payload_trees import tree_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.tracebacks import read_traceback
-from redisflow.dashboard.words import WORDS
+from redisflow.dashboard.words import WORDS, visible
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -37,6 +39,7 @@ class View:
     """The entry of the navigation that it belongs to."""
     context: Mapping[str, Any] = field(default_factory=dict[str, Any])
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 Page: TypeAlias = Callable[[Request, Services], Awaitable[View]]
@@ -64,6 +67,7 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=visible,
         )
         words: dict[str, Any] = {**WORDS, "tree": tree_of, "traceback": read_traceback}
         self._environment.filters.update(words)
@@ -85,7 +89,7 @@ class Renderer:
         base = request.scope.get("root_path", "").rstrip("/")
         identity: Identity = getattr(request.state, "identity", ANYBODY)
         query = f"?{request.url.query}" if request.url.query else ""
-        path = request.scope["path"].removeprefix(base).removeprefix("/live")
+        path = quote(path_within(request.scope).removeprefix("/live"), safe="/:@")
 
         def is_allowed(action: Action) -> bool:
             return may(identity, action, read_only=self._services.read_only)
@@ -98,7 +102,6 @@ class Renderer:
             base=base,
             static=f"{base}/static/{self._version}",
             live=f"{base}/live{path}{query}",
-            path=path,
             csrf=getattr(request.state, "csrf_token", ""),
             identity=identity,
             may=is_allowed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -33,6 +34,9 @@ KINDS: Final = {
     "redis": "database",
 }
 LENGTH_OF_ID: Final = 32
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\ud800-\udfff]"
+)
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -111,6 +115,16 @@ def state_of(run: Any) -> str:
 def state_words(run: Any) -> str:
     """What the pill says: `waiting: timer`."""
     return f"{run.status}: {run.waiting_for}" if run.waiting_for else str(run.status)
+
+
+def visible(value: Any) -> Any:
+    """Text with the signs shown that nobody sees: those of control, and those that turn the order of what follows.
+
+    HTML has no way to write the first, and the second let a value pass for another. Lone surrogates have no bytes.
+    """
+    if type(value) is not str or value.isprintable():
+        return value
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
 def part(text: str) -> str:

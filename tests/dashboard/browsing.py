@@ -129,7 +129,7 @@ class Browser:
     async def see(self, path: str, status: int = 200, **options: Any) -> Html:
         """A page, with this status."""
         answer = await self.ask(path, **options)
-        assert answer.status_code == status, f"{path}: {answer.status_code}\n{answer.text[:3000]}"
+        assert answer.status_code == status, f"{path}: {answer.status_code}\n{answer.text[-6000:][:3000]}"
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         return Html(answer.text)
 

@@ -158,6 +158,12 @@ def test_attempts_are_counted_by_address_and_bounded():
     for number in range(3):
         throttle.count(str(number))
     assert throttle.wait_s("a") == 0
+    for _ in range(2):
+        throttle.count("d")
+    now[0] += 1000
+    assert throttle.wait_s("d") == 0
+    throttle.count("d")
+    assert throttle.wait_s("d") == 0, "a new minute begins with a new count"
 
 
 async def test_tokens_cannot_be_guessed_either(make_client):
@@ -281,6 +287,13 @@ async def test_each_role_may_do_its_own_and_what_those_before_may(make_client, s
                     answer = await client.request(method, V1 + path, json=body, headers=basic(name))
                     assert (answer.status_code == 403) == (role < needed), (name, method, path, answer.text)
                     assert answer.status_code != 401
+
+
+async def test_who_may_not_is_told_so_before_anything_is_looked_at(make_client, shop: RedisFlow):
+    async with make_client(auth=BasicAuth(USERS)) as client:
+        for path, body in (("/runs", {"nonsense": 1}), ("/bulk", {}), (f"/runs/{'0' * 32}:signal", None)):
+            answer = await client.post(V1 + path, json=body, headers=basic("vera"))
+            check_refused(answer, 403, "operator")
 
 
 async def test_what_is_not_permitted_changes_nothing_and_stands_in_the_log(make_client, shop: RedisFlow, caplog):

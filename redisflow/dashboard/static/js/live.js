@@ -47,13 +47,16 @@ export function startLive() {
   // It may be connected before this file is loaded.
   if (it?._htmx?.sse?.status === 200) say("on");
   document.addEventListener("click", (event) => { if (event.target.closest("[data-live]")) toggleLive(); });
-  document.addEventListener("htmx:sse:before:message", (event) => { if (event.detail.message.data && !event.detail.message.event) withhold(event); });
+  document.addEventListener("htmx:sse:before:message", (event) => {
+    if (event.detail.message.event) return;
+    say("on");
+    withhold(event);
+  });
   document.addEventListener("focusout", catchUp);
   document.addEventListener("close", catchUp, true);
   document.addEventListener("htmx:sse:after:connection", () => say("on"));
   document.addEventListener("htmx:sse:error", () => say("off"));
-  // The dashboard is there, and the server behind it is not.
+  // The dashboard is there, and the server behind it is not: until the page is sent again.
   document.addEventListener("away", () => say("off"));
-  document.addEventListener("back", () => say("on"));
   addEventListener("offline", () => say("off"));
 }
