@@ -66,8 +66,10 @@ def test_the_wheel_has_nothing_but_the_package_and_its_licence(wheel: Path) -> N
     assert tops == {"redisflow", "redisflow-0.1.0.dist-info"}
     assert "redisflow-0.1.0.dist-info/licenses/LICENSE" in files_in(wheel)
     ours = [name for name in files_in(wheel) if name.startswith("redisflow/") and "/new_project/" not in name]
-    endings = {Path(name).suffix for name in ours}
-    assert endings == {".py", ".lua", ".typed"}
+    pages = [name for name in ours if name.startswith("redisflow/dashboard/")]
+    assert {Path(name).suffix for name in ours if name not in pages} == {".py", ".lua", ".typed"}
+    # Beside its code: templates, styles, scripts, signs; and whose they are.
+    assert {Path(name).suffix for name in pages} - {".py"} <= {".html", ".css", ".js", ".svg", ".md", ".txt"}
 
 
 def test_a_wheel_built_from_the_source_archive_is_the_same(wheel: Path, sdist: Path, tmp_path: Path) -> None:
