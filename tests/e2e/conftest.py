@@ -67,7 +67,8 @@ def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
 def open_page(browser: Browser, contexts: dict[str, BrowserContext], origin: str) -> Iterator[OpenPage]:
     """Return what opens a page: `open_page("/runs", color_scheme="dark")`.
 
-    `at` is another dashboard's origin, `allow` what the browser may complain of. With `is_new` nobody has been there before: nothing is kept in that browser.
+    `at` is another dashboard's origin, `allow` what the browser may complain of. With `is_new` nobody has been there
+    before: nothing is kept in that browser.
     """
     opened: list[Watched] = []
     new: list[BrowserContext] = []
