@@ -32,7 +32,7 @@ $(BIN)/python:
 
 $(DEMO_STAMP): pyproject.toml | $(BIN)/python
 	@echo "Installing redisflow with its embedded server into .venv"
-	@$(PIP) install --quiet --editable '.[server]'
+	@$(PIP) install --quiet --editable '.[cli,dashboard,server]'
 	@touch $@
 
 # Just these files, by their hashes. What builds the project itself (hatchling) is one of them.
@@ -54,8 +54,8 @@ lock: | $(BIN)/python ## Write requirements.lock anew: the newest versions that 
 venv: $(ALL_STAMP) ## Create .venv with the project and all of its tools
 
 .PHONY: demo
-demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, nothing else to install)
-	@$(BIN)/python examples/demo.py
+demo: $(DEMO_STAMP) ## Watch an order survive a killed worker, here and in the dashboard (KEEP=1 leaves it open)
+	@KEEP=$(KEEP) $(BIN)/python examples/demo.py
 
 # Many tests wait for networks and leases: one process more than there are cores. In the order of their names, so that
 # those that wait longest do not come last.

@@ -22,8 +22,8 @@ from redisflow.worker.address import Address
 ANSWER_S = 5.0
 """A client that says nothing for so long is let go."""
 NO_METRICS = (
-    "this worker has no metrics: make its flow with RedisFlow(telemetry=[Prometheus()]), which needs"
-    " pip install 'redisflow[prometheus]'\n"
+    "this worker has no metrics: pip install 'redisflow[prometheus]'. Where its flow was connected before the worker"
+    " was made, say RedisFlow(telemetry=[Prometheus()]) as well\n"
 )
 
 _log = logging.getLogger("redisflow.worker")
@@ -50,7 +50,9 @@ class ProbeServer:
         except OSError as error:
             msg = f"the worker cannot listen on {address} for its probes: {error}"
             raise RedisflowError(msg) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="redisflow-probes", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=[0.1], name="redisflow-probes", daemon=True
+        )
         self._thread.start()
         _log.info("probes and metrics of this worker: %s", self.url)
 

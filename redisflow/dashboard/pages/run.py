@@ -82,9 +82,7 @@ def _page_number(text: str, pages: int) -> int:
 
 def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -> list[str]:
     """From which steps a fork may begin: those on this page, and the one that is looked at, in the run's order."""
-    offered = {row.step.key for row in rows}
-    if chosen is not None:
-        offered.add(chosen.key)
+    offered = {step.key for step in (*(row.step for row in rows), chosen) if step}
     return [step.key for step in found.steps if step.key in offered and step.kind != "compensation"]
 
 
