@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -46,7 +46,7 @@ def took(seconds: float | timedelta | None) -> str:
         return ""
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
-    if seconds < 1:
+    if seconds < 0.9995:  # what is rounded to a second is one
         return f"{max(0, round(seconds * 1000))} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -70,7 +70,7 @@ def between(began: datetime | None, ended: datetime | None) -> str:
 
 def clock(instant: datetime | None) -> str:
     """An instant, for those whose browser runs no script, and for titles."""
-    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
+    return "" if instant is None else f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def count(number: float) -> str:
@@ -88,6 +88,8 @@ def share(part: float, whole: float) -> str:
     if not whole:
         return "-"
     percent = 100 * part / whole
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
     return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
 
 

@@ -72,9 +72,9 @@ class ProbeServer:
     def _answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         match path.partition("?")[0]:
             case "/healthz":
-                problems = self._problems()
+                problems = self._what_stands_still()
             case "/readyz":
-                problems = self._problems()
+                problems = [*self._what_stands_still(), *self._what_is_away()]
                 if not self._is_ready():
                     problems.append("it claims no runs: it starts, or stops")
             case "/metrics":
@@ -85,14 +85,15 @@ class ProbeServer:
         said = {"status": "unavailable" if problems else "ok", "problems": problems}
         return status, "application/json", json.dumps(said).encode() + b"\n"
 
-    def _problems(self) -> list[str]:
-        vitals = self._vitals()
-        found: list[str] = []
-        if vitals.loop_lag_s > self._lease_s:
-            found.append(f"the event loop has stood still for {vitals.loop_lag_s:.0f} s: a step blocks it")
-        if vitals.heartbeat_age_s > self._lease_s:
-            found.append(f"the leases were renewed {vitals.heartbeat_age_s:.0f} s ago: redis does not answer")
-        return found
+    def _what_stands_still(self) -> list[str]:
+        """What only a new process puts right."""
+        lag_s = self._vitals().loop_lag_s
+        return [f"the event loop has stood still for {lag_s:.0f} s: a step blocks it"] if lag_s > self._lease_s else []
+
+    def _what_is_away(self) -> list[str]:
+        """A server that is away comes back without anybody's help: who restarts its workers makes an outage longer."""
+        age_s = self._vitals().heartbeat_age_s
+        return [f"the leases were renewed {age_s:.0f} s ago: redis does not answer"] if age_s > self._lease_s else []
 
     def _metrics(self) -> tuple[HTTPStatus, str, bytes]:
         text = None if self._observer is None else self._observer.exposition()

@@ -531,3 +531,51 @@ async def test_times_are_of_this_instant(browser: Browser):
     page = await browser.see("/runs")
     now = datetime.fromisoformat(page.one("meta", name="redisflow-now").attributes["content"])
     assert abs(datetime.now(UTC) - now) < timedelta(minutes=1)
+
+
+# -- a great many -----------------------------------------------------------------------------------------------------
+
+
+async def test_many_workflows_come_page_by_page_and_are_found_by_name(flow: RedisFlow, browser: Browser):
+    for number in range(120):
+        await flow.run_workflow(define_workflow_spec(f"wf-{number:03}"))
+    seen: list[str] = []
+    path = "/workflows"
+    while path:
+        page = await browser.see(path)
+        seen += page.rows()
+        following = page.all("a", rel="next")
+        path = "/workflows" + following[0].attributes["href"] if following else ""
+    assert seen == [f"wf-{number:03}" for number in range(120)]
+    assert list((await browser.see("/workflows?find=WF-11")).rows()) == [f"wf-{number}" for number in range(110, 120)]
+    assert "No workflow matches" in (await browser.see("/workflows?find=nothing")).text
+
+
+async def test_where_none_of_those_looked_at_matches_one_may_look_further(
+    flow: RedisFlow, browser: Browser, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("redisflow.backend.listings.STEPS_AT_MOST", 1)  # 100 runs instead of 5,000
+    first = await start(flow, "echo", 1, tags={"wanted": "yes"})
+    await flow.find_workflow("echo").run_many(range(250))
+    path, pages = "/runs?q=status:pending+version:none", 0
+    while True:
+        page = await browser.see(path)
+        following = page.all("a", rel="next")
+        if not following:
+            break
+        assert "None of those that were looked at matches" in page.text
+        path, pages = "/runs" + following[0].attributes["href"], pages + 1
+    assert pages >= 2
+    assert "No run matches" in page.text
+    assert first in (await browser.see("/runs?q=tag:wanted=yes")).rows()
+
+
+async def test_a_workflow_with_too_many_unfinished_runs_says_that_they_are_not_told_apart(
+    flow: RedisFlow, browser: Browser
+):
+    await flow.find_workflow("echo").run_many(range(2_000))
+    page = await browser.see("/workflows/echo")
+    assert "pending" in page.text
+    await start(flow, "echo", 1)
+    page = await browser.see("/workflows/echo")
+    assert "they are not told apart here" in page.text

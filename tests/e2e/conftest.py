@@ -67,12 +67,13 @@ def contexts(browser: Browser) -> Iterator[dict[str, BrowserContext]]:
 def open_page(browser: Browser, contexts: dict[str, BrowserContext], origin: str) -> Iterator[OpenPage]:
     """Return what opens a page: `open_page("/runs", color_scheme="dark")`.
 
-    `at` is another dashboard's origin. With `is_new` nobody has been there before: nothing is kept in that browser.
+    `at` is another dashboard's origin, `allow` what the browser may complain of. With `is_new` nobody has been there
+    before: nothing is kept in that browser.
     """
     opened: list[Watched] = []
     new: list[BrowserContext] = []
 
-    def open_it(path: str, *, at: str = origin, is_new: bool = False, **options: Any) -> Watched:
+    def open_it(path: str, *, at: str = origin, is_new: bool = False, allow: str = "", **options: Any) -> Watched:
         options = {"viewport": {"width": 1400, "height": 900}, **options}
         context = None if is_new else contexts.get(repr(options))
         if context is None:
@@ -84,6 +85,8 @@ def open_page(browser: Browser, contexts: dict[str, BrowserContext], origin: str
                 contexts[repr(options)] = context
         watched = Watched(context.new_page(), at)
         opened.append(watched)
+        if allow:
+            watched.allow(allow)
         watched.page.goto(f"{at}{path}")
         return watched
 

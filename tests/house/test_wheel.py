@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -66,8 +68,75 @@ def test_the_wheel_has_nothing_but_the_package_and_its_licence(wheel: Path) -> N
     assert tops == {"redisflow", "redisflow-0.1.0.dist-info"}
     assert "redisflow-0.1.0.dist-info/licenses/LICENSE" in files_in(wheel)
     ours = [name for name in files_in(wheel) if name.startswith("redisflow/") and "/new_project/" not in name]
-    endings = {Path(name).suffix for name in ours}
+    pages = [
+        name for name in ours if name.startswith(("redisflow/dashboard/static/", "redisflow/dashboard/templates/"))
+    ]
+    endings = {Path(name).suffix for name in set(ours) - set(pages)}
     assert endings == {".py", ".lua", ".typed"}
+    assert {Path(name).suffix for name in pages} == {".html", ".css", ".js", ".svg", ".md", ".txt"}
+    assert not [name for name in ours if "/tests/" in name or Path(name).name.startswith("test_")]
+    assert wheel.stat().st_size < 1 << 20
+
+
+def test_the_wheel_has_all_that_pages_are_made_of_and_no_source_map(wheel: Path) -> None:
+    folder = ROOT / "redisflow" / "dashboard"
+    made_of = {
+        path.relative_to(ROOT).as_posix()
+        for part in ("static", "templates")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    }
+    assert len(made_of) > 30
+    assert made_of <= files_in(wheel)
+    with zipfile.ZipFile(wheel) as archive:
+        scripts = [name for name in made_of if name.endswith((".js", ".css"))]
+        assert not [name for name in scripts if b"sourceMappingURL" in archive.read(name)]
+
+
+def test_what_is_of_others_is_what_it_says_with_its_licence(wheel: Path) -> None:
+    folder = "redisflow/dashboard/static/vendor/"
+    with zipfile.ZipFile(wheel) as archive:
+        listed = dict(
+            re.findall(
+                r"^\| `(.+?)` \|.*`([0-9a-f]{64})` \|$", archive.read(folder + "VENDOR.md").decode(), re.MULTILINE
+            )
+        )
+        there = {name.removeprefix(folder) for name in archive.namelist() if name.startswith(folder)}
+        licences = {name for name in there if name.endswith(".LICENSE.txt")}
+        assert licences == {"htmx.LICENSE.txt", "lucide.LICENSE.txt", "uplot.LICENSE.txt"}
+        assert there - licences == {*listed, "VENDOR.md"}
+        for name, fingerprint in listed.items():
+            assert hashlib.sha256(archive.read(folder + name)).hexdigest() == fingerprint, name
+        assert all(archive.read(folder + name).strip() for name in licences)
+
+
+SEE_A_PAGE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import redisflow
+from starlette.testclient import TestClient
+from redisflow import RedisFlow
+from redisflow.dashboard import dashboard_app
+assert redisflow.__file__.startswith(sys.argv[1]), redisflow.__file__
+flow = RedisFlow("memory://", namespace="installed")
+with TestClient(dashboard_app(flow), base_url="http://localhost") as client:
+    page = client.get("/")
+    assert page.status_code == 200, page.text
+    print("No run yet" in page.text)
+    links = [part.split('"')[0] for part in page.text.split('src="')[1:]]
+    print({client.get(link).status_code for link in links})
+    print(client.get("/api/v1/openapi.json").status_code)
+"""
+
+
+def test_the_dashboard_of_an_installed_wheel_needs_nothing_of_this_repository(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    # -I: neither this folder nor the environment's paths; an editable installation comes behind the wheel.
+    command = [sys.executable, "-I", "-c", SEE_A_PAGE, str(tmp_path / "installed")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == ["True", "{200}", "200", ""]
 
 
 def test_a_wheel_built_from_the_source_archive_is_the_same(wheel: Path, sdist: Path, tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ PRINTED = {
 def test_every_example_is_here():
     files = {path.stem for path in (ROOT / "examples").glob("*.py")}
     # `make demo` runs the first two, test_web_frameworks.py the others.
-    assert files - {"__init__", "demo", "order", "fastapi_app", "flask_app"} == PRINTED.keys()
+    assert files - {"__init__", "demo", "order", "fastapi_app", "dashboard_fastapi", "flask_app"} == PRINTED.keys()
 
 
 @pytest.mark.parametrize("server_kind", ["memory", "valkey"])

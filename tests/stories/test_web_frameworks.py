@@ -54,6 +54,28 @@ def test_a_fastapi_application_works_in_its_own_process(monkeypatch, valkey_url)
     example.flow.sync.close()
 
 
+def test_a_fastapi_application_has_the_dashboard_inside(monkeypatch, valkey_url):
+    example = load("dashboard_fastapi", monkeypatch, valkey_url)
+    with TestClient(example.app, base_url="http://localhost") as client:
+        order = {"id": "order-1", "card": "4111111111111234", "cups": 2}
+        started = client.post("/orders", json=order).json()
+        assert client.get(started["page"]).status_code == 401
+        client.auth = ("vera", "vera looks on")
+        page = client.get(started["page"])
+        assert page.status_code == 200
+        assert "...1234" in page.text
+        assert "4111111111111234" not in page.text
+        assert "/ops/static/" in page.text
+        client.cookies.clear()  # a program that asks, not a page
+        start = {"workflow": "order", "input": order}
+        refused = client.post("/ops/api/v1/runs", json=start)
+        assert refused.status_code == 403
+        assert "needs the role operator" in refused.text
+        client.auth = ("otto", "otto operates")
+        assert client.post("/ops/api/v1/runs", json=start).is_success
+    example.flow.sync.close()
+
+
 def test_a_lifespan_ends_with_the_connection_closed_and_begins_again(valkey_url, namespace):
     flow = RedisFlow(valkey_url, namespace=namespace)
 

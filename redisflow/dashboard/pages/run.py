@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from redisflow.client.events import Event
+from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.errors import RunNotFound
@@ -36,8 +37,7 @@ async def run(request: Request, services: Services) -> View:
     chosen = found.step(asked["step"]) if "step" in asked else None
     drawn = draw_timeline(found, datetime.now(UTC))
     rows = [row for row in drawn.rows if _is_shown(row.step, asked.get("show", ""), asked.get("find", ""))]
-    pages = max(1, -(-len(rows) // ROWS))
-    number = _page_number(asked.get("page", ""), pages)
+    number, pages = page_of(asked.get("page", ""), len(rows), ROWS)
     tab = tab if tab in TABS else "timeline"
 
     def link(**changes: Any) -> str:
@@ -72,12 +72,6 @@ async def run(request: Request, services: Services) -> View:
             "runnable": _runnable(found, chosen, rows[(number - 1) * ROWS : number * ROWS]),
         },
     )
-
-
-def _page_number(text: str, pages: int) -> int:
-    """The page that is asked for, or the nearest that there is."""
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
-    return min(max(1, number), pages)
 
 
 def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 
 from redisflow.client.controls import Control
+from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.errors import RunNotFound
@@ -18,7 +20,13 @@ from redisflow.fleet import Fleet
 from redisflow.summaries import RunPage, RunSummary, WorkflowCounts
 
 SAMPLE = 200
-"""Finished runs by which durations and failures of late are told."""
+"""Finished runs by which durations and failures of late are told, on a workflow's own page."""
+SAMPLE_IN_LIST = 20
+"""The same for each of many workflows."""
+PAGE_SIZE = 50
+"""Workflows of a list: each of them costs a call, and its sample."""
+MOST_LOOKED_AT = 2_000
+"""Unfinished runs that are looked at one by one, to say of which status and version they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +68,17 @@ class Line:
     control: Control | None
 
 
-async def workflows(_request: Request, services: Services) -> View:
-    """Each workflow that has runs, or that a live worker serves."""
+async def workflows(request: Request, services: Services) -> View:
+    """The workflows that have runs, or that a live worker serves: some of them, by name. `find` chooses among them."""
     flow = services.flow
     counts, alive, controls = await asyncio.gather(flow.count_runs(), flow.workers(), flow.controls.list())
     fleet = Fleet(alive)
-    names = sorted({*counts.workflows, *(name for worker in alive for name, _ in worker.workflows)})
-    pages = await asyncio.gather(*(_finished(services, name) for name in names))
+    find = request.query_params.get("find", "")
+    known = sorted({*counts.workflows, *(name for worker in alive for name, _ in worker.workflows)})
+    found = [name for name in known if find.casefold() in name.casefold()]
+    number, pages_in_all = page_of(request.query_params.get("page", ""), len(found), PAGE_SIZE)
+    names = found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
+    pages = await asyncio.gather(*(_finished(services, name, SAMPLE_IN_LIST) for name in names))
     paused = {control.name: control for control in controls if control.kind == "workflow"}
     none = WorkflowCounts(unfinished=0, stuck=0, succeeded=0, failed=0, canceled=0)
     lines = [
@@ -80,7 +92,24 @@ async def workflows(_request: Request, services: Services) -> View:
         )
         for name, page in zip(names, pages, strict=True)
     ]
-    return View(template="workflows.html", title="Workflows", nav="workflows", context={"lines": lines})
+
+    def link(page: int) -> str:
+        return f"?{urlencode({'find': find, 'page': page} if find else {'page': page})}"
+
+    return View(
+        template="workflows.html",
+        title="Workflows",
+        nav="workflows",
+        context={
+            "lines": lines,
+            "find": find,
+            "matching": len(found),
+            "in_all": len(known),
+            "number": number,
+            "pages": pages_in_all,
+            "link": link,
+        },
+    )
 
 
 async def workflow(request: Request, services: Services) -> View:
@@ -88,18 +117,20 @@ async def workflow(request: Request, services: Services) -> View:
     name = request.path_params["name"]
     flow = services.flow
     counts, alive, controls, page, recent = await asyncio.gather(
-        flow.count_runs(detailed=True),
+        flow.count_runs(),
         flow.workers(),
         flow.controls.list(),
-        _finished(services, name),
+        _finished(services, name, SAMPLE),
         flow.list_page(workflow=name, page_size=20),
     )
     fleet = Fleet(alive)
     if name not in counts.workflows and not fleet.versions_of(name) and not await _is_scheduled(services, name):
         msg = f"no run of a workflow {name!r} is stored, no live worker serves it, and no schedule starts it"
         raise RunNotFound(msg)
-    in_flight = (
-        Counter(await (await flow.open()).fleet.count_versions(name)) if name in counts.workflows else Counter[str]()
+    own = counts.workflows.get(name)
+    is_counted = own is None or own.unfinished <= MOST_LOOKED_AT
+    by_status, in_flight = (
+        await _look_at_each(services, name) if own and is_counted else (dict[str, int](), Counter[str]())
     )
     served = {version or "" for worker in alive for each, version in worker.workflows if each == name}
     return View(
@@ -108,7 +139,9 @@ async def workflow(request: Request, services: Services) -> View:
         nav="workflows",
         context={
             "name": name,
-            "counts": counts.workflows.get(name),
+            "counts": own,
+            "by_status": by_status,
+            "is_counted": is_counted,
             "late": Late.of(page.runs),
             "recent": recent.runs,
             "control": next((each for each in controls if each.kind == "workflow" and each.name == name), None),
@@ -124,5 +157,14 @@ async def _is_scheduled(services: Services, name: str) -> bool:
     return any(schedule.workflow == name for schedule in await services.flow.schedules.list())
 
 
-async def _finished(services: Services, name: str) -> RunPage:
-    return await services.flow.list_page(workflow=name, status=("succeeded", "failed", "canceled"), page_size=SAMPLE)
+async def _look_at_each(services: Services, name: str) -> tuple[Mapping[str, int], Counter[str]]:
+    """How many unfinished runs there are of each status, and of each version."""
+    backend = await services.flow.open()
+    by_status, by_version = await asyncio.gather(
+        backend.listings.count_statuses(name), backend.fleet.count_versions(name)
+    )
+    return by_status, Counter(by_version)
+
+
+async def _finished(services: Services, name: str, most: int) -> RunPage:
+    return await services.flow.list_page(workflow=name, status=("succeeded", "failed", "canceled"), page_size=most)
