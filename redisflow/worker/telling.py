@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract import Backend
 from redisflow.contract.observer import Backlog, Observer, Observers, Vitals
@@ -15,7 +15,9 @@ from redisflow.errors import BackendUnavailable
 from redisflow.telemetry.counting import MinuteCounts
 from redisflow.worker.counting import CountingService
 from redisflow.worker.options import WorkerOptions
-from redisflow.worker.probes import ProbeServer
+
+if TYPE_CHECKING:
+    from redisflow.worker.probes import ProbeServer
 
 LOOK_S = 15.0
 """How often it looks what the namespace has to do: as often as metrics are scraped, as a rule."""
@@ -60,6 +62,9 @@ class Telling:
         if backend.observer is not None:
             self.observer = Observers([self._counts, backend.observer])
         if options.http is not None:
+            # Few listen, and the server takes some 15 ms to import.
+            from redisflow.worker.probes import ProbeServer  # noqa: PLC0415  # as measured
+
             lease_s = options.lease_ms / 1000
             self._probes = ProbeServer(options.http, lease_s, worker.vitals, worker.is_ready, backend.observer)
         self.observer.worker_began(worker.name, worker.vitals)
