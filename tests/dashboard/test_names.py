@@ -20,7 +20,7 @@ def test_each_name_is_there():
     for name in redisflow.dashboard.__all__:
         assert getattr(redisflow.dashboard, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'dashboard'"):
-        _ = redisflow.dashboard.dashboard  # type: ignore[attr-defined]  # that is what is tested
+        _ = redisflow.dashboard.dashboard
 
 
 def test_who_does_not_use_it_does_not_import_its_libraries():

@@ -115,13 +115,13 @@ async def test_a_damaged_run_is_told_and_its_list_goes_on(working: RedisFlow, va
     key = f"rf:{{{working.namespace}:0}}:run:{bad}"
     async with redis.asyncio.Redis.from_url(valkey_url) as raw, browsing(working) as browser:
         for field, value in (("i", b"\xc1\xff"), ("0", b"garbage"), ("h", b"nonsense"), ("c", b"yesterday")):
-            before = await raw.hget(key, field)  # type: ignore[misc]  # its stubs name both kinds of clients
-            await raw.hset(key, field, value)  # type: ignore[misc]  # the same
+            before = await raw.hget(key, field)
+            await raw.hset(key, field, value)
             page = await browser.see(f"/runs/{bad}", 503 if field == "h" else 422)
             assert "cannot be read" in page.text
             if field != "c":
                 assert {good, bad} <= (await browser.see("/runs")).rows().keys()
-            await raw.hset(key, field, before)  # type: ignore[misc]  # the same
+            await raw.hset(key, field, before)
         assert (await browser.see(f"/runs/{bad}")).facts()["Queue"] == "default"
 
 
