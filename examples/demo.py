@@ -1,8 +1,11 @@
 """The demo: an order whose worker is killed in the middle, on a real server with real processes.
 
 It starts an embedded Valkey with its data in `.redisflow/` of the current folder, and two workers one after the other.
-Everything that is printed is read from the run itself or from the ledger that its steps write.
+Everything that is printed is read from the run itself or from the ledger that its steps write. The dashboard shows the
+same for as long as the demo lasts: with KEEP=1 until it is ended with Ctrl-C.
 """
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
@@ -14,6 +17,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from examples.order import Receipt
+    from redisflow import WorkflowRun
 
 FLOW = f"{Path(__file__).resolve().with_name('order.py')}:flow"
 HOME = Path(".redisflow/demo")
@@ -57,6 +65,28 @@ def worker(url: str, name: str) -> Iterator[subprocess.Popen[bytes]]:
                 process.wait()
 
 
+@contextlib.contextmanager
+def dashboard(url: str, namespace: str) -> Iterator[str]:
+    """The dashboard, and its address."""
+    process = subprocess.Popen(  # noqa: S603  # our own command line
+        [sys.executable, "-m", "redisflow", "dashboard", "--url", url, "--namespace", namespace, "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = process.stderr
+    if said is None:
+        raise AssertionError
+    try:
+        yield said.readline().split(" ")[0].strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+        said.close()
+        process.wait()
+
+
 async def follow(run_id: str, seen: set[str], until: str | None) -> bool:
     """Print what is new in the run, until a step has succeeded or the run has ended. True when it has ended."""
     from examples.order import flow
@@ -87,21 +117,30 @@ async def story(url: str) -> None:
     """One order, two workers, one kill."""
     from examples.order import ORDER, flow, process_order
 
-    async with flow:
+    async with flow, contextlib.AsyncExitStack() as stack:
         seen: set[str] = set()
+        pages = stack.enter_context(dashboard(url, flow.namespace))
         with worker(url, "worker 1") as first:
             handle = await process_order.run(ORDER, deadline_at="1h", idempotency_key="order-1")
             say(f"order-1 enqueued as run {handle.id}")
+            say(f"watch it: {pages}runs/{handle.id}", BOLD)
             await follow(handle.id, seen, until="charge-card")
             await follow(handle.id, seen, until="reserve-inventory")
             first.kill()
             first.wait()
             say("worker 1 killed with SIGKILL, in the middle of the shipment", RED + BOLD)
-        with worker(url, "worker 2"):
-            say(f"the run's lease ends within {LEASE}; then worker 2 takes over and replays what is recorded")
-            await follow(handle.id, seen, until=None)
-            receipt = await handle.result(timeout="1m")
-            run = await handle.get()
+        stack.enter_context(worker(url, "worker 2"))
+        say(f"the run's lease ends within {LEASE}; then worker 2 takes over and replays what is recorded")
+        await follow(handle.id, seen, until=None)
+        receipt = await handle.result(timeout="1m")
+        tell_the_end(await handle.get(), receipt)
+        if os.environ.get("KEEP", "") not in {"", "0"}:
+            print(f"\n{BOLD}The dashboard stays: {pages}runs/{handle.id}{PLAIN}  (Ctrl-C ends it)", flush=True)
+            await asyncio.Event().wait()
+
+
+def tell_the_end(run: WorkflowRun, receipt: Receipt) -> None:
+    """What came of it, and what really happened."""
     say(f"order-1 {run.status}, after {run.claims} claims by two workers", GREEN + BOLD)
     say(f"receipt: {receipt.parcel}, {receipt.amount} paid with {receipt.payment_id}")
     lines = LEDGER.read_text(encoding="utf-8").splitlines()
@@ -126,7 +165,8 @@ def main() -> None:
     with start_server(ServerOptions(data_dir=HOME / "server")) as server:
         say(f"{server.version} started on {server.url}, data in {HOME}/server (AOF)", BOLD)
         os.environ["REDISFLOW_URL"] = server.url
-        asyncio.run(story(server.url))
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(story(server.url))
     shutil.rmtree(HOME, ignore_errors=True)
     with contextlib.suppress(OSError):  # somebody else's data may be there, too
         HOME.parent.rmdir()

@@ -5,6 +5,7 @@ Instants are ISO 8601 in UTC, to the millisecond. A field is never left out: wha
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from redisflow.failure import Failure
     from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
+    from redisflow.minutes import Minute
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
     from redisflow.server_info import ServerInfo
@@ -27,10 +29,23 @@ def iso(instant: datetime | None) -> str | None:
 
 
 def jsonable(value: Any) -> Any:
-    """What a user stored, as JSON has it: bytes in base64, instants in ISO 8601, what JSON does not know as text."""
+    """What a user stored, as JSON has it: bytes in base64, instants in ISO 8601, all else (also NaN) as text."""
     from pydantic_core import to_jsonable_python  # noqa: PLC0415  # only documents with payloads need it
 
-    return to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="strings", fallback=str, serialize_unknown=True)
+    plain = to_jsonable_python(value, bytes_mode="base64", fallback=str, serialize_unknown=True)
+    return _finite(plain)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither NaN nor infinity: they are named."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    parts: Any = value
+    if isinstance(value, list):
+        return [_finite(each) for each in parts]
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in parts.items()}
+    return value
 
 
 def of_summary(run: RunSummary) -> Document:
@@ -141,6 +156,26 @@ def of_queue(queue: QueueInfo) -> Document:
         "held": queue.held,
         "oldest_at": iso(queue.oldest_at),
         "is_paused": queue.is_paused,
+    }
+
+
+def of_minute(minute: Minute) -> Document:
+    """What happened within a minute. Durations count by the upper bound of their bucket, in ms."""
+    return {
+        "at": iso(minute.at),
+        "workflows": {
+            name: {
+                "started": each.started,
+                "succeeded": each.succeeded,
+                "failed": each.failed,
+                "canceled": each.canceled,
+                "step_failures": each.step_failures,
+                "durations": {str(bound): count for bound, count in each.durations.items()},
+                "latencies": {str(bound): count for bound, count in each.latencies.items()},
+            }
+            for name, each in minute.workflows.items()
+        },
+        "queues": dict(minute.queues),
     }
 
 

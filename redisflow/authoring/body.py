@@ -47,6 +47,11 @@ class BodyContext:
         self.details: Any = None
         """What it last said with `step.heartbeat`."""
 
+    @property
+    def workflow(self) -> str | None:
+        """Of its run, where that is known here."""
+        return None
+
     def heartbeat(self, details: Any) -> None:
         """Called by the body itself, from any thread. CannotRecord where the details are not plain data."""
         # A copy: what the body does to its own object later must not be seen while it is being written.
@@ -60,6 +65,9 @@ class BodyContext:
 
 
 current_body: ContextVar[BodyContext | None] = ContextVar("redisflow_body", default=None)
+
+current_run: ContextVar[Mapping[str, str] | None] = ContextVar("redisflow_run", default=None)
+"""In workflow code: `run_id` and `workflow` of the run, as lines of the log have them."""
 
 _CONSTANTS = frozenset({str, int, float, bool, type(None), bytes})
 _DICTS = frozenset({dict, OrderedDict, defaultdict, Counter})

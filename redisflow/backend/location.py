@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from redisflow.backend.options import BackendOptions
 from redisflow.backend.redis_backend import RedisBackend
@@ -43,7 +44,7 @@ class Location:
             read_clock=self.read_clock,
             durability=self.durability,
             max_pending=self.max_pending,
-            observer=self.telemetry.observer(self.namespace),
+            observe=partial(self.telemetry.observer, self.namespace),
         )
         if self.payloads is None:
             return RedisBackend(self.url, **options)

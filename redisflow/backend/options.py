@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypedDict
 
 from redisflow.backend.scripts import Clock
@@ -21,4 +22,4 @@ class BackendOptions(TypedDict, total=False):
     stall_s: float
     durability: Durability
     max_pending: int | None
-    observer: Observer | None
+    observe: Callable[[], Observer | None]

@@ -106,6 +106,8 @@ class RedisBackend:
     """Known once it is open."""
     metrics: MetricsOnRedis
     """Known once it is open."""
+    observer: Observer | None = None
+    """Who is told what happens here; known once it is open."""
     layout: int
     """The form in which the namespace is stored; known once it is open."""
 
@@ -121,7 +123,7 @@ class RedisBackend:
         stall_s: float = 10.0,
         durability: Durability = AS_CONFIGURED,
         max_pending: int | None = None,
-        observer: Observer | None = None,
+        observe: Callable[[], Observer | None] = lambda: None,
     ) -> None:
         """Connect later, with `open`.
 
@@ -139,7 +141,7 @@ class RedisBackend:
         self._stall_s = stall_s
         self._durability = durability
         self._most_pending = max_pending
-        self.observer = observer
+        self._observe = observe
         self._max_pending: int | None = None
         """In a partition; known once it is open."""
         self.seals = Seals(Payloads(), namespace)
@@ -274,6 +276,7 @@ class RedisBackend:
             return
         acks = self._acknowledgements()
         transport = make_transport(self._target, stall_s=self._stall_s, acks=acks)
+        self.observer = self._observe()
         if self.observer is not None and self.observer.wants_calls:
             transport = WatchedTransport(transport, self._scripts, self.observer)
         patience = Patience(transport, self._timeout_s)

@@ -73,6 +73,11 @@ class ServersOnRedis:
 
         return dict(sorted((await self._ask_all(ping))[0]))
 
+    async def cpu_seconds(self) -> float | None:
+        """See `ServerCalls`."""
+        told = [cpu_s for cpu_s in (await self._ask_all(_read_cpu))[0] if cpu_s is not None]
+        return sum(told) if told else None
+
     async def find_namespaces(self, told: Callable[[int], object]) -> Sequence[NamespaceInfo]:
         """See `ServerCalls`."""
         if self._target.kind == "memory":
@@ -176,6 +181,13 @@ async def _round_trip_ms(wire: Wire) -> float:
     began_s = time.perf_counter()
     await wire.ask([("PING",)])
     return (time.perf_counter() - began_s) * 1000
+
+
+async def _read_cpu(wire: Wire, _address: str, _slots: int) -> float | None:
+    (reply,) = await wire.ask([("INFO", "cpu")])
+    info = {} if isinstance(reply, Refusal) else read_info(reply)
+    used = [info[name] for name in ("used_cpu_user", "used_cpu_sys") if name in info]
+    return sum(map(float, used)) if used else None
 
 
 async def _describe(wire: Wire, address: str, slots: int) -> ServerNode:

@@ -34,7 +34,7 @@ _GROUPS = {
             ("pause", "change_runs:pause", "Pause runs."),
             ("resume", "change_runs:resume", "Let paused runs go on."),
             ("delete", "change_runs:delete", "Delete finished runs."),
-            ("export", "show_run:export", "Export a run with its record."),
+            ("export", "export_runs:export", "Export runs with their records."),
             ("replay", "replay:replay", "Replay runs with the code that is here: does it still do the same?"),
         ),
     ),
@@ -92,6 +92,9 @@ _SINGLE = (
     ("dashboard", "dashboard:dashboard", "Serve the dashboard."),
     ("worker", "app:worker", "Claim and run the workflows of a RedisFlow object."),
     ("stranded", "workers:stranded", "What no live worker serves, and why."),
+    ("metrics", "metrics:metrics", "What happened within the last hour, and what lies in queues."),
+    ("bench", "bench:bench", "Measure this server from this machine, in a namespace that is deleted."),
+    ("completion", "completion:completion", "Print what bash, zsh or fish needs to complete commands."),
     ("audit", "audit:audit", "Is everything that is stored as it must be?"),
 )
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,13 +65,21 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
     _refuse_strangers(host, auth, insecure=insecure)
     if control is not None:
         _end_with(control)
+    from redisflow.dashboard.access.given_auth import read_auth  # noqa: PLC0415  # of an extra
+    from redisflow.dashboard.app import dashboard_app  # noqa: PLC0415  # the same
+
     flow = given.flow()
-    app = importlib.import_module("redisflow.dashboard").dashboard_app(
-        flow, auth=_read_auth(auth), read_only=read_only, allowed_hosts=[*_own_name(host), *(allow_host or ())]
+    app = dashboard_app(
+        flow,
+        auth=read_auth(auth) if auth else None,
+        read_only=read_only,
+        allowed_hosts=[*_own_name(host), *(allow_host or ())],
     )
     async with flow:
         with _listen(host, port, fd) as listener:
-            if fd is None:
+            if control is not None:
+                os.write(control, b'{"works": true}\n')
+            else:
                 _say_where(listener, root_path)
             return await _serve(app, listener, root_path)
 
@@ -103,12 +111,6 @@ def _own_name(host: str) -> list[str]:
     return [host]
 
 
-def _read_auth(texts: Sequence[str] | None) -> Any:
-    if not texts:
-        return None
-    return importlib.import_module("redisflow.dashboard.access.given_auth").read_auth(texts)
-
-
 def _listen(host: str, port: int, descriptor: int | None) -> socket.socket:
     if descriptor is not None:
         return socket.socket(fileno=descriptor)
@@ -118,6 +120,7 @@ def _listen(host: str, port: int, descriptor: int | None) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen()  # whoever is told where it is may ask at once
         except OSError:
             listener.close()
             raise
@@ -133,7 +136,7 @@ def _say_where(listener: socket.socket, root_path: str) -> None:
     note(f"http://{shown}:{port}{root_path or '/'} (Ctrl-C ends it)")
 
 
-async def _serve(app: Any, listener: socket.socket, root_path: str) -> int:
+async def _serve(app: Callable[..., Any], listener: socket.socket, root_path: str) -> int:
     import uvicorn  # noqa: PLC0415  # an extra
 
     class Server(uvicorn.Server):
@@ -144,7 +147,12 @@ async def _serve(app: Any, listener: socket.socket, root_path: str) -> int:
             yield
 
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, root_path=root_path, timeout_graceful_shutdown=STOP_WITHIN_S
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        root_path=root_path,
+        timeout_graceful_shutdown=STOP_WITHIN_S,
     )
     server = Server(config)
     for name in ("uvicorn", "uvicorn.error"):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from redisflow.cli.chosen import NONE, Chosen
 from redisflow.cli.exits import EXIT_FAILED, BadTarget
-from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note, printable, write_line
+from redisflow.cli.progress import progress
 from redisflow.cli.target import load_flow
-from redisflow.durations import read_instant
 from redisflow.errors import BackendError, RedisflowError, UnknownWorkflow
 from redisflow.run_id import check_run_id
 from redisflow.testing.replays import DoesNotReplay, assert_replays
@@ -28,30 +28,20 @@ OUTCOMES = ("replays", "drifts", "no_code", "unreadable")
 """`no_code`: a worker with this code would put the run aside."""
 
 
-async def replay(  # most are filters
+async def replay(
     runs: Annotated[tuple[str, ...], Parameter(help="run ids, or files that `redisflow run export` wrote")] = (),
     /,
     *,
     code: Annotated[str | None, Parameter(help="MODULE:NAME of the RedisFlow object to replay with")] = None,
-    workflow: Annotated[str | None, Parameter(alias="-w", help="runs of this workflow")] = None,
-    status: Annotated[list[str] | None, Parameter(alias="-s", help="in this status", negative=())] = None,
-    tag: Annotated[list[str] | None, Parameter(alias="-t", help="with NAME=VALUE", negative=())] = None,
-    created_after: Annotated[str | None, Parameter(help="so long ago at most (`1d`), or an instant")] = None,
-    limit: Annotated[int, Parameter(alias="-l", help="of those that match, at most so many; 0: all")] = 50,
+    chosen: Chosen = NONE,
     given: Given = PLAIN,
 ) -> int:
     """Replay stored runs with the code that is here; exit code 1 where it does something else. No step is run.
 
     Runs are looked for where the app has them, or where flags say. The code is that of --code, else of the app.
     """
-    query: dict[str, Any] = {"workflow": workflow, "status": status, "created_after": created_after}
-    query = {name: said for name, said in query.items() if said is not None}
-    if created_after is not None:
-        query["created_after"] = read_instant(created_after)
-    if tag:
-        query["tags"] = read_tags(tag)
-    if bool(runs) == bool(query) or limit < 0:
-        msg = "say which runs to replay: ids, files, or filters such as --workflow NAME (and a --limit from 0)"
+    if bool(runs) == bool(chosen.query):
+        msg = "say which runs to replay: ids, files, or filters such as --workflow NAME"
         raise ValueError(msg)
     target = code or given.settings()["app"].value
     if target is None:
@@ -59,49 +49,56 @@ async def replay(  # most are filters
         raise BadTarget(msg)
     flow = load_flow(target)
     place = given if given.app or given.url or given.namespace else replace(given, app=target)
-    found = [_judge(flow, history) async for history in _histories(place, runs, query, limit)]
+    found: list[Document] = []
+    with progress("replay") as tell:
+        async for history in _histories(place, runs, chosen):
+            found.append(_judge(flow, history))
+            tell(len(found))
     _tell(found, given)
     return EXIT_FAILED if any(each["outcome"] != "replays" for each in found) else 0
 
 
-async def _histories(
-    given: Given, runs: Sequence[str], query: dict[str, Any], limit: int
-) -> AsyncIterator[dict[str, Any]]:
-    """Each as an exported document, one at a time: a long one is not kept beside the others."""
+async def _histories(given: Given, runs: Sequence[str], chosen: Chosen) -> AsyncIterator[dict[str, Any]]:
+    """Each as an exported document. Files alone need no server."""
     async with AsyncExitStack() as stack:
         stored: RedisFlow | None = None
         for name in runs:
-            if (history := _read_file(name)) is not None:
-                yield history
-                continue
-            run_id = check_run_id(name)
-            if stored is None:
-                stored = await stack.enter_async_context(given.flow())
-            yield await stored.export_run(run_id)
-        if query:
+            documents = _read_file(name)
+            if documents is None:
+                run_id = check_run_id(name)
+                if stored is None:
+                    stored = await stack.enter_async_context(given.flow())
+                documents = [await stored.export_run(run_id)]
+            for document in documents:
+                yield document
+        if chosen.query:
             listed = await stack.enter_async_context(given.flow())
-            seen = 0
-            async for run in listed.list_runs(**query):
-                yield await listed.export_run(run.id)
-                seen += 1
-                if seen == limit:
-                    break
+            async for document in chosen.export(listed):
+                yield document
 
 
-def _read_file(name: str) -> dict[str, Any] | None:
-    """None where there is no such file: then it is an id."""
+def _read_file(name: str) -> list[dict[str, Any]] | None:
+    """One document, or one a line; None where there is no such file: then it is an id."""
     path = Path(name)
     if not path.is_file():
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        try:
+            found = [json.loads(text)]
+        except ValueError:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         msg = f"{path} is no exported run: {error}"
         raise ValueError(msg) from error
-    if not isinstance(document, dict) or not {"id", "workflow", "status", "records"} <= document.keys():
+    if not all(isinstance(document, dict) and document.keys() >= _NEEDED for document in found):
         msg = f"{path} is no exported run: `redisflow run export` writes one"
         raise ValueError(msg)
-    return document  # pyright: ignore[reportUnknownVariableType]  # assert_replays looks at the rest
+    return found
+
+
+_NEEDED = {"id", "workflow", "status", "records"}
+"""`assert_replays` looks at the rest."""
 
 
 def _judge(flow: RedisFlow, history: dict[str, Any]) -> Document:

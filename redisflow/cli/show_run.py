@@ -1,19 +1,15 @@
-"""`redisflow run show`, `watch` and `export`: one run, now, until it ends, and as a file."""
+"""`redisflow run show` and `watch`: one run, now, and until it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from redisflow import documents
 from redisflow.cli.exits import EXIT_FAILED
 from redisflow.cli.given import PLAIN, Given
-from redisflow.cli.output import console, is_terminal, note, to_json, write_line
+from redisflow.cli.output import console, is_terminal, to_json, write_line
 from redisflow.cli.picture import draw_run
 
 if TYPE_CHECKING:
@@ -71,20 +67,3 @@ async def _watch_lines(flow: RedisFlow, run_id: str, given: Given) -> WorkflowRu
             return run
         sys.stdout.flush()
         await asyncio.sleep(LOOK_S)
-
-
-async def export(
-    run_id: str,
-    /,
-    *,
-    to: Annotated[Path | None, Parameter(help="a file; by default standard output")] = None,
-    given: Given = PLAIN,
-) -> None:
-    """Export a run with its whole record and its payloads, for `redisflow.testing.assert_replays` and bug reports."""
-    async with given.flow() as flow:
-        text = json.dumps(await flow.export_run(run_id), indent=1)
-    if to is None:
-        write_line(text)
-    else:
-        to.write_text(f"{text}\n", encoding="utf-8")
-        note(f"wrote {to}")

@@ -19,12 +19,15 @@ from redisflow.cli.exits import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, BadTa
 from redisflow.cli.target import import_target, load_flow
 from redisflow.errors import BackendUnavailable, RedisflowError, WorkerProcessFailed
 from redisflow.flow import RedisFlow
+from redisflow.telemetry.logs import JsonLines, RunFields
 from redisflow.worker.address import Address
 from redisflow.worker.options import Resources, WorkerOptions
 from redisflow.worker.process import run_worker_process
 from redisflow.worker.processes import WorkerProcesses
 from redisflow.worker.supervisor import EXIT_DRAINED, Supervisor
 from redisflow.worker.target import Target
+
+_LINE = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -34,11 +37,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def start_worker(read: argparse.Namespace) -> int:
     """Work as the words say (see `add_worker_options`, and `flow`); returns the process's exit code."""
-    logging.basicConfig(
-        level=logging.DEBUG if read.debug else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s  %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RunFields())
+    handler.setFormatter(JsonLines() if read.log_format == "json" else logging.Formatter(_LINE))
+    logging.basicConfig(level=logging.DEBUG if read.debug else logging.INFO, handlers=[handler])
     try:
         options = worker_options(read)
         if read.processes > 1:
@@ -80,7 +82,8 @@ def _fail(message: str, code: int) -> int:
 async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -> None:
     # The flow is not imported here: what imports it is what works.
     target = Target(flow=read.flow, imports=read.imports, path=read.path)
-    await WorkerProcesses(target, options, read.processes, debug=read.debug).run()
+    words = [f"--log-format={read.log_format}", *(["--debug"] if read.debug else [])]
+    await WorkerProcesses(target, options, read.processes, words=words).run()
 
 
 def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
@@ -99,18 +102,18 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
 
     async def work() -> None:
         nonlocal is_drained
+        resources = None if supervisor is None else _reporting(flow, supervisor)
+        worker = flow.new_worker(
+            concurrency=options.concurrency,
+            queues=options.queues,
+            max_bodies=options.max_bodies,
+            lease=options.lease,
+            grace=options.grace,
+            crash_limit=options.crash_limit,
+            http=None if options.http is None else str(options.http),
+            resources=resources,
+        )
         async with flow:
-            resources = None if supervisor is None else _reporting(flow, supervisor)
-            worker = flow.new_worker(
-                concurrency=options.concurrency,
-                queues=options.queues,
-                max_bodies=options.max_bodies,
-                lease=options.lease,
-                grace=options.grace,
-                crash_limit=options.crash_limit,
-                http=None if options.http is None else str(options.http),
-                resources=resources,
-            )
             await worker.run()
             is_drained = worker.is_drained
 
@@ -172,6 +175,7 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
         help="answer /healthz, /readyz and /metrics there; several processes: PORT, PORT+1, ...",
     )
     add("--processes", type=int, default=1, help="worker processes, each with these options (%(default)s)")
+    add("--log-format", choices=("text", "json"), default="text", help="lines of the log: %(choices)s (%(default)s)")
     add(
         "--debug",
         action="store_true",

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from redisflow import documents
 from redisflow.cli.find_runs import status_of
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from redisflow.contract import Backend
     from redisflow.fleet import WorkerInfo
     from redisflow.summaries import RunSummary
+
+N = TypeVar("N", int, float)
 
 LAST_RUNS = 10
 JUDGED = 100
@@ -104,7 +106,7 @@ def _versions(name: str, in_flight: dict[str | None, int], serving: Sequence[Wor
     ]
 
 
-def percentile(ordered: Sequence[int], share: float) -> int | None:
+def percentile(ordered: Sequence[N], share: float) -> N | None:
     """The nearest one: of a hundred, `0.95` is the 95th. None where there are none."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 

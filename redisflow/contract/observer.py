@@ -61,6 +61,8 @@ class Observer:
     """Whether it is told of attempts and of records."""
     wants_backlog: bool = False
     """Whether it is told, every few seconds, what the namespace has to do."""
+    has_metrics: bool = False
+    """Whether it has an `exposition`."""
     wants_calls: bool = False
     """Whether it is told how long calls of Redis take."""
 

@@ -21,6 +21,10 @@ class ServerCalls(Protocol):
         """By address, the round trips of so many PINGs one after another, in ms, shortest first."""
         ...
 
+    async def cpu_seconds(self) -> float | None:
+        """CPU time that their processes have used since they started, together; None where that is not told."""
+        ...
+
     async def find_namespaces(self, told: Callable[[int], object]) -> Sequence[NamespaceInfo]:
         """Those that were ever opened there, by name. It walks all keys of the servers, a bounded piece at a time.
 

@@ -28,6 +28,10 @@ _SHOWN = 200
 """Characters of a name that a log line shows."""
 
 
+class WorkerNotFound(RedisflowError, LookupError):
+    """No worker of this name is alive."""
+
+
 @dataclass(frozen=True, slots=True)
 class Actions:
     """Every action raises what the client raises, and NotPermitted."""
@@ -147,6 +151,13 @@ class Actions:
         async with self._doing(by, "delete schedule", "schedule", schedule_id):
             await self.flow.schedules.get(schedule_id)
             await self.flow.schedules.delete(schedule_id)
+
+    async def drain_worker(self, by: Identity, name: str) -> None:
+        """Let a worker claim nothing more, and stop. WorkerNotFound where none of this name is alive."""
+        async with self._doing(by, "drain", "worker", name):
+            if not await self.flow.drain_worker(name):
+                msg = f"no worker {name[:_SHOWN]!r} is alive"
+                raise WorkerNotFound(msg)
 
     # -- how each of them is done ---------------------------------------------------------------------------------
 

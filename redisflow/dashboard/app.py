@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
@@ -13,7 +12,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from redisflow.dashboard.access.middleware import access_middleware
+from redisflow.dashboard.access.failures import log_failure
+from redisflow.dashboard.access.middleware import SAFE_HEADERS, access_middleware
 from redisflow.dashboard.access.redact import Redact
 from redisflow.dashboard.access.refusals import refuse
 from redisflow.dashboard.access.roles import Auth
@@ -24,8 +24,6 @@ from redisflow.dashboard.services import DashboardOptions, Services
 from redisflow.dashboard.views import STATIC, Page, Renderer, View
 from redisflow.errors import BackendError, CannotDecode, InvalidName, RedisflowError, RunNotFound, ScheduleNotFound
 from redisflow.flow import RedisFlow
-
-_log = logging.getLogger("redisflow.dashboard")
 
 
 def dashboard_app(
@@ -127,8 +125,11 @@ class _Desk:
 
 
 async def _broken(request: Request, _error: Exception) -> Response:
-    """What failed before it was known who asks: they are told nothing. It is raised again, and so told in the log."""
-    return refuse(request.scope, 500, "something went wrong: the log of the dashboard says what")
+    """What failed before it was known who asks: they are told nothing. It is raised again, and so told in the log.
+
+    It is answered outside of the middleware that adds these headers.
+    """
+    return refuse(request.scope, 500, "something went wrong: the log of the dashboard says what", SAFE_HEADERS)
 
 
 def _problem_of(request: Request, error: Exception) -> View:
@@ -143,7 +144,7 @@ def _problem_of(request: Request, error: Exception) -> View:
         return _problem(503, str(error), {"Retry-After": "2"})
     if isinstance(error, RedisflowError):
         return _problem(400, str(error))
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log_failure(f"{request.method} {request.url.path!r}", error)
     return _problem(500, f"{type(error).__name__}: the log of the dashboard has more")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Final, Literal, TypeAlias, cast, get_args
 
 from redisflow.client.bulk import BulkJob, BulkOutcome, BulkProgress
 from redisflow.client.finding import PAGE_LIMIT
+from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.roles import Identity
 from redisflow.dashboard.actions import Actions, log_action
 from redisflow.dashboard.filters import Query
@@ -48,8 +48,6 @@ MEANT: Final[Mapping[Verb, tuple[str, ...]]] = {
     "delete": ENDED,
 }
 """Of a query that names no status, the runs to which it can be done."""
-
-_logger = logging.getLogger("redisflow.dashboard")
 
 
 class TooManyJobs(RedisflowError):
@@ -169,9 +167,7 @@ class BulkJobs:
         if job is None:
             return None
         self._actions.check(identity, job.view.verb, "bulk job", job_id)
-        if not job.view.is_over and job.task is not None:
-            self._end(job, "canceled")
-            job.task.cancel()
+        if self._stop(job):
             log_action(identity, "cancel", "bulk job", job_id, "done")
         return job.view
 
@@ -185,23 +181,27 @@ class BulkJobs:
     async def close(self) -> None:
         """Cancel all that go on, and wait for their ends."""
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
-        for task in tasks:
-            task.cancel()
+        for job in self._jobs.values():
+            self._stop(job)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _stop(self, job: _Job) -> bool:
+        """Whether it was not over. A task that has not begun yet ends without a word, so its end is said here."""
+        if job.view.is_over or job.task is None:
+            return False
+        self._end(job, "canceled")
+        job.task.cancel()
+        return True
 
     # -- one job --------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, job: _Job, chosen: Query | Sequence[str]) -> None:
         try:
             await self._act(job, chosen)
-        except asyncio.CancelledError:
-            if not job.view.is_over:
-                self._end(job, "canceled")
-            raise
         except BackendError as error:
             self._end(job, "failed", str(error))
         except Exception as error:  # noqa: BLE001  # nobody awaits this task: what went wrong is shown with the job
-            _logger.error("bulk job %s failed: %s", job.view.id, type(error).__name__)  # noqa: TRY400  # data may be in it
+            log_failure(f"bulk job {job.view.id}", error)
             self._end(job, "failed", f"it failed: {type(error).__name__}")
         else:
             self._end(job, "done")

@@ -29,6 +29,7 @@ def summary_of(run: WorkflowRun) -> RunSummary:
         queue=run.queue,
         status=run.status,
         waiting_for=run.waiting_for,
+        schedule=run.schedule,
         tags=run.tags,
         created_at=run.created_at,
         started_at=run.started_at,

@@ -15,10 +15,11 @@ import asyncio
 import inspect
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
+from redisflow.authoring.body import current_run
 from redisflow.engine.refusals import (
     RefusingLoop,
     refuse_as_completed,
@@ -181,9 +182,14 @@ class WorkflowLoop(RefusingLoop):
 
     # -- what the engine calls ------------------------------------------------------------------------------------
 
-    def begin(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """The main task, in a context of its own: what the worker's code has set in its own is no business of it."""
-        return self._make_task(coro, "workflow", Context())
+    def begin(self, coro: Coroutine[Any, Any, T], about: Mapping[str, str] | None = None) -> asyncio.Task[T]:
+        """The main task, in a context of its own: what the worker's code has set in its own is no business of it.
+
+        `about` is whose code it is, for the log.
+        """
+        context = Context()
+        context.run(current_run.set, about)
+        return self._make_task(coro, "workflow", context)
 
     def run(self, first: Callable[..., object], *args: Any, share: float = 1.0) -> None:
         """Do this first, then run what is ready until nothing is. RunawayError past a `share` of the bounds."""

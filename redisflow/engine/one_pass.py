@@ -85,10 +85,10 @@ class Pass:
                 coroutine = _wait_for(coroutine)
         except Exception as error:  # noqa: BLE001  # code of users: a function that only looks async
             coroutine = _raise(error)
-        self._main = self._loop.begin(cast("Any", coroutine))
+        self._main = self._loop.begin(cast("Any", coroutine), self._port.log_fields)
 
     def _begin_task(self, coroutine: Any) -> None:
-        self._main = self._loop.begin(coroutine)
+        self._main = self._loop.begin(coroutine, self._port.log_fields)
 
     def _is_over(self) -> bool:
         return self._port.problem is not None or self._main is None or self._main.done()
@@ -173,7 +173,9 @@ class Pass:
         forgotten = self._port.never_begun()
         if forgotten:
             _log.warning(
-                "step calls were never awaited, so they did not run: %s", ", ".join(forgotten[:5]), extra=self._fields()
+                "step calls were never awaited, so they did not run: %s",
+                ", ".join(forgotten[:5]),
+                extra=self._port.log_fields,
             )
         self._loop.report_forgotten()
 
@@ -183,10 +185,7 @@ class Pass:
         message, error = context.get("message", "unhandled exception"), context.get("exception")
         if isinstance(error, BaseException):
             message = f"{message}: {outline(error)}"
-        _log.warning("workflow code: %s", message, extra=self._fields())
-
-    def _fields(self) -> dict[str, Any]:
-        return {"run_id": self._claim.hold.run_id, "workflow": self._claim.workflow}
+        _log.warning("workflow code: %s", message, extra=self._port.log_fields)
 
 
 async def _wait_for(awaitable: Any) -> Any:

@@ -193,7 +193,7 @@ class Places:
                 run_id,
                 count,
                 most,
-                extra={"run_id": run_id},
+                extra=self.log_fields,
             )
         # As many calls must come at least before either is reached.
         left = min((many if count < many else most) - count, CHILDREN_AT_MOST - children)
@@ -237,7 +237,12 @@ class Places:
             self.problem = drift
         elif not self.has_drifted:
             self.has_drifted = True
-            _log.warning("run.drift %s: %s", self._claim.hold.run_id, drift, extra={"run_id": self._claim.hold.run_id})
+            _log.warning("run.drift %s: %s", self._claim.hold.run_id, drift, extra=self.log_fields)
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What each line about the run carries."""
+        return {"run_id": self._claim.hold.run_id, "workflow": self._claim.workflow}
 
     @property
     def unasked_patches(self) -> list[str]:

@@ -9,7 +9,8 @@ Each is imported when it is first asked for, since each needs a library that onl
 `redisflow[prometheus]`): MissingExtra says which. Whom they listen to is `redisflow.contract.observer`.
 """
 
-from importlib import import_module
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from redisflow.errors import MissingExtra
@@ -19,20 +20,28 @@ if TYPE_CHECKING:
     from redisflow.telemetry.prometheus import Prometheus as Prometheus
 
 __all__ = ["OpenTelemetry", "Prometheus"]
-_WHERE = {"OpenTelemetry": ("otel", "opentelemetry"), "Prometheus": ("prometheus", "prometheus_client")}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for."""
-    if name not in _WHERE:
-        msg = f"module 'redisflow.telemetry' has no attribute {name!r}"
-        raise AttributeError(msg)
-    extra, library = _WHERE[name]
+    if name == "OpenTelemetry":
+        with _needing("opentelemetry", "otel"):
+            from redisflow.telemetry.otel import OpenTelemetry  # noqa: PLC0415  # an extra
+        return OpenTelemetry
+    if name == "Prometheus":
+        with _needing("prometheus_client", "prometheus"):
+            from redisflow.telemetry.prometheus import Prometheus  # noqa: PLC0415  # an extra
+        return Prometheus
+    msg = f"module 'redisflow.telemetry' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+@contextmanager
+def _needing(library: str, extra: str) -> Generator[None]:
     try:
-        module = import_module(f"redisflow.telemetry.{extra}")
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != library:
             raise
-        msg = f"{name} needs {library}, which is not installed here: pip install 'redisflow[{extra}]'"
+        msg = f"this needs {library}, which is not installed here: pip install 'redisflow[{extra}]'"
         raise MissingExtra(msg) from error
-    return getattr(module, name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
+from redisflow import telemetry
 from redisflow.contract.observer import Observer, Observers
+from redisflow.errors import MissingExtra
 
 
 class Telemetry:
@@ -17,6 +20,15 @@ class Telemetry:
             if not isinstance(each, Observer):
                 msg = f"telemetry is a list of OpenTelemetry(), Prometheus() and the like, not of {each!r}"
                 raise TypeError(msg)
+
+    def add_metrics(self) -> None:
+        """What is served at a worker's `/metrics`, where nothing was chosen and the library for it is installed.
+
+        For connections that are opened from now on.
+        """
+        if not any(each.has_metrics for each in self.observers):
+            with contextlib.suppress(MissingExtra):
+                self.observers.append(telemetry.Prometheus())
 
     def observer(self, namespace: str) -> Observer | None:
         """Who is to be told of this namespace; None where nobody listens."""

@@ -80,6 +80,7 @@ class Prometheus(Observer):
     `pip install 'redisflow[prometheus]'`.
     """
 
+    has_metrics = True
     wants_details = True
     wants_backlog = True
     wants_calls = True

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from redisflow.authoring.body import BodyContext, current_body
 from redisflow.authoring.outside import Outside
-from redisflow.contract import NewEvent
+from redisflow.contract import Claim, NewEvent
 from redisflow.contract.observer import Attempt
 from redisflow.durations import describe_ms
 from redisflow.engine.commands import BodyOutcome, Raised, Returned, RunBody
@@ -31,6 +31,8 @@ from redisflow.worker.outputs import BodyOutputs
 
 class Owner(Protocol):
     """Whose body it is."""
+
+    claim: Claim
 
     def may_start(self, now_s: float) -> bool:
         """Asked when its turn comes, with the monotonic instant. Where not, it was cancelled meanwhile."""
@@ -92,6 +94,11 @@ class Body(BodyContext):
         """Until its end is told, where somebody wants to know."""
         self.context: Context | None = None
         """In which it is to run; None: in a copy of the loop's own."""
+
+    @property
+    def workflow(self) -> str:
+        """Of its run."""
+        return self.owner.claim.workflow
 
     def emit(self, kind: str, data: bytes) -> None:
         """An event of its run."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from redisflow.contract import About, Backend, Hold
 from redisflow.run_id import partition_of
+from redisflow.worker.ends import fields_of
 from redisflow.worker.heartbeat import HeartbeatThread
 from redisflow.worker.held_run import HeldRun
 from redisflow.worker.options import WorkerOptions
@@ -139,6 +140,7 @@ class LeaseWatch:
                     _log.warning(
                         "run.lease_lost %s: it could not be renewed; a worker that can takes the run up",
                         held.claim.hold.run_id,
+                        extra=fields_of(held.claim),
                     )
                     held.drop()
                 else:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redisflow.contract import EVENTS_KEPT, STATE_KEYS, Answer, Claim, Emission, NewEvent
 from redisflow.errors import StateFull
+from redisflow.worker.ends import fields_of
 
 if TYPE_CHECKING:
     from redisflow.contract import EventCalls
@@ -201,4 +202,4 @@ class BodyOutputs:
             self._warn("its state has %d keys, so others were not set", STATE_KEYS)
 
     def _warn(self, message: str, detail: Any) -> None:
-        _log.warning(f"run %s: {message}", self._hold.run_id, detail, extra={"run_id": self._hold.run_id})
+        _log.warning(f"run %s: {message}", self._hold.run_id, detail, extra=fields_of(self._run.claim))

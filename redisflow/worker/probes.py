@@ -22,8 +22,8 @@ from redisflow.worker.address import Address
 ANSWER_S = 5.0
 """A client that says nothing for so long is let go."""
 NO_METRICS = (
-    "this worker has no metrics: make its flow with RedisFlow(telemetry=[Prometheus()]), which needs"
-    " pip install 'redisflow[prometheus]'\n"
+    "this worker has no metrics: pip install 'redisflow[prometheus]'. Where its flow was connected before the worker"
+    " was made, say RedisFlow(telemetry=[Prometheus()]) as well\n"
 )
 
 _log = logging.getLogger("redisflow.worker")
@@ -50,7 +50,9 @@ class ProbeServer:
         except OSError as error:
             msg = f"the worker cannot listen on {address} for its probes: {error}"
             raise RedisflowError(msg) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="redisflow-probes", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=[0.1], name="redisflow-probes", daemon=True
+        )
         self._thread.start()
         _log.info("probes and metrics of this worker: %s", self.url)
 
@@ -70,9 +72,9 @@ class ProbeServer:
     def _answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         match path.partition("?")[0]:
             case "/healthz":
-                problems = self._problems()
+                problems = self._what_stands_still()
             case "/readyz":
-                problems = self._problems()
+                problems = [*self._what_stands_still(), *self._what_is_away()]
                 if not self._is_ready():
                     problems.append("it claims no runs: it starts, or stops")
             case "/metrics":
@@ -83,14 +85,15 @@ class ProbeServer:
         said = {"status": "unavailable" if problems else "ok", "problems": problems}
         return status, "application/json", json.dumps(said).encode() + b"\n"
 
-    def _problems(self) -> list[str]:
-        vitals = self._vitals()
-        found: list[str] = []
-        if vitals.loop_lag_s > self._lease_s:
-            found.append(f"the event loop has stood still for {vitals.loop_lag_s:.0f} s: a step blocks it")
-        if vitals.heartbeat_age_s > self._lease_s:
-            found.append(f"the leases were renewed {vitals.heartbeat_age_s:.0f} s ago: redis does not answer")
-        return found
+    def _what_stands_still(self) -> list[str]:
+        """What only a new process puts right."""
+        lag_s = self._vitals().loop_lag_s
+        return [f"the event loop has stood still for {lag_s:.0f} s: a step blocks it"] if lag_s > self._lease_s else []
+
+    def _what_is_away(self) -> list[str]:
+        """A server that is away comes back without anybody's help: who restarts its workers makes an outage longer."""
+        age_s = self._vitals().heartbeat_age_s
+        return [f"the leases were renewed {age_s:.0f} s ago: redis does not answer"] if age_s > self._lease_s else []
 
     def _metrics(self) -> tuple[HTTPStatus, str, bytes]:
         text = None if self._observer is None else self._observer.exposition()

@@ -40,8 +40,11 @@ class WorkerProcesses:
     may_start: ClassVar[bool] = True
     """False in a worker process: the modules that it imports must not start more of them."""
 
-    def __init__(self, target: Target, options: WorkerOptions, count: int, *, debug: bool = False) -> None:
-        """Made by `RedisFlow.new_worker(processes=...)` and by the command line, in the event loop that runs it."""
+    def __init__(self, target: Target, options: WorkerOptions, count: int, *, words: Sequence[str] = ()) -> None:
+        """Made by `RedisFlow.new_worker(processes=...)` and by the command line, in the event loop that runs it.
+
+        `words` are further ones of `redisflow worker`.
+        """
         if not self.may_start:
             msg = (
                 "a worker process is importing code that starts worker processes of its own: put that call under "
@@ -55,9 +58,7 @@ class WorkerProcesses:
         self._target = target
         self._count = count
         self._drained = 0
-        self._command = [sys.executable, "-m", "redisflow", "worker", *_words_of(target), *words_of(options)]
-        if debug:
-            self._command.append("--debug")
+        self._command = [sys.executable, "-m", "redisflow", "worker", *_words_of(target), *words_of(options), *words]
         self._grace_ms = options.grace_ms
         self._children: list[_Child] = []
         self._keepers: list[asyncio.Task[None]] = []

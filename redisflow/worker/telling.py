@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract import Backend
 from redisflow.contract.observer import Backlog, Observer, Observers, Vitals
+from redisflow.errors import BackendUnavailable
 from redisflow.telemetry.counting import MinuteCounts
 from redisflow.worker.counting import CountingService
 from redisflow.worker.options import WorkerOptions
-from redisflow.worker.probes import ProbeServer
+
+if TYPE_CHECKING:
+    from redisflow.worker.probes import ProbeServer
 
 LOOK_S = 15.0
 """How often it looks what the namespace has to do: as often as metrics are scraped, as a rule."""
+AGAIN_S = 1.0
 Serve = Callable[[str, Callable[[], Awaitable[None]]], object]
+
+
+_log = logging.getLogger("redisflow.worker.telling")
 
 
 class Teller(Protocol):
@@ -54,14 +62,17 @@ class Telling:
         if backend.observer is not None:
             self.observer = Observers([self._counts, backend.observer])
         if options.http is not None:
+            # Few listen, and the server takes some 15 ms to import.
+            from redisflow.worker.probes import ProbeServer  # noqa: PLC0415  # as measured
+
             lease_s = options.lease_ms / 1000
             self._probes = ProbeServer(options.http, lease_s, worker.vitals, worker.is_ready, backend.observer)
         self.observer.worker_began(worker.name, worker.vitals)
         self._counting = CountingService(backend, worker.name, self._counts)
-        serve("minutes", self._counting.flush_forever)
-        serve("queue-depths", self._counting.sample_forever)
+        serve("minutes", partial(through_outages, self._counting.flush_forever))
+        serve("queue-depths", partial(through_outages, self._counting.sample_forever))
         if self.observer.wants_backlog:
-            serve("backlog", partial(look_forever, backend, self.observer))
+            serve("backlog", partial(through_outages, partial(look_forever, backend, self.observer)))
 
     async def end(self, within_s: float) -> None:
         """The worker's runs are out of its hands."""
@@ -71,6 +82,19 @@ class Telling:
         if self._probes is not None:
             await asyncio.to_thread(self._probes.close)
         await self._counting.flush_at_end(within_s)
+
+
+async def through_outages(work: Callable[[], Awaitable[None]]) -> None:
+    """Until it is cancelled, beginning anew where the server is away: what is told of a worker must not end it.
+
+    Its calls are those of a client, which do not wait for longer than `call_timeout`.
+    """
+    while True:
+        try:
+            await work()
+        except BackendUnavailable as error:
+            _log.debug("told later: %s", error)
+            await asyncio.sleep(AGAIN_S)
 
 
 async def look_forever(backend: Backend, observer: Observer) -> None:

@@ -32,7 +32,7 @@ from redisflow.fleet import place_of
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
 from redisflow.worker.claiming import claim_forever
-from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, EndLog, forget
+from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, EndLog, fields_of, forget
 from redisflow.worker.held_run import HeldRun
 from redisflow.worker.leases import LeaseWatch
 from redisflow.worker.options import WorkerOptions
@@ -352,7 +352,7 @@ class Worker:
                 "run.stranded %s: this worker has no code for %s, and leaves it to others (flow.stranded() tells"
                 " whether there are any); further runs of it are not logged here"
             )
-            _log.warning(text, hold.run_id, place_of(workflow, version))
+            _log.warning(text, hold.run_id, place_of(workflow, version), extra=fields_of(claim))
         self._strand(claim, again_ms=SERVED_ELSEWHERE_MS)
 
     def _strand(self, claim: Claim, *, again_ms: int | None) -> None:
@@ -391,7 +391,8 @@ class Worker:
         """See `Host`."""
         claim = held.claim
         held.drop()
-        _log.error("run.stranded %s: what is stored for it cannot be read here: %s", claim.hold.run_id, error)
+        text = "run.stranded %s: what is stored for it cannot be read here: %s"
+        _log.error(text, claim.hold.run_id, error, extra=fields_of(claim))
         # The run is fine, and a worker with another key, or with newer code, can go on with it. Of those who have its
         # workflow nobody knows who can: it is not offered again soon.
         self._strand(claim, again_ms=None)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Dev:
     def __init__(self, folder: Path, *words: str, terminal: bool = False, **more: str) -> None:
         self.folder = folder
         self.text = ""
+        self.descriptor: Any
         self.ours: int | None = None
         theirs: int = subprocess.PIPE
         if terminal:
@@ -60,11 +62,12 @@ class Dev:
             stdout=theirs if terminal else subprocess.DEVNULL,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=_take_the_terminal if terminal else None,
+            preexec_fn=_take_the_terminal if terminal else None,  # noqa: PLW1509  # it starts no thread before
         )
         if terminal:
             os.close(theirs)
-        self.descriptor = self.ours if self.ours is not None else self.process.stderr.fileno()
+        out = self.process.stderr
+        self.descriptor = self.ours if out is None else out.fileno()
 
     def read(self, until: Callable[[str], Any], within_s: float = WITHIN_S) -> Any:
         """What `until` finds in the text that is written from the last such place on."""
@@ -415,3 +418,83 @@ def test_the_port_of_the_dashboard_is_the_next_free_one_where_it_is_taken(projec
         running = dev("--port", str(port), "--no-open")
         other = running.wait_for(rf"port {port} is taken: the dashboard is on (\d+)")[1]
         running.wait_for(rf"dashboard  http://127\.0\.0\.1:{other}\n")
+
+
+def fetch(url: str) -> tuple[int, str]:
+    with urllib.request.urlopen(url, timeout=WITHIN_S) as response:
+        return response.status, response.read().decode()
+
+
+def test_the_dashboard_shows_the_runs_and_goes_on_through_changes(project: Path, dev):
+    code = project / "workflows.py"
+    code.write_text(MINIMAL.format(said="old"))
+    running = dev("--port", str(pick_port()), "--no-open")
+    url = running.wait_for(r"dashboard  (http://127\.0\.0\.1:\d+)\n")[1]
+    running.wait_for("ready in")
+    run_id = run(project, "run", "start", "greet").stdout.strip()
+    running.wait_for(f"run.succeeded greet {run_id}")
+    status, page = fetch(f"{url}/runs")
+    assert (status, run_id in page) == (200, True)
+    code.write_text(MINIMAL.format(said="new"))
+    running.wait_for("was taken up")
+    assert run_id in fetch(f"{url}/runs")[1]  # whoever asks in between waits for the next
+    lock = json.loads((project / ".redisflow" / "dev.lock").read_text())
+    assert lock["dashboard"] == url
+    assert running.end() == 130
+    assert processes_in(project) == []
+
+
+def test_on_a_terminal_run_ids_lead_to_the_dashboard(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
+    running = dev("--port", str(pick_port()), "--no-open", terminal=True)
+    url = running.wait_for(r"dashboard\S* +\S*(http://127\.0\.0\.1:\d+)")[1]
+    running.wait_for("ready in")
+    run_id = run(project, "run", "start", "greet").stdout.strip()
+    running.wait_for(rf"\x1b\]8;[^;]*;{url}/runs/{run_id}\x1b\\[^\n]*{run_id}")
+
+
+def test_a_dashboard_that_dies_is_replaced_on_its_port(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
+    running = dev("--port", str(pick_port()), "--no-open")
+    url = running.wait_for(r"dashboard  (http://127\.0\.0\.1:\d+)\n")[1]
+    running.wait_for("ready in")
+    assert fetch(f"{url}/runs")[0] == 200
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    (pid,) = (int(each) for each in children if "--fd" in Path(f"/proc/{each}/cmdline").read_text())
+    os.kill(pid, signal.SIGKILL)
+    running.wait_for("the dashboard ended with -9")
+    assert fetch(f"{url}/runs")[0] == 200
+
+
+def test_a_named_server_that_is_away_ends_it_with_3(project: Path):
+    done = run(project, "dev", "--headless", "--url", "redis://:secret@127.0.0.1:1/0")
+    assert done.returncode == 3
+    assert "no answer from redis://***@127.0.0.1:1/0" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_in_the_background_of_a_terminal_it_leaves_the_keys_alone(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "redisflow", "dev", "--headless"],
+        cwd=project,
+        env=ENVIRONMENT,
+        stdin=theirs,  # a terminal, but not the one that controls it
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        while b"ready in" not in process.stderr.readline():
+            assert process.poll() is None
+        os.write(ours, b"q")
+        assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=WITHIN_S)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)

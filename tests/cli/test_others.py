@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from redisflow import RedisFlow
 from tests.cli.conftest import Cli
 
@@ -101,6 +103,23 @@ async def test_a_list_asks_an_app_only_where_it_is_needed_to_know_the_place(
     assert (await cli("run", "list", "-o", "id")).out == f"{run_id}\n"
     monkeypatch.delenv("REDISFLOW_NAMESPACE")
     assert (await cli("run", "list", "-o", "id")).out == f"asked\n{run_id}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_shells_can_complete_every_command(cli: Cli, shell: str):
+    said = await cli("completion", shell)
+    assert said.code == 0
+    for word in ("peek", "drain", "replay", "created-before"):
+        assert word in said.out
+
+
+def test_what_bash_is_given_completes():
+    code = (
+        f"source <({sys.executable} -m redisflow completion bash)\n"
+        'COMP_WORDS=(redisflow queue pe) COMP_CWORD=2; _redisflow; echo "${COMPREPLY[@]}"'
+    )
+    said = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert (said.stdout.split(), said.stderr) == (["peek"], "")
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly():

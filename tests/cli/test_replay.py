@@ -87,7 +87,7 @@ async def test_a_file_needs_no_server_and_a_broken_one_is_told_of(
     [
         ([], "say which runs"),
         (["a", "-w", "order"], "say which runs"),
-        (["-w", "order", "--limit", "-1"], "say which runs"),
+        (["-w", "order", "--limit", "-1"], "from 0"),
         (["-w", "order"], "say with which code"),
         (["-w", "order", "--code", "nope"], "does not name"),
     ],
@@ -96,3 +96,24 @@ async def test_a_replay_says_what_it_needs(shop: RedisFlow, cli: Cli, words: lis
     said = await cli("run", "replay", *words)
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert says in said.err
+
+
+async def test_several_runs_are_exported_as_lines_and_replayed_from_one_file(
+    working: RedisFlow, cli: Cli, write_code, tmp_path: Path
+):
+    same = write_code("replay_lines", "charge")
+    for total in (1, 2, 500):
+        await cli("run", "exec", "order", "-i", str(total))
+    said = await cli("run", "export", "-w", "order", "-s", "succeeded", "--to", "runs.jsonl")
+    assert (said.code, said.out, said.err) == (0, "", "wrote 2 runs to runs.jsonl\n")
+    lines = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["succeeded", "succeeded"]
+    assert [row["id"] for row in (await cli("run", "replay", "runs.jsonl", "--code", same, "--json")).json] == [
+        line["id"] for line in lines
+    ]
+    assert len((await cli("run", "export", "-w", "order", "--limit", "1")).out.splitlines()) == 1
+    before = (tmp_path / "runs.jsonl").read_text()
+    nothing = await cli("run", "export", "-w", "other", "--to", "runs.jsonl")
+    assert (nothing.code, nothing.err) == (0, "no run matches\n")
+    assert (tmp_path / "runs.jsonl").read_text() == before
+    assert (await cli("run", "export")).code == 2

@@ -32,6 +32,7 @@ from redisflow.contract import (
     ReadClock,
     Verdict,
 )
+from redisflow.contract.observer import Observer
 from redisflow.errors import BackendUnavailable
 from redisflow.records import Record, StepFailed, StepSucceeded, decode_record
 from redisflow.run_views import numbered_live_records
@@ -133,6 +134,10 @@ class FaultyBackend:
         self._journal = journal
         self._fault = fault
         self._at = at
+
+    @property
+    def observer(self) -> Observer | None:
+        return self.real.observer
 
     # -- what it does to calls ------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -114,6 +115,20 @@ async def test_all_that_is_around_runs_is_listed(client, working: RedisFlow):
     assert len(check(await client.get(f"{V1}/workers"), answers.Workers)["workers"]) == 1
     assert [s["id"] for s in check(await client.get(f"{V1}/schedules"), answers.Schedules)["schedules"]] == ["nightly"]
     assert check(await client.get(f"{V1}/stranded"), answers.Stranded)["is_clear"]
+
+
+async def test_a_worker_is_drained_and_what_it_did_is_counted(client, shop: RedisFlow):
+    worker = asyncio.create_task(shop.new_worker(grace=0, lease=1).run())
+    run = await shop.run_workflow("order", 1)
+    await run.result(10)
+    name = (await shop.workers())[0].name
+    done = check(await client.post(f"{V1}/workers/{name}:drain"), answers.Done)
+    assert done == {"id": name, "action": "drain", "run_id": None}
+    await worker
+    check_problem(await client.post(f"{V1}/workers/{name}:drain"), 404, "WorkerNotFound")
+    minutes = check(await client.get(f"{V1}/metrics", params={"since": "5m"}), answers.Metrics)["minutes"]
+    assert sum(minute["workflows"].get("order", {}).get("succeeded", 0) for minute in minutes) == 1
+    check_problem(await client.get(f"{V1}/metrics", params={"since": "soon"}), 422, "InvalidDuration")
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
@@ -244,3 +259,9 @@ async def test_a_server_that_is_away_is_503_with_a_time_to_come_back(unused_port
         assert ready.status_code == 503
         assert (await client.get("/healthz")).status_code == 200
     await flow.close()
+
+
+def test_the_page_about_it_names_every_endpoint_and_no_other():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(GET|POST|DELETE) (/[^`]*)`", page, re.MULTILINE))
+    assert named == {(endpoint.method, endpoint.path) for endpoint in ALL_ENDPOINTS}

@@ -8,6 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -103,36 +106,98 @@ def test_the_server_keeps_everything_and_lets_nobody_in_without_a_name(port: int
         assert info["aof_enabled"] == 1
 
 
-@pytest.mark.usefixtures("server")
-async def test_the_worker_of_the_image_works_there_and_stops_when_it_is_told(
-    compose: dict[str, Any], secrets: Path, tmp_path: Path
-):
+@pytest.fixture
+def start(secrets: Path, tmp_path: Path) -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
+    """Start what a container would, through the entrypoint, beside the application's code; it ends with the test."""
     (tmp_path / "app" / "shop").mkdir(parents=True)
     (tmp_path / "app" / "shop" / "workflows.py").write_text(WORKFLOWS)
-    words = compose["services"]["worker"]["command"]
-    at = words.index("--http")  # the port of a container of its own
-    command = ["sh", str(DEPLOY / "entrypoint.sh"), *words[:at], *words[at + 2 :]]
     env = {"PATH": f"{REDISFLOW.parent}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path / "app")}
-    worker = subprocess.Popen(
-        command, env={**env, "SECRETS": str(secrets)}, cwd=tmp_path / "app", stderr=subprocess.PIPE, text=True
-    )
-    try:
-        async with RedisFlow((secrets / "REDISFLOW_URL").read_text(), namespace="shop") as flow:
+    started: list[subprocess.Popen[str]] = []
 
-            @flow.define_workflow("double")
-            async def double(number: int, step: Step) -> int:
-                raise AssertionError("it runs in the worker's process")
+    def start(words: list[str]) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                ["sh", str(DEPLOY / "entrypoint.sh"), *words],
+                env={**env, "SECRETS": str(secrets), "REDISFLOW_NAMESPACE": "shop"},
+                cwd=tmp_path / "app",
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
 
-            assert await (await double.run(21)).result(timeout="30s") == 42
-        # `exec`: the process that is told is the worker itself.
-        worker.send_signal(signal.SIGTERM)
-        _, said = worker.communicate(timeout=30)
-    finally:
-        worker.kill()
-        worker.communicate()
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def with_port(words: list[str], before: str, port: int) -> list[str]:
+    """The same on another port of loopback: a container has all of them for itself."""
+    return [word.replace(before, str(port)).replace("0.0.0.0", "127.0.0.1") for word in words]
+
+
+def is_healthy(service: dict[str, Any], before: str, port: int) -> bool:
+    """What the service's own health check says."""
+    _, _, *words = with_port(service["healthcheck"]["test"], before, port)
+    return subprocess.run([sys.executable, *words], capture_output=True, check=False).returncode == 0
+
+
+def said_until(process: subprocess.Popen[str], word: str) -> str:
+    """What it writes up to a line with this word."""
+    assert process.stderr
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if word in line:
+            return "".join(said)
+    pytest.fail("".join(said))
+
+
+@pytest.mark.usefixtures("server")
+async def test_the_worker_of_the_image_works_there_is_healthy_and_stops_when_it_is_told(
+    compose: dict[str, Any], secrets: Path, start: Callable[[list[str]], subprocess.Popen[str]]
+):
+    service, port = compose["services"]["worker"], free_port()
+    assert not is_healthy(service, "9090", port)
+    worker = start(with_port(service["command"], "9090", port))
+    async with RedisFlow((secrets / "REDISFLOW_URL").read_text(), namespace="shop") as flow:
+
+        @flow.define_workflow("double")
+        async def double(number: int, step: Step) -> int:
+            raise AssertionError("it runs in the worker's process")
+
+        assert await (await double.run(21)).result(timeout="30s") == 42
+    assert is_healthy(service, "9090", port)
+    # `exec`: the process that is told is the worker itself.
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=30)
     assert worker.returncode == 0, said
     password = (secrets / "REDISFLOW_URL").read_text().split(":")[2].split("@")[0]
     assert password not in said
+
+
+@pytest.mark.usefixtures("server")
+async def test_the_dashboard_of_the_image_lets_in_whoever_has_the_login(
+    compose: dict[str, Any], secrets: Path, start: Callable[[list[str]], subprocess.Popen[str]]
+):
+    async with RedisFlow((secrets / "REDISFLOW_URL").read_text(), namespace="shop"):
+        pass  # the namespace is there
+    service, port = compose["services"]["dashboard"], free_port()
+    dashboard = start(with_port(service["command"], "8899", port))
+    said_until(dashboard, str(port))
+    assert is_healthy(service, "8899", port)
+    page = f"http://127.0.0.1:{port}/"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(page)
+    login = (secrets / "REDISFLOW_DASHBOARD_AUTH").read_text().removeprefix("basic:")
+    request = urllib.request.Request(page, headers={"Authorization": f"Basic {b64encode(login.encode()).decode()}"})
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+        assert "redisflow" in answer.read().decode().lower()
+    dashboard.send_signal(signal.SIGTERM)
+    _, said = dashboard.communicate(timeout=30)
+    assert dashboard.returncode == 0, said
 
 
 def test_secrets_are_made_once_and_are_not_for_others(secrets: Path):

@@ -10,6 +10,8 @@ import pytest
 
 import redisflow
 import redisflow.contrib.django
+import redisflow.dashboard
+import redisflow.telemetry
 import redisflow.testing
 from docsite.links import broken_links
 from docsite.llms import pages_of, write_index
@@ -23,6 +25,7 @@ NAMED = [
     for page in sorted((DOCS / "api").glob("*.md"))
     for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
 ]
+MODULES = [redisflow, redisflow.testing, redisflow.telemetry, redisflow.dashboard, redisflow.contrib.django]
 # What a public object has as an attribute, and nobody makes: `flow.schedules`.
 REACHED = {"redisflow.client.schedules.Schedules"}
 
@@ -33,16 +36,14 @@ def test_every_page_has_one_place_in_the_navigation():
     assert sorted(placed) == sorted(page for page in pages if not re.match(r"decisions/\d", page))
 
 
-@pytest.mark.parametrize(
-    "module", [redisflow, redisflow.testing, redisflow.contrib.django], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_every_public_name_stands_in_one_page_of_the_api(module):
     names = [name for name in NAMED if name.rpartition(".")[0] == module.__name__]
     assert sorted(names) == sorted(f"{module.__name__}.{name}" for name in module.__all__)
 
 
 def test_the_api_has_no_other_names():
-    modules = {"redisflow", "redisflow.testing", "redisflow.contrib.django"}
+    modules = {module.__name__ for module in MODULES}
     assert {name for name in NAMED if name.rpartition(".")[0] not in modules} == REACHED
 
 

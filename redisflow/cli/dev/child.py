@@ -42,6 +42,7 @@ class Child:
     ) -> Self:
         """Start `python -m *words`; `{control}` in a word becomes the descriptor of its end of the sockets."""
         ours, theirs = socket.socketpair()
+        process: asyncio.subprocess.Process | None = None
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
@@ -60,6 +61,9 @@ class Child:
             reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
         except BaseException:
             ours.close()
+            if process is not None:  # nobody else knows of it
+                process.kill()
+                await asyncio.shield(process.wait())
             raise
         child = cls(process, reader, writer)
         child._lines = asyncio.create_task(child._read_lines(on_line), name=f"lines of {child.pid}")

@@ -5,6 +5,7 @@ On a terminal it is coloured, and run ids lead to the dashboard. Elsewhere it is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -90,7 +91,8 @@ class DevLog:
         return shown
 
     def _print(self, text: Text) -> None:
-        self._console.print(text, soft_wrap=True)
+        with contextlib.suppress(OSError):  # nobody reads it any more, and processes are still to be ended
+            self._console.print(text, soft_wrap=True)
 
 
 def _read_record(line: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ The port is listened to here, so it stays the same, and a browser that asks mean
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 import webbrowser
@@ -28,6 +29,7 @@ class Pages:
         self._log = log
         self._environment = environment
         self._child: Child | None = None
+        self._watched: asyncio.Task[None] | None = None
         host, port = listener.getsockname()
         self.url = f"http://{host}:{port}"
 
@@ -42,12 +44,26 @@ class Pages:
             environment=self._environment,
             descriptors=[descriptor],
         )
+        self._watched = asyncio.create_task(self._watch(self._child, app, namespace), name="watch dashboard")
+
+    async def _watch(self, child: Child, app: str, namespace: str) -> None:
+        """Begin anew where it ends by itself; not where it cannot even begin."""
+        has_worked = await child.hear() is not None
+        code = await child.ended()
+        if self._child is not child:
+            return
+        self._child = None
+        self._log.say(f"the dashboard ended with {code}{'' if has_worked else ': r starts it again'}", "ERROR")
+        if has_worked:
+            await self.serve(app, namespace)
 
     async def stop(self) -> None:
         """End its process."""
-        child, self._child = self._child, None
-        if child is not None:
-            await child.stop(_STOP_WITHIN_S)
+        if self._watched is not None and self._watched is not asyncio.current_task():
+            self._watched.cancel()
+        if self._child is not None:
+            await self._child.stop(_STOP_WITHIN_S)
+            self._child = None  # not before: where this is cancelled, `close` does it again
 
     async def close(self) -> None:
         """End its process, and listen no more."""

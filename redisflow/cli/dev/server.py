@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from redisflow.backend.connect import mask_url
+from redisflow.backend.connect import mask_url, read_url
 from redisflow.cli.dev.running import FILE, FOLDER, Claim, Running, claim, is_held, read_running
 from redisflow.testing.server import EmbeddedServerError, Server, ServerOptions, start_server
 
 DATA = "valkey"
 SOCKET = "valkey.sock"
 PORT_FILE = "port"
+CALL_TIMEOUT_S = 5.0
 _LOOK_S = 0.5
 _SAY_WITHIN_S = 10.0
 """Until one that has just begun must have said where its server is."""
@@ -32,6 +33,12 @@ class NamedServer:
         """`source` is where its URL was said."""
         self.url = url
         self._source = source
+
+    async def check(self) -> None:
+        """BackendUnavailable where it is away now; later, the worker waits for it."""
+        from redisflow.backend.server_calls import ServersOnRedis  # noqa: PLC0415  # for servers that are named alone
+
+        await ServersOnRedis(read_url(self.url), CALL_TIMEOUT_S).describe()
 
     def describe(self) -> str:
         """For people, in a line."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AsyncExitStack
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend.connect import mask_url
-from redisflow.cli.dev.keys import read_keys
+from redisflow.cli.dev.keys import has_keys, read_keys
 from redisflow.cli.dev.pages import Pages, listen, open_in_browser
 from redisflow.cli.dev.server import DevServer, NamedServer, OwnServer, open_server
 from redisflow.cli.dev.workers import Found, WorkerKeeper
@@ -95,7 +94,9 @@ class Session:
 
     async def _open_server(self) -> DevServer:
         if self._options.url is not None:
-            return NamedServer(self._options.url.value or "", self._options.url.source)
+            server = NamedServer(self._options.url.value or "", self._options.url.source)
+            await server.check()
+            return server
         return await open_server(self._folder, ephemeral=self._options.ephemeral)
 
     def _show_facts(self) -> None:
@@ -103,7 +104,7 @@ class Session:
         rows.append(("url", f"REDISFLOW_URL={mask_url(self._server.url)}"))
         if self._pages is not None:
             rows.append(("dashboard", self._pages.url))
-        if sys.stdin.isatty():
+        if has_keys():
             rows.append(("keys", KEYS))
         self._log.facts(rows)
 

@@ -49,7 +49,8 @@ class WorkerKeeper:
         self._log = log
         self._environment = environment
         self._on_working = on_working
-        self._reason: asyncio.Queue[str] = asyncio.Queue()
+        self._reason: asyncio.Queue[str | None] = asyncio.Queue()
+        """None: there will be nothing to work with."""
         self._candidate: Child | None = None
         self._current: Child | None = None
         self._stopping: Child | None = None
@@ -66,9 +67,9 @@ class WorkerKeeper:
             reason = await self._reason.get()
             while not self._reason.empty():
                 reason = self._reason.get_nowait()
-            await self._replace(reason)
-            if self._current is None and self._reason.empty() and not self._waits:
+            if reason is None:
                 return
+            await self._replace(reason)
 
     async def _replace(self, reason: str) -> None:
         """Start a worker for the code as it is now; the old one goes on where that is no good."""
@@ -84,6 +85,7 @@ class WorkerKeeper:
         found = self._read(said)
         if found is None:
             await candidate.stop(1)
+            self._give_up_unless_it_waits()
             return
         await self._stop_current()
         self._candidate, self._current = None, candidate
@@ -138,6 +140,12 @@ class WorkerKeeper:
         if has_worked:
             await asyncio.sleep(_AGAIN_S)
             self.request("it had ended")
+        else:
+            self._give_up_unless_it_waits()
+
+    def _give_up_unless_it_waits(self) -> None:
+        if self._current is None and not self._waits:
+            self._reason.put_nowait(None)
 
     async def _stop_current(self) -> None:
         current, self._current = self._current, None
@@ -166,4 +174,6 @@ class WorkerKeeper:
         """End all of them; `run` must have been cancelled."""
         if self._candidate is not None:
             await self._candidate.stop(0)
+        if self._stopping is not None:  # `run` was cancelled meanwhile
+            await self._stopping.stop(STOP_WITHIN_S)
         await self._stop_current()

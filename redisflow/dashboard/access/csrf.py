@@ -2,7 +2,8 @@
 
 A browser adds what it knows of a person (a password, a cookie) to what any page lets it send. So a change has to come
 from this origin, by what the browser itself says of it (`Sec-Fetch-Site`, else `Origin`), and it carries a token that
-only our pages know: the one in the cookie, again in a header or in the form.
+only our pages know: the one in the cookie, again in a header or in the form. What is only read is not loaded by pages
+of other origins either; links lead here from everywhere.
 
 Two kinds of requests need no token, because no page can make a browser send them. Those with `Authorization: Bearer`:
 no browser adds that by itself, and a page of another origin may not. And, in the API, those without `Sec-Fetch-*`,
@@ -22,7 +23,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from redisflow.dashboard.access.paths import is_api
+from redisflow.dashboard.access.paths import is_api, is_open
 from redisflow.dashboard.access.refusals import send_refusal
 
 COOKIE: Final = "redisflow_csrf"
@@ -50,6 +51,9 @@ class CsrfGuard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        if _is_loaded_by_others(scope, headers):
+            await send_refusal(scope, receive, send, 403, "another site may lead here, but not load this")
+            return
         known = _token_in_cookie(headers)
         if scope["method"] not in _CHANGES_NOTHING and not _is_of_a_program(scope, headers):
             if (why := _other_origin(headers)) is not None:
@@ -69,6 +73,17 @@ class CsrfGuard:
         token = known or secrets.token_urlsafe(32)
         scope.setdefault("state", {})["csrf_token"] = token
         await self._app(scope, receive, send if known else _with_cookie(scope, send, token))
+
+
+def _is_loaded_by_others(scope: Scope, headers: Headers) -> bool:
+    """Whether a page of another origin wants this as a picture, a script, a stream: a link that is followed is no such.
+
+    It could not read it, but see from what comes of it, or how long it takes, what is there; and use up all streams.
+    """
+    if scope["method"] not in _CHANGES_NOTHING or is_open(scope):
+        return False
+    is_foreign = headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}
+    return is_foreign and headers.get("sec-fetch-mode") != "navigate"
 
 
 def _token_in_cookie(headers: Headers) -> str | None:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from redisflow.dashboard.access.csrf import CsrfGuard
+from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.hosts import HostCheck
 from redisflow.dashboard.access.paths import is_open, path_within
 from redisflow.dashboard.access.refusals import refuse, send_refusal
@@ -31,7 +32,7 @@ CONTENT_SECURITY_POLICY = (
 )
 """Scripts, styles and data come from this dashboard alone, none of them inline; nobody frames it."""
 
-HEADERS = {
+SAFE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -39,7 +40,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
 }
+"""Of each answer; static files are kept for a year, since their names change with them."""
 
 
 def access_middleware(
@@ -104,10 +107,10 @@ class SafeHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SAFE_HEADERS.items():
                     headers[name] = value
-                is_lasting = is_static and message["status"] in {200, 304}
-                headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_lasting else "no-store"
+                if is_static and message["status"] in {200, 304}:
+                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -130,6 +133,10 @@ class Admission:
             identity = await self._identify(Request(scope))
         except HTTPException as error:
             await refuse(scope, error.status_code, error.detail, error.headers)(scope, receive, send)
+            return
+        except Exception as error:  # noqa: BLE001  # it is the user's: whatever it raises, nobody comes in
+            log_failure("auth", error)
+            await send_refusal(scope, receive, send, 500, "who you are could not be found out")
             return
         if identity is None:
             challenge = getattr(self._auth, "challenge", None)

@@ -23,7 +23,7 @@ class Role(IntEnum):
     OPERATOR = 2
     """Changes what can be put right again: starts, cancels, retries, reruns, forks, signals, pauses and resumes."""
     ADMIN = 3
-    """Deletes."""
+    """Deletes, and stops workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,18 @@ ANYBODY: Final = Identity("anonymous", Role.ADMIN)
 """Everybody, where no `auth` is given: for a dashboard on loopback."""
 
 Action: TypeAlias = Literal[
-    "start", "cancel", "retry", "rerun", "fork", "signal", "pause", "resume", "trigger", "delete", "delete schedule"
+    "start",
+    "cancel",
+    "retry",
+    "rerun",
+    "fork",
+    "signal",
+    "pause",
+    "resume",
+    "trigger",
+    "delete",
+    "delete schedule",
+    "drain",
 ]
 
 NEEDS: Final[Mapping[Action, Role]] = {
@@ -63,6 +74,7 @@ NEEDS: Final[Mapping[Action, Role]] = {
     "trigger": Role.OPERATOR,
     "delete": Role.ADMIN,
     "delete schedule": Role.ADMIN,
+    "drain": Role.ADMIN,
 }
 """The least role for each action."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from redisflow.dashboard.bulk_jobs import State, Verb
 from redisflow.runs import RunStatus, StepStatus, WaitReason
@@ -30,6 +30,7 @@ class RunInList(Answer):
     queue: str
     status: RunStatus
     waiting_for: WaitReason | None
+    schedule: str | None
     tags: dict[str, str]
     created_at: datetime
     started_at: datetime | None
@@ -241,6 +242,7 @@ class Worker(Answer):
     concurrency: int
     held: int
     is_alive: bool
+    is_draining: bool
     seen_at: datetime
 
 
@@ -317,12 +319,34 @@ class Stranded(Answer):
     workers: list[str]
 
 
-class OpenApi(BaseModel):
-    """This description."""
+class WorkflowMinute(Answer):
+    """What happened to the runs of a workflow. Durations and latencies: how many, by upper bound in ms."""
 
-    openapi: str
-    info: dict[str, Any]
-    paths: dict[str, Any]
+    started: int
+    succeeded: int
+    failed: int
+    canceled: int
+    step_failures: int
+    durations: dict[str, int]
+    latencies: dict[str, int]
+
+
+class Minute(Answer):
+    """What happened within a minute, which began at `at`; how many runs waited in each queue, where somebody looked."""
+
+    at: datetime
+    workflows: dict[str, WorkflowMinute]
+    queues: dict[str, int]
+
+
+class Metrics(Answer):
+    """The minutes, the oldest first."""
+
+    minutes: list[Minute]
+
+
+class OpenApi(RootModel[dict[str, Any]]):
+    """This description."""
 
 
 class Problem(BaseModel):

@@ -16,7 +16,7 @@ When: TypeAlias = Annotated[
         max_length=100, description="an ISO 8601 instant (UTC, unless it says otherwise), or a duration from now: `90s`"
     ),
 ]
-Key: TypeAlias = Annotated[str, Field(min_length=1, max_length=1024)]
+Key: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class Body(BaseModel):

@@ -121,6 +121,7 @@ class Endpoint:
 _CHECKS: Mapping[str, Callable[[str], str]] = {
     "run_id": check_run_id,
     "job_id": lambda name: name,
+    "worker": lambda name: name,
     "schedule": lambda name: check_name("schedule", name),
     "queue": lambda name: check_name("queue", name),
     "workflow": lambda name: check_name("workflow", name),

@@ -52,7 +52,7 @@ class CountedStream(EventSourceResponse):
 
     def __init__(self, events: AsyncIterator[ServerSentEvent], streams: Streams) -> None:
         """Of these events."""
-        super().__init__(events, ping=PING_S, send_timeout=SEND_TIMEOUT_S, sep="\n")  # pyright: ignore[reportUnknownMemberType]  # its content may be any dict
+        super().__init__(events, ping=PING_S, send_timeout=SEND_TIMEOUT_S)  # pyright: ignore[reportUnknownMemberType]  # its content may be any dict
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

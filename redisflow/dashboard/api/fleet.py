@@ -7,7 +7,7 @@ from typing import Any
 from redisflow import documents
 from redisflow.dashboard.api.bodies import Nothing
 from redisflow.dashboard.api.endpoint import Call, Reply
-from redisflow.dashboard.api.params import Detailed, ListWorkers, NoParams
+from redisflow.dashboard.api.params import Detailed, ListWorkers, NoParams, Since
 
 
 async def list_workflows(call: Call[Detailed, Nothing]) -> Any:
@@ -35,6 +35,18 @@ async def list_stranded(call: Call[Detailed, Nothing]) -> Any:
 async def list_schedules(call: Call[NoParams, Nothing]) -> Any:
     """The schedules with their next ticks."""
     return {"schedules": [documents.of_schedule(each) for each in await call.services.flow.schedules.list()]}
+
+
+async def read_metrics(call: Call[Since, Nothing]) -> Any:
+    """What happened in each minute, as workers count it."""
+    minutes = await call.services.flow.minutes(call.params.since)
+    return {"minutes": [documents.of_minute(minute) for minute in minutes]}
+
+
+async def drain_worker(call: Call[NoParams, Nothing]) -> Any:
+    """Tell a worker to claim nothing more and to stop: what it cannot finish in its grace goes to others."""
+    await call.services.actions.drain_worker(call.identity, call.name)
+    return _done(call, "drain")
 
 
 async def pause_queue(call: Call[NoParams, Nothing]) -> Any:

@@ -88,6 +88,12 @@ class Detailed(Params):
     detailed: Annotated[bool, Field(description="look at unfinished runs: about 100,000 in a second")] = False
 
 
+class Since(Params):
+    """How far back."""
+
+    since: Annotated[str, Field(max_length=100, description="a duration; a day and an hour are kept")] = "1h"
+
+
 def _tag(text: str) -> tuple[str, str]:
     name, is_pair, value = text.partition("=")
     if not is_pair:

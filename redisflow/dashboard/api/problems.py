@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,8 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from redisflow import errors
+from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.refusals import problem
 from redisflow.dashboard.access.roles import NotPermitted
+from redisflow.dashboard.actions import WorkerNotFound
 from redisflow.dashboard.bulk_jobs import TooManyJobs
 
 STATUSES: Final[Mapping[type[Exception], int]] = {
@@ -23,6 +23,7 @@ STATUSES: Final[Mapping[type[Exception], int]] = {
     errors.RunNotFound: 404,
     errors.ScheduleNotFound: 404,
     errors.NamespaceNotFound: 404,
+    WorkerNotFound: 404,
     errors.IdempotencyConflict: 409,
     errors.MailboxFull: 409,
     errors.NotPaused: 409,
@@ -45,8 +46,6 @@ STATUSES: Final[Mapping[type[Exception], int]] = {
 RETRY_AFTER_S: Final = 5
 """When to try again where the server is away: its clients look for it all the time."""
 
-_logger = logging.getLogger("redisflow.dashboard")
-
 
 def problem_of(error: Exception) -> Response:
     """What the client is told of it. Of what nobody foresaw, no more than that it happened."""
@@ -56,7 +55,7 @@ def problem_of(error: Exception) -> Response:
         return invalid(error)
     status = _status_of(error)
     if status is None:
-        _log(error)
+        log_failure("a request", error)
         return problem(500, "something went wrong: the log of the dashboard says where")
     return problem(status, str(error), _headers(error, status), error=type(error).__name__, **_more(error))
 
@@ -85,9 +84,3 @@ def _more(error: Exception) -> dict[str, Any]:
     """What a program may want to know besides: which run has the key, and what it is doing."""
     named = {"run_id": getattr(error, "run_id", None), "run_status": getattr(error, "status", None)}
     return {name: value for name, value in named.items() if isinstance(value, str)}
-
-
-def _log(error: Exception) -> None:
-    """Where it happened, without its words: they may hold what users store."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    _logger.error("a request failed: %s\n%s", type(error).__name__, where)

@@ -166,6 +166,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answer=answers.Workers,
         params=params.ListWorkers,
     ),
+    Endpoint(
+        method="POST",
+        path="/workers/{worker}:drain",
+        handler=fleet.drain_worker,
+        answer=answers.Done,
+        action="drain",
+        problems=(404,),
+    ),
+    Endpoint(method="GET", path="/metrics", handler=fleet.read_metrics, answer=answers.Metrics, params=params.Since),
     Endpoint(method="GET", path="/schedules", handler=fleet.list_schedules, answer=answers.Schedules),
     Endpoint(
         method="POST",

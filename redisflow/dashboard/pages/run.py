@@ -76,9 +76,7 @@ async def run(request: Request, services: Services) -> View:
 
 def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -> list[str]:
     """From which steps a fork may begin: those on this page, and the one that is looked at, in the run's order."""
-    offered = {row.step.key for row in rows}
-    if chosen is not None:
-        offered.add(chosen.key)
+    offered = {step.key for step in (*(row.step for row in rows), chosen) if step}
     return [step.key for step in found.steps if step.key in offered and step.kind != "compensation"]
 
 

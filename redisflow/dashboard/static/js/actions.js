@@ -36,7 +36,7 @@ async function act(element, body) {
   try {
     const answer = await call(method, post, body);
     element.closest("dialog")?.close();
-    const other = answer.new_run_id || (then === "run" && answer.id);
+    const other = answer.run_id || (then === "run" && answer.id);
     if (then === "list") location.href = `${meta("base")}/runs`;
     else if (then === "run" && other) location.href = `${meta("base")}/runs/${encodeURIComponent(other)}`;
     else {

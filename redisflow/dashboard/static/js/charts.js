@@ -19,7 +19,7 @@ function options(chart, width) {
     height: 220,
     cursor: { y: false, points: { size: 7 } },
     legend: { live: true },
-    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, chart.unit ? 0.01 : 1)] } },
     axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => `${tick.toLocaleString()}${chart.unit ? ` ${chart.unit}` : ""}`) }],
     series: [
       { label: "Time", value: (_, at) => (at == null ? "" : clock(at)) },

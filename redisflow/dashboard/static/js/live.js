@@ -3,8 +3,11 @@
 const button = () => document.querySelector("[data-live]");
 const page = () => document.getElementById("page");
 let paused = false;
+let state = "begins";
+let missed = false;
 
-function say(state) {
+function say(now) {
+  state = now;
   const it = button();
   if (!it) return;
   it.dataset.state = paused ? "paused" : state;
@@ -15,16 +18,28 @@ function say(state) {
 export function toggleLive() {
   paused = !paused;
   if (!paused) refresh();
-  say("on");
+  say(state);
 }
 
 /** Reads the page again, whatever its live state is: after an action, and when it goes on after a pause. */
 export function refresh() {
+  missed = false;
   const it = page();
   if (it) htmx.ajax("GET", location.href, { target: "#page", select: "#page > *", swap: "innerMorph" });
 }
 
-const busy = () => Boolean(document.querySelector("#page :is(input, textarea, select):focus"));
+const busy = () => Boolean(document.querySelector("#page :is(input:not([type=checkbox]), textarea, select):focus, #page dialog[open]"));
+
+function withhold(event) {
+  if (!paused && !busy()) return;
+  event.preventDefault();
+  missed = true;
+}
+
+// What came meanwhile is read once nobody types any more.
+function catchUp() {
+  setTimeout(() => { if (missed && !paused && !busy()) refresh(); });
+}
 
 export function startLive() {
   const it = page();
@@ -32,9 +47,16 @@ export function startLive() {
   // It may be connected before this file is loaded.
   if (it?._htmx?.sse?.status === 200) say("on");
   document.addEventListener("click", (event) => { if (event.target.closest("[data-live]")) toggleLive(); });
-  // A form that somebody types into is left alone; the next change brings it all.
-  document.addEventListener("htmx:sse:before:message", (event) => { if (paused || busy()) event.preventDefault(); });
+  document.addEventListener("htmx:sse:before:message", (event) => {
+    if (event.detail.message.event) return;
+    say("on");
+    withhold(event);
+  });
+  document.addEventListener("focusout", catchUp);
+  document.addEventListener("close", catchUp, true);
   document.addEventListener("htmx:sse:after:connection", () => say("on"));
   document.addEventListener("htmx:sse:error", () => say("off"));
-  document.addEventListener("offline", () => say("off"));
+  // The dashboard is there, and the server behind it is not: until the page is sent again.
+  document.addEventListener("away", () => say("off"));
+  addEventListener("offline", () => say("off"));
 }

@@ -1,0 +1,227 @@
+"""The runs of a namespace, whoever has their code: finding, reading and changing them, and what is around them.
+
+It is the part of `RedisFlow` that knows no workflow.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Unpack
+
+from redisflow.authoring.outside import Broadcast
+from redisflow.client.audit import AuditProgress, audit_namespace
+from redisflow.client.bulk import Bulk
+from redisflow.client.controls import Controls
+from redisflow.client.export import export_fields
+from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
+from redisflow.client.handle import cancel_run, delete_run
+from redisflow.client.lifecycle import not_found
+from redisflow.client.notes import note_action
+from redisflow.client.queues import list_queues
+from redisflow.client.signals import send_signal, signal_run
+from redisflow.contract import Backend
+from redisflow.durability import Loss
+from redisflow.durations import Duration, to_ms
+from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
+from redisflow.minutes import Minute
+from redisflow.run_id import check_run_id
+from redisflow.runs import WorkflowRun
+from redisflow.server_info import ServerInfo
+from redisflow.structure import AuditReport
+from redisflow.summaries import RunCounts, RunPage, RunSummary
+
+
+class StoredRuns(ABC):
+    """See the module. Its methods are those of `RedisFlow`."""
+
+    @property
+    @abstractmethod
+    def namespace(self) -> str:
+        """Its namespace."""
+
+    @property
+    @abstractmethod
+    def backend(self) -> Backend:
+        """That of this event loop, open or not."""
+
+    @abstractmethod
+    async def open(self) -> Backend:
+        """Connect in this event loop. Every call does it when needed; call it at start-up to fail early."""
+
+    @property
+    def controls(self) -> Controls:
+        """Queues and workflows as a whole: pause, resume, let go slowly."""
+        return Controls(self.open)
+
+    @property
+    def bulk(self) -> Bulk:
+        """What is done to many runs."""
+        return Bulk(self.open)
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    async def get_run(self, run_id: str) -> WorkflowRun:
+        """The run as it is now, with its steps. RunNotFound where it is not stored."""
+        backend = await self.open()
+        run = await backend.get_workflow_run(check_run_id(run_id))
+        if run is None:
+            raise not_found(run_id, backend)
+        return run
+
+    async def export_run(self, run_id: str) -> dict[str, Any]:
+        """The run as one document for `json.dumps`, with its whole record and its payloads. RunNotFound.
+
+        `redisflow.testing.assert_replays` plays it to the code that is here.
+        """
+        backend = await self.open()
+        fields = await backend.read_run(check_run_id(run_id))
+        if fields is None:
+            raise not_found(run_id, backend)
+        return export_fields(check_run_id(run_id), self.namespace, fields)
+
+    async def cancel_workflow_run(self, run_id: str) -> bool:
+        """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""
+        return await cancel_run(await self.open(), check_run_id(run_id))
+
+    async def signal(
+        self,
+        run_id: str,
+        name: str,
+        data: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> None:
+        """Send a run a signal: see `WorkflowHandle.signal`."""
+        backend = await self.open()
+        await signal_run(
+            backend,
+            check_run_id(run_id),
+            name,
+            data,
+            idempotency_key=idempotency_key,
+            idempotency_ttl=idempotency_ttl,
+        )
+
+    async def delete_run(self, run_id: str) -> None:
+        """Delete a run with all that is kept of it, now. Safe to repeat. RunNotFinished where it goes on."""
+        await delete_run(await self.open(), check_run_id(run_id))
+
+    def list_runs(self, *, page_size: int = PAGE_SIZE, **query: Unpack[RunQuery]) -> AsyncIterator[RunSummary]:
+        """The runs that match, as they are read: `async for run in flow.list_runs(status="failed", tags={...})`.
+
+        The unfinished ones come first, newest first, then the finished ones, latest end first; with tags, all by
+        creation. A run that is stored all the time is listed once, whatever happens to it meanwhile.
+        """
+        return list_runs(self.open, FindOptions(**query).filter(), page_size)
+
+    async def list_page(
+        self, *, cursor: str | None = None, page_size: int = PAGE_SIZE, **query: Unpack[RunQuery]
+    ) -> RunPage:
+        """Some of these runs, and the cursor for the next page; the query is the same for each.
+
+        A page may hold fewer runs than asked for, where many had to be looked at; the last one has no cursor.
+        InvalidCursor where the cursor is none, or that of another query.
+        """
+        return await list_page(await self.open(), FindOptions(**query).filter(), page_size, cursor)
+
+    async def count_runs(self, *, detailed: bool = False) -> RunCounts:
+        """How many runs there are, by status and workflow, from sizes alone.
+
+        With `detailed` the unfinished runs of each workflow are looked at, about 100,000 in a second, to tell how many
+        are pending, running or waiting there.
+        """
+        return await (await self.open()).listings.count_runs(detailed=detailed)
+
+    async def list_losses(self) -> Sequence[Loss]:
+        """Acknowledged writes that the server lost, as the processes that had made them found out; the latest first.
+
+        Up to 100 are kept of each partition. What was lost before the first write of a process, it cannot find out.
+        """
+        return await (await self.open()).durability.list_losses()
+
+    async def minutes(self, since: Duration = "24h") -> list[Minute]:
+        """What happened in each minute from so long ago until now, oldest first; a day and an hour are kept at most.
+
+        Workers add what they have counted every few seconds: the last ones of a worker that crashed are not in here.
+        """
+        return list(await (await self.open()).metrics.read(to_ms(since, what="since")))
+
+    async def audit(self, *, repair: bool = False, progress: AuditProgress | None = None) -> AuditReport:
+        """Look at every key of the namespace, while it is in use, and report what is not as it must be.
+
+        With `repair`, what can be derived from run hashes is rebuilt, and what belongs to no run is removed; what
+        cannot be derived (a damaged hash, a gap in a record) is reported and left alone. Safe to repeat, and while
+        workers run. It walks all keys of the server (SCAN), a few ms at a time; `progress` is called with the report
+        after each piece.
+        """
+        return await audit_namespace(await self.open(), repair=repair, progress=progress)
+
+    async def server(self) -> ServerInfo:
+        """What the servers behind it say of themselves now: version, memory, persistence, replicas, clock.
+
+        It asks on a connection of its own, and opens no namespace. BackendUnavailable where none of them answers.
+        """
+        return await self.backend.server.describe()
+
+    async def stranded(self, *, detailed: bool = False) -> StrandedReport:
+        """What no live worker serves, and why: runs put aside for want of code, workflows and queues without a worker.
+
+        With `detailed` the unfinished runs of each workflow of which only some versions are served are looked at, about
+        100,000 in a second. Print it for people.
+        """
+        return await (await self.open()).fleet.find_stranded(detailed=detailed, look_at=None)
+
+    async def queues(self) -> list[QueueInfo]:
+        """Each queue that was ever used: what lies in it, and whether it is paused."""
+        return await list_queues(self.open)
+
+    async def note(self, run_id: str, action: str, by: str) -> None:
+        """Keep among a run's events that somebody did something to it: an event of kind `audit` with both.
+
+        For tools through which people act on runs. RunNotFound where it is not stored; repeated, it is noted twice.
+        """
+        await note_action(await self.open(), check_run_id(run_id), action, by)
+
+    async def send_signal(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        retain: Duration | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: Duration = "24h",
+    ) -> Broadcast:
+        """Broadcast a signal to every run that waits for its name now, in all partitions; returns which these are.
+
+        Each gets it once, as if it had been sent to it alone. With `retain` each run that starts to wait for the name
+        within that time gets it as well, once. With an `idempotency_key` another call within `idempotency_ttl` (24 h)
+        sends nothing more and answers the same. Once begun it is completed by workers, should the caller die.
+
+        Raises InvalidInput (data that cannot be stored), MailboxFull (100 broadcasts of the name are retained).
+        """
+        return await send_signal(
+            await self.open(),
+            name,
+            data,
+            retain=retain,
+            idempotency_key=idempotency_key,
+            idempotency_ttl=idempotency_ttl,
+        )
+
+    async def workers(self, *, gone: bool = False) -> list[WorkerInfo]:
+        """The live workers: what they serve and how many runs each holds, sorted by name.
+
+        With `gone`, those of the last hour as well that ended without a word (`is_alive` is false).
+        """
+        found = await (await self.open()).fleet.list_workers()
+        return [worker for worker in found if gone or worker.is_alive]
+
+    async def drain_worker(self, name: str) -> bool:
+        """Tell a worker to claim nothing more, and to stop as on SIGTERM; whether one of this name is alive.
+
+        It hears of it with its next heartbeat, within a quarter of its lease. Its runs may go on for its grace; what is
+        left is handed to other workers. A process of several workers does not replace it. Safe to repeat.
+        """
+        return await (await self.open()).fleet.drain_worker(name)

@@ -1,0 +1,124 @@
+"""`redisflow dashboard`: where it listens, who may come in, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from redisflow import RedisFlow
+from tests.cli.conftest import Cli
+
+WITHIN_S = 60.0
+
+
+class Served:
+    def __init__(self, *words: str, **more: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "redisflow", "dashboard", "--port", "0", *words],
+            env={**os.environ, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr is not None
+        self.said = self.process.stderr.readline()
+        found = re.match(r"http://\S+:(\d+)", self.said)
+        assert found, self.said + self.process.stderr.read()
+        self.port = int(found[1])
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        out, _ = self.process.communicate(timeout=WITHIN_S)
+        assert out == ""
+        return self.process.returncode
+
+
+@pytest.fixture
+def serve(shop: RedisFlow, valkey_url: str, namespace: str) -> Iterator[Callable[..., Served]]:
+    started: list[Served] = []
+
+    def start(*words: str, **more: str) -> Served:
+        made = Served("--url", valkey_url, "-n", namespace, *words, **more)
+        started.append(made)
+        return made
+
+    yield start
+    for each in started:
+        with contextlib.suppress(ProcessLookupError):
+            each.process.kill()
+        each.process.communicate(timeout=WITHIN_S)
+
+
+async def test_it_shows_the_runs_of_its_namespace_to_this_machine(shop: RedisFlow, serve: Callable[..., Served]):
+    handle = await shop.run_workflow("order", 1)
+    served = serve()
+    assert served.said == f"http://127.0.0.1:{served.port}/ (Ctrl-C ends it)\n"
+    status, page = served.get("/runs")
+    assert (status, handle.id in page) == (200, True)
+    assert served.get("/runs", Host="evil.example")[0] == 400
+    assert served.end(signal.SIGINT) == 130
+
+
+async def test_it_ends_with_0_when_it_is_stopped_also_under_a_stream_that_is_open(serve: Callable[..., Served]):
+    served = serve()
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(f"GET /live/runs HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        assert served.end() == 0
+
+
+async def test_whoever_has_no_password_stays_outside(serve: Callable[..., Served]):
+    served = serve("--auth", "env:WHO", "--host", "127.0.0.1", WHO="bearer:a-token-of-many-letters:viewer")
+    assert served.get("/runs")[0] == 401
+    assert served.get("/runs", Authorization="Bearer a-token-of-many-letters")[0] == 200
+
+
+async def test_it_is_called_by_the_names_that_are_allowed_and_under_its_prefix(serve: Callable[..., Served]):
+    served = serve("--allow-host", "runs.example.com", "--root-path", "/redisflow")
+    assert served.said.startswith(f"http://127.0.0.1:{served.port}/redisflow ")
+    status, page = served.get("/runs", Host="runs.example.com")
+    assert status == 200
+    assert 'href="/redisflow/' in page
+
+
+async def test_it_listens_elsewhere_only_where_somebody_says_who_may_come_in(serve: Callable[..., Served], cli: Cli):
+    for host in ("0.0.0.0", "192.0.2.1", "somewhere.example", "::"):
+        said = await cli("dashboard", "--host", host, "--port", "0")
+        assert (said.code, "--auth" in said.err) == (2, True)
+    assert serve("--host", "0.0.0.0", "--insecure").get("/runs")[0] == 200
+    assert serve("--host", "0.0.0.0", "--auth", "bearer:a-token-of-many-letters").get("/runs")[0] == 401
+
+
+async def test_what_cannot_be_meant_is_told_without_secrets(cli: Cli, shop: Any):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = await cli("dashboard", "--port", port)
+        assert (said.code, f"cannot listen on 127.0.0.1 port {port}" in said.err) == (2, True)
+    assert (await cli("dashboard", "--root-path", "redisflow")).code == 2
+    said = await cli("dashboard", "--auth", "basic:secret")
+    assert (said.code, "secret" in said.err) == (2, False)
+    assert (await cli("dashboard", "-n", "nobody-made-it")).code == 4
+    assert (await cli("dashboard", "--url", "redis://127.0.0.1:1")).code == 3

@@ -1,0 +1,117 @@
+"""The page of a run: steps are looked at beside the timeline, found, filtered, and read page by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.shop import MANY, Runs
+
+Show = Callable[..., Page]
+
+
+def test_a_step_opens_beside_the_timeline_where_one_is_and_back_closes_it(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.large}")
+    expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+    page.evaluate("window.isTheSame = true")
+    row = page.locator('[data-row="lap 100"]')
+    row.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    assert before > 500
+    row.click()
+    inspector = page.get_by_role("complementary", name="Details")
+    expect(inspector.get_by_role("heading", name="lap 100")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"\?step=lap\+100$"))
+    assert page.evaluate("scrollY") == before
+    assert page.evaluate("window.isTheSame")
+    page.go_back()
+    expect(inspector.get_by_role("heading", name="lap 100")).to_have_count(0)
+    assert page.url.endswith(runs.large)
+    page.go_forward()
+    expect(inspector.get_by_role("heading", name="lap 100")).to_be_visible()
+    inspector.get_by_role("link", name="Close").click()
+    expect(inspector.get_by_role("heading", name="lap 100")).to_have_count(0)
+
+
+def test_a_link_to_a_step_can_be_given_to_somebody_else(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.failed}?step=pay+back")
+    inspector = page.get_by_role("complementary", name="Details")
+    expect(inspector).to_contain_text("ZeroDivisionError")
+    expect(inspector.locator(".frame.own").last).to_contain_text("100 // (amount - amount)")
+
+
+def test_the_inspector_stays_open_while_the_run_goes_on(show: Show, stage):
+    name = "inspected"
+    run_id = stage.until(stage.start("held", name), "running")
+    page = show(f"/runs/{run_id}")
+    page.locator('[data-row="hold"]').click()
+    inspector = page.get_by_role("complementary", name="Details")
+    expect(inspector.locator(".pill")).to_have_text("running")
+    stage.call(stage.parts.gates[name].set)
+    expect(inspector.locator(".pill")).to_have_text("succeeded")
+    expect(inspector).to_contain_text("inspected went on")
+
+
+def test_steps_are_found_by_name_and_by_what_became_of_them(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.large}?tab=steps")
+    page.get_by_label("Find a step").fill("lap 31")
+    page.get_by_label("Find a step").press("Enter")
+    expect(page.locator("tr[data-row]")).to_have_count(10)
+    expect(page).to_have_url(re.compile("tab=steps&find=lap"))
+    page.get_by_label("Find a step").fill("")
+    page.get_by_label("Find a step").press("Enter")
+    page.get_by_role("group", name="Which steps").get_by_role("link", name="Failed").click()
+    expect(page.locator("tr[data-row]")).to_have_count(1)
+    expect(page.locator("tr[data-row]")).to_contain_text("lap 007")
+
+
+def test_hundreds_of_steps_are_read_page_by_page(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.large}")
+    expect(page.locator("a.line")).to_have_count(200)
+    expect(page.get_by_text(f"Page 1 of 2: {MANY} steps")).to_be_visible()
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator("a.line")).to_have_count(MANY - 200)
+    page.get_by_role("link", name="Before").click()
+    expect(page.locator("a.line")).to_have_count(200)
+
+
+def test_tabs_change_what_is_shown_without_a_reload_and_back_returns(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.succeeded}")
+    expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+    page.evaluate("window.isTheSame = true")
+    views = page.get_by_role("navigation", name="Views")
+    views.get_by_role("link", name="Steps").click()
+    expect(page.get_by_role("columnheader", name="Attempts")).to_be_visible()
+    views.get_by_role("link", name="JSON").click()
+    expect(page.get_by_role("heading", name="The run as JSON")).to_be_visible()
+    assert page.evaluate("window.isTheSame")
+    assert page.url.endswith("tab=json")
+    page.go_back()
+    expect(page.get_by_role("columnheader", name="Attempts")).to_be_visible()
+    page.go_back()
+    expect(page.locator("a.line")).to_have_count(2)
+
+
+def test_attempts_that_failed_are_shown_with_why(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.succeeded}?step=charge")
+    inspector = page.get_by_role("complementary", name="Details")
+    expect(inspector.locator(".attempts > details")).to_have_count(3)
+    inspector.get_by_text("attempt 2", exact=True).click()
+    expect(inspector.get_by_text("the bank is busy with o-1").first).to_be_visible()
+
+
+def test_parents_and_children_lead_to_one_another(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.family}?tab=children")
+    page.get_by_role("row").filter(has_text="first").get_by_role("link", name="order").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("order")
+    page.get_by_role("link", name="parent").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("family")
+
+
+def test_the_id_is_copied(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.succeeded}", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the id").click()
+    expect(page.locator(".toast")).to_contain_text(runs.succeeded)
+    assert page.evaluate("navigator.clipboard.readText()") == runs.succeeded

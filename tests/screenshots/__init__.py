@@ -1,0 +1,1 @@
+"""The pictures of the dashboard in `docs/images`: `python -m tests.screenshots`."""
