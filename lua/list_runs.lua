@@ -16,8 +16,12 @@ local limit    = ARGV[5]   -- int   runs at most
 local listings = 6         -- tail  their names
 
 local newest, most, last_ms = order == 'newest', tonumber(limit), tonumber(until_ms)
--- What is merged is sorted here: some 500 runs, a millisecond.
-local piece = math.min(most, math.max(5, math.floor(500 / math.max(1, #ARGV - listings + 1))))
+local filled = {}
+for place = listings, #ARGV do
+  if redis.call('EXISTS', prefix .. ARGV[place]) == 1 then filled[#filled + 1] = prefix .. ARGV[place] end
+end
+-- What is merged is sorted here: some 500 runs, a millisecond. Of most workflows no run is unfinished: they get no share.
+local piece = math.min(most, math.max(5, math.floor(500 / math.max(1, #filled))))
 local found, bound = {}, nil
 
 local function comes_first(a, b)
@@ -25,8 +29,8 @@ local function comes_first(a, b)
   return a[1] ~= b[1] and (a[1] > b[1]) == newest
 end
 
-for place = listings, #ARGV do
-  local members, last = slice(prefix .. ARGV[place], newest, at_ms, at_id, piece), nil
+for _, listing in ipairs(filled) do
+  local members, last = slice(listing, newest, at_ms, at_id, piece), nil
   for at = 1, #members, 2 do
     last = { members[at], tonumber(members[at + 1]) }
     if last[2] == last_ms or (last[2] > last_ms) == newest then found[#found + 1] = last else last = nil end

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -126,3 +131,58 @@ async def test_static_files_have_their_types_and_are_kept(flow: RedisFlow):
             assert answer.status_code == 404
             assert answer.headers["cache-control"] == "no-store"
         assert (await browser.ask(next(iter(files)).replace(version, "000000000000"))).status_code == 404
+
+
+BESIDE_DJANGO = """
+import asyncio, json, os
+import httpx2
+from django.core.asgi import get_asgi_application
+django = get_asgi_application()
+from redisflow.dashboard import dashboard_app
+from shop.workflows import flow
+
+dashboard = dashboard_app(flow)
+
+async def application(scope, receive, send):
+    if scope["path"].startswith("/flows/"):
+        await dashboard({**scope, "root_path": "/flows"}, receive, send)
+    else:
+        await django(scope, receive, send)
+
+async def main():
+    transport = httpx2.ASGITransport(app=application)
+    async with flow, httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        page = await client.get("/flows/", follow_redirects=True)
+        said = [part.split('"')[0] for part in page.text.replace("src=", "href=").split('href="')[1:]]
+        links = [link for link in said if link.startswith("/")]
+        answers = {(await client.get(link)).status_code for link in links if "/live/" not in link}
+        print(json.dumps({
+            "page": page.status_code,
+            "of django": (await client.get("/nowhere")).status_code,
+            "leave": [link for link in links if not link.startswith("/flows/")],
+            "answers": sorted(answers),
+        }))
+
+asyncio.run(main())
+"""
+
+
+def test_beside_a_django_application_every_link_keeps_the_prefix(valkey_url: str, namespace: str, tmp_path: Path):
+    environment = {
+        **os.environ,
+        "REDISFLOW_URL": valkey_url,
+        "SHOP_NAMESPACE": namespace,
+        "SHOP_DATABASE": str(tmp_path / "shop.sqlite3"),
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE_DJANGO],
+        cwd=Path(__file__).parents[2] / "examples" / "django_app",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"page": 200, "of django": 404, "leave": [], "answers": [200]}

@@ -470,6 +470,31 @@ async def test_signals_say_who_waits_for_what_and_until_when(working: RedisFlow,
     assert ["for ever" in row for row in rows] == [False, True]
 
 
+async def test_many_waits_go_on_where_the_page_ends(working: RedisFlow, browser: Browser):
+    handles = await working.find_workflow("approval").run_many(None for _ in range(130))
+    for handle in handles:
+        await until(working, handle.id, lambda run: run.waiting_for == "signal")
+    first = await browser.see("/signals")
+    (older,) = first.all("a", rel="next")
+    rest = await browser.see("/signals" + older.attributes["href"])
+    assert (len(first.rows()), len(rest.rows())) == (100, 30)
+    assert len((await browser.see("/signals?cursor=nonsense")).rows()) == 100
+
+
+async def test_where_none_of_the_newest_waits_for_a_signal_older_ones_are_found(
+    flow: RedisFlow, browser: Browser, monkeypatch: pytest.MonkeyPatch
+):
+    async with flow.new_worker(grace=0):
+        run_id = await start(flow, "approval")
+        await until(flow, run_id, lambda run: run.waiting_for == "signal")
+    await flow.find_workflow("echo").run_many(range(150))
+    monkeypatch.setattr("redisflow.backend.listings.STEPS_AT_MOST", 1)  # 100 runs instead of 5,000
+    first = await browser.see("/signals")
+    assert "None of those that were looked at waits for a signal" in first.text
+    rest = await browser.see("/signals" + first.one("a", rel="next").attributes["href"])
+    assert len(rest.rows()) == 1
+
+
 @pytest.mark.parametrize("span", ["1h", "6h", "24h", "nonsense", ""])
 async def test_metrics_of_each_span_and_workflow(working: RedisFlow, browser: Browser, span: str):
     await finish(working, "echo", 1)

@@ -96,11 +96,8 @@ def test_the_wheel_has_all_that_pages_are_made_of_and_no_source_map(wheel: Path)
 def test_what_is_of_others_is_what_it_says_with_its_licence(wheel: Path) -> None:
     folder = "redisflow/dashboard/static/vendor/"
     with zipfile.ZipFile(wheel) as archive:
-        listed = dict(
-            re.findall(
-                r"^\| `(.+?)` \|.*`([0-9a-f]{64})` \|$", archive.read(folder + "VENDOR.md").decode(), re.MULTILINE
-            )
-        )
+        table = archive.read(folder + "VENDOR.md").decode()
+        listed = dict(re.findall(r"^\| `(.+?)` \|.*`([0-9a-f]{64})` \|$", table, re.MULTILINE))
         there = {name.removeprefix(folder) for name in archive.namelist() if name.startswith(folder)}
         licences = {name for name in there if name.endswith(".LICENSE.txt")}
         assert licences == {"htmx.LICENSE.txt", "lucide.LICENSE.txt", "uplot.LICENSE.txt"}
