@@ -56,3 +56,23 @@ def test_dialogs_are_accessible(theme: str, open_page: OpenPage, runs: Runs):
         page.locator("dialog[open]").wait_for()
         assert violations(page) == []
         page.keyboard.press("Escape")
+
+
+def test_the_accessibility_pass_sees_what_is_wrong(open_page: OpenPage, runs: Runs):
+    page = open_page("/queues").page
+    page.evaluate("document.querySelector('.top').append(document.createElement('input'))")
+    assert [rule for rule, _ in violations(page)] == ["label"]
+
+
+def test_the_browser_is_watched_for_what_pages_must_not_do(open_page: OpenPage, runs: Runs):
+    watched = open_page("/queues")
+    page = watched.page
+    with page.expect_console_message(lambda message: "x.png" in message.text):
+        page.evaluate(
+            "const it = document.createElement('script'); it.text = 'window.owned = 1'; document.body.append(it);"
+            "const image = new Image(); image.src = 'http://127.0.0.1:9/x.png'; document.body.append(image)"
+        )
+    assert page.evaluate("window.owned") is None
+    with pytest.raises(AssertionError, match=r"inline script violates.*Content Security Policy"):
+        watched.check()
+    watched.allow("Content Security Policy|x.png")

@@ -12,9 +12,14 @@ from tests.e2e.shop import MANY, Runs
 Show = Callable[..., Page]
 
 
+def is_settled(page: Page) -> None:
+    """Its scripts are there: going back within a run reads the page again."""
+    expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+
+
 def test_a_step_opens_beside_the_timeline_where_one_is_and_back_closes_it(show: Show, runs: Runs):
     page = show(f"/runs/{runs.large}")
-    expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+    is_settled(page)
     page.evaluate("window.isTheSame = true")
     row = page.locator('[data-row="lap 100"]')
     row.scroll_into_view_if_needed()
@@ -29,8 +34,10 @@ def test_a_step_opens_beside_the_timeline_where_one_is_and_back_closes_it(show: 
     page.go_back()
     expect(inspector.get_by_role("heading", name="lap 100")).to_have_count(0)
     assert page.url.endswith(runs.large)
+    is_settled(page)
     page.go_forward()
     expect(inspector.get_by_role("heading", name="lap 100")).to_be_visible()
+    is_settled(page)
     inspector.get_by_role("link", name="Close").click()
     expect(inspector.get_by_role("heading", name="lap 100")).to_have_count(0)
 
@@ -79,7 +86,7 @@ def test_hundreds_of_steps_are_read_page_by_page(show: Show, runs: Runs):
 
 def test_tabs_change_what_is_shown_without_a_reload_and_back_returns(show: Show, runs: Runs):
     page = show(f"/runs/{runs.succeeded}")
-    expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+    is_settled(page)
     page.evaluate("window.isTheSame = true")
     views = page.get_by_role("navigation", name="Views")
     views.get_by_role("link", name="Steps").click()
@@ -90,6 +97,7 @@ def test_tabs_change_what_is_shown_without_a_reload_and_back_returns(show: Show,
     assert page.url.endswith("tab=json")
     page.go_back()
     expect(page.get_by_role("columnheader", name="Attempts")).to_be_visible()
+    is_settled(page)
     page.go_back()
     expect(page.locator("a.line")).to_have_count(2)
 
