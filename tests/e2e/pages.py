@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 PAGES: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
-    "runs": ("/runs", "Runs", ("Status", "order", "customer=c1")),
+    "runs": ("/runs", "Runs", ("Status", "Workflow", "50 runs on this page")),
     "some runs": ("/runs?q=tag:customer%3Dc1", "Runs", ("tag:customer=c1", "Clear all", "1 run on this page")),
     "no runs": ("/runs?q=workflow:nothing", "Runs", ("No run matches",)),
     "a filter that is none": ("/runs?q=colour:red", "Runs", ("this is nothing that can be asked for",)),

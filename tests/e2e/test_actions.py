@@ -11,7 +11,6 @@ from playwright.sync_api import Page, expect
 
 from redisflow.authoring.definition import untyped
 from tests.e2e.conftest import OpenPage
-from tests.e2e.shop import Runs
 from tests.e2e.stage import Stage
 
 Show = Callable[..., Page]
@@ -95,14 +94,15 @@ def test_a_signal_with_json_reaches_the_run_and_what_is_no_json_is_told(show: Sh
 
 
 @pytest.mark.parametrize("step", ["pack", "All of them"])
-def test_a_run_is_forked_from_a_step_or_from_its_beginning(step: str, show: Show, stage: Stage, runs: Runs):
-    page = show(f"/runs/{runs.succeeded}")
+def test_a_run_is_forked_from_a_step_or_from_its_beginning(step: str, show: Show, stage: Stage):
+    run_id = stage.finish(stage.start("order", secrets.token_hex(4)))
+    page = show(f"/runs/{run_id}")
     press(page, "Fork")
     page.get_by_label("First step that runs again").select_option(step)
     page.get_by_role("dialog", name="Fork").get_by_role("button", name="Fork").click()
-    new_id = other_run(page, runs.succeeded)
+    new_id = other_run(page, run_id)
     pill(page, "succeeded")
-    assert stage.run(stage.flow.get_run(new_id)).forked_from == runs.succeeded
+    assert stage.run(stage.flow.get_run(new_id)).forked_from == run_id
     shows_event(page, "start by fork")
 
 
