@@ -79,6 +79,7 @@ from redisflow.flow import RedisFlow, audit
 from redisflow.minutes import Minute, WorkflowMinute, percentile_ms
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
+from redisflow.run_history import HistoryEntry
 from redisflow.runs import StepAttempt, StepRun, WorkflowRun
 from redisflow.schedule import Schedule, ScheduleInfo
 from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
@@ -119,6 +120,7 @@ __all__ = [
     "Failure",
     "FileStore",
     "Finding",
+    "HistoryEntry",
     "HistoryTooLong",
     "IdempotencyConflict",
     "InvalidCursor",

@@ -25,6 +25,7 @@ from redisflow.durability import Loss
 from redisflow.durations import Duration, to_ms
 from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
 from redisflow.minutes import Minute
+from redisflow.run_history import HistoryEntry, view_history
 from redisflow.run_id import check_run_id
 from redisflow.runs import WorkflowRun
 from redisflow.server_info import ServerInfo
@@ -68,6 +69,14 @@ class StoredRuns(ABC):
         if run is None:
             raise not_found(run_id, backend)
         return run
+
+    async def get_history(self, run_id: str) -> Sequence[HistoryEntry]:
+        """What was recorded of the run, entry by entry, without results. RunNotFound where it is not stored."""
+        backend = await self.open()
+        fields = await backend.read_run(check_run_id(run_id))
+        if fields is None:
+            raise not_found(run_id, backend)
+        return view_history(run_id, fields)
 
     async def export_run(self, run_id: str) -> dict[str, Any]:
         """The run as one document for `json.dumps`, with its whole record and its payloads. RunNotFound.

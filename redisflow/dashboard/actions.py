@@ -6,6 +6,7 @@ never a payload) and, where it is about a run, among that run's events.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from redisflow.authoring.definition import untyped
+from redisflow.authoring.outside import Broadcast
 from redisflow.client.bulk import BulkJob
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.lifecycle import SAME_INPUT
@@ -24,6 +26,8 @@ from redisflow.flow import RedisFlow
 from redisflow.run_id import check_run_id
 
 _logger = logging.getLogger("redisflow.dashboard.audit")
+NOTED = 100
+"""Runs of a broadcast at which it is noted."""
 _SHOWN = 200
 """Characters of a name that a log line shows."""
 
@@ -104,6 +108,15 @@ class Actions:
         async with self._doing(by, "signal", "run", run_id):
             await self.flow.signal(run_id, name, data, idempotency_key=idempotency_key)
         await self.note(run_id, f"signal {name}", by)
+
+    async def broadcast(
+        self, by: Identity, name: str, data: Any = None, *, idempotency_key: str | None = None
+    ) -> Broadcast:
+        """Send a signal to all runs that wait for it now; it is noted at the first of them."""
+        async with self._doing(by, "signal", "signal", name):
+            reached = await self.flow.send_signal(name, data, idempotency_key=idempotency_key)
+        await asyncio.gather(*(self.note(run_id, f"signal {name}", by) for run_id in reached.run_ids[:NOTED]))
+        return reached
 
     # -- queues, workflows, schedules -----------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from redisflow.dashboard.api.openapi import ALL_ENDPOINTS, describe
 from redisflow.dashboard.services import Services
 from redisflow.run_id import new_run_id
 from tests.dashboard.apps import application
+from tests.stories.world import until
 
 V1 = "/api/v1"
 
@@ -161,6 +162,16 @@ async def test_each_action_on_a_run_is_done_and_noted(client, working: RedisFlow
     assert await notes_of(working, waiting) == [
         f"{action} by anonymous" for action in ("pause", "resume", "signal approved")
     ]
+
+    both = [(await working.run_workflow("approval")).id for _ in range(2)]
+    for run_id in both:
+        await until(working, run_id, lambda run: run.waiting_for == "signal")
+    reached = check(await client.post(f"{V1}/signals/approved:send", json={"data": "all"}), answers.Reached)
+    assert (reached["count"], sorted(reached["run_ids"])) == (2, sorted(both))
+    for run_id in both:
+        await ended(working, run_id)
+        assert (await working.get_run(run_id)).output == "all"
+        assert await notes_of(working, run_id) == ["signal approved by anonymous"]
 
     canceled = (await working.run_workflow("approval")).id
     check(await client.post(f"{V1}/runs/{canceled}:cancel"), answers.Done)

@@ -194,6 +194,10 @@ async def test_a_run_that_succeeded(working: RedisFlow, browser: Browser):
     events = await browser.see(f"/runs/{run_id}?tab=events")
     assert "packed" in events.text
     assert "parcel" in events.text
+    history = await browser.see(f"/runs/{run_id}?tab=history")
+    told = [row.text for row in history.all("tr")][1:]
+    assert len(told) == len(await working.get_history(run_id))
+    assert any("attempt failed" in row and "reserve" in row and "no stock at attempt 2" in row for row in told)
     document = await browser.see(f"/runs/{run_id}?tab=json")
     assert "claims" in document.text
     assert "succeeded" in document.text
@@ -415,6 +419,8 @@ async def test_workers_are_shown_alive_and_gone(working: RedisFlow, browser: Bro
     (row,) = page.rows().values()
     assert "alive" in row
     assert "and" in row  # of its workflows, the first ones
+    (worker,) = await working.workers()
+    assert page.buttons() == {f"api/v1/workers/{worker.name}:drain"}
     assert "1 worker" in (await browser.see("/queues")).text
 
 
@@ -464,7 +470,9 @@ async def test_signals_say_who_waits_for_what_and_until_when(working: RedisFlow,
     for timeout in (None, "1h"):
         run_id = await start(working, "approval", timeout)
         await until(working, run_id, lambda run: run.waiting_for == "signal")
-    rows = (await browser.see("/signals")).rows().values()
+    page = await browser.see("/signals")
+    page.one("form", data_template="api/v1/signals/{}:send")
+    rows = page.rows().values()
     assert len(rows) == 2
     assert all(row.startswith("approved") for row in rows)
     assert ["for ever" in row for row in rows] == [False, True]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from redisflow import AesGcm, Payloads, QueueInfo, RedisFlow, RunNotFound, Step, StepOptions
+from redisflow import AesGcm, NonRetryableError, Payloads, QueueInfo, RedisFlow, RunNotFound, Step, StepOptions
 from redisflow.run_id import new_run_id
 from tests.stories.world import QUICK, until
 
@@ -119,3 +119,66 @@ async def test_each_attempt_of_a_step_is_told_with_its_error(flow: RedisFlow):
     ]
     assert all(each.started_at <= each.finished_at for each in step.attempts)
     assert step.attempts[0].finished_at <= step.attempts[1].started_at
+
+
+async def test_the_record_of_a_run_is_told_entry_by_entry(flow: RedisFlow):
+    tried = 0
+
+    @flow.define_workflow("work")
+    async def work(step: Step) -> str:
+        async def flaky() -> str:
+            nonlocal tried
+            tried += 1
+            if tried == 1:
+                msg = "no luck"
+                raise ConnectionError(msg)
+            return "ok"
+
+        await step.run(StepOptions("flaky", retry=QUICK), flaky)
+        await step.sleep("nap", "10ms")
+        return "done"
+
+    async with flow.new_worker():
+        handle = await work.run()
+        assert await handle.result() == "done"
+    entries = await flow.get_history(handle.id)
+    assert [(entry.what, entry.step, entry.attempt) for entry in entries] == [
+        ("attempt failed", "flaky", 1),
+        ("step succeeded", "flaky", 2),
+        ("timer asked", "nap", None),
+        ("timer fired", "nap", None),
+    ]
+    assert [entry.number for entry in entries] == [0, 1, 2, 3]
+    assert entries[0].error is not None
+    assert entries[0].error.message == "no luck"
+    assert entries[0].due_at is not None
+    assert all(entry.counts for entry in entries)
+    assert str(entries[1]).endswith("flaky: step succeeded, attempt 2")
+    with pytest.raises(RunNotFound):
+        await flow.get_history(new_run_id(0))
+
+
+async def test_what_a_failed_attempt_of_the_workflow_archived_is_told_as_such(flow: RedisFlow):
+    tried = 0
+
+    @flow.define_workflow("work", retry=QUICK)
+    async def work(step: Step) -> str:
+        async def flaky() -> str:
+            nonlocal tried
+            tried += 1
+            if tried == 1:
+                msg = "no luck"
+                raise NonRetryableError(msg)
+            return "ok"
+
+        return await step.run("flaky", flaky)
+
+    async with flow.new_worker():
+        handle = await work.run()
+        assert await handle.result() == "ok"
+    told = [(entry.what, entry.step, entry.counts) for entry in await flow.get_history(handle.id)]
+    assert told == [
+        ("step failed", "flaky", False),
+        ("workflow attempt failed", None, True),
+        ("step succeeded", "flaky", True),
+    ]

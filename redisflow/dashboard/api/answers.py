@@ -137,6 +137,14 @@ class Done(Answer):
     run_id: str | None
 
 
+class Reached(Answer):
+    """Whom a signal reached."""
+
+    id: str
+    count: int
+    run_ids: list[str]
+
+
 class RunEvent(Answer):
     """Something that a run said, or (of kind `audit`) that somebody did to it."""
 

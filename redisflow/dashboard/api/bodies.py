@@ -84,6 +84,13 @@ class Signal(Body):
     key: Key | None = Field(None, description="idempotency key: a second signal with it is not sent")
 
 
+class Broadcast(Body):
+    """A signal to all that wait for its name, which stands in the path."""
+
+    data: Any = None
+    key: Key | None = Field(None, description="idempotency key: a second one with it is not sent")
+
+
 class StartBulk(Body):
     """What is to be done to which runs: `ids`, or `q`."""
 

@@ -124,6 +124,7 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
     "worker": lambda name: name,
     "schedule": lambda name: check_name("schedule", name),
     "queue": lambda name: check_name("queue", name),
+    "signal": lambda name: check_name("signal", name),
     "workflow": lambda name: check_name("workflow", name),
 }
 """What the path may name. What cannot be such a name names nothing that is there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redisflow import documents
-from redisflow.dashboard.api.bodies import Nothing
+from redisflow.dashboard.api.bodies import Broadcast, Nothing
 from redisflow.dashboard.api.endpoint import Call, Reply
 from redisflow.dashboard.api.params import Detailed, ListWorkers, NoParams, Since
 
@@ -47,6 +47,14 @@ async def drain_worker(call: Call[NoParams, Nothing]) -> Any:
     """Tell a worker to claim nothing more and to stop: what it cannot finish in its grace goes to others."""
     await call.services.actions.drain_worker(call.identity, call.name)
     return _done(call, "drain")
+
+
+async def broadcast(call: Call[NoParams, Broadcast]) -> Any:
+    """Send a signal to every run that waits for its name now; `run_ids` are the first 10,000 of them."""
+    sent = await call.services.actions.broadcast(
+        call.identity, call.name, call.body.data, idempotency_key=call.body.key
+    )
+    return {"id": call.name, "count": sent.count, "run_ids": list(sent.run_ids)}
 
 
 async def pause_queue(call: Call[NoParams, Nothing]) -> Any:

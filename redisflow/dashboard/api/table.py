@@ -174,6 +174,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         action="drain",
         problems=(404,),
     ),
+    Endpoint(
+        method="POST",
+        path="/signals/{signal}:send",
+        handler=fleet.broadcast,
+        answer=answers.Reached,
+        body=bodies.Broadcast,
+        action="signal",
+        problems=(409,),
+    ),
     Endpoint(method="GET", path="/metrics", handler=fleet.read_metrics, answer=answers.Metrics, params=params.Since),
     Endpoint(method="GET", path="/schedules", handler=fleet.list_schedules, answer=answers.Schedules),
     Endpoint(

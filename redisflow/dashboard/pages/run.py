@@ -11,11 +11,13 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from redisflow import documents
 from redisflow.client.events import Event
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.errors import RunNotFound
+from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
 from redisflow.runs import StepRun, WorkflowRun
 from redisflow.timeline import Row, draw_timeline
@@ -24,7 +26,9 @@ ROWS = 200
 """Steps on a page."""
 EVENTS = 200
 CHILDREN = 50
-TABS = ("timeline", "steps", "events", "children", "json")
+TABS = ("timeline", "steps", "history", "events", "children", "json")
+HISTORY = 1_000
+"""Entries of the record: the last ones."""
 SHOWN = {"failed": ("failed",), "open": ("running", "waiting")}
 
 
@@ -66,6 +70,7 @@ async def run(request: Request, services: Services) -> View:
             "show": asked.get("show", ""),
             "find": asked.get("find", ""),
             "events": await _events(services, run_id) if tab == "events" else (),
+            "history": await _history(services, run_id) if tab == "history" else (),
             "children": await _children(services, found) if tab == "children" else (),
             "signals": [step.key for step in found.steps if step.kind == "signal" and step.status == "waiting"],
             "is_undone": any(step.kind == "compensation" for step in found.steps),
@@ -110,6 +115,15 @@ async def _events(services: Services, run_id: str) -> Sequence[dict[str, Any]]:
         found.append(event)
         del found[:-EVENTS]
     return [services.redact.event(event) for event in reversed(found)]
+
+
+async def _history(services: Services, run_id: str) -> Sequence[tuple[HistoryEntry, Any]]:
+    """The last entries of the record, the newest first, with what may be shown of their errors."""
+    entries = await services.flow.get_history(run_id)
+    return [
+        (entry, services.redact.value(("history", entry.number, "error"), documents.of_failure(entry.error)))
+        for entry in reversed(entries[-HISTORY:])
+    ]
 
 
 async def _children(services: Services, found: WorkflowRun) -> Sequence[tuple[StepRun, WorkflowRun | None]]:

@@ -34,6 +34,7 @@ async def signals(request: Request, services: Services) -> View:
         nav="signals",
         context={
             "waits": waits,
+            "names": sorted({step.key for _, step in waits}),
             "is_first": "cursor" not in request.query_params,
             "older": page.cursor and f"?{urlencode({'cursor': page.cursor})}",
         },

@@ -144,6 +144,7 @@ async def workflow(request: Request, services: Services) -> View:
             "is_counted": is_counted,
             "late": Late.of(page.runs),
             "recent": recent.runs,
+            "schema": flow.input_schemas().get(name),
             "control": next((each for each in controls if each.kind == "workflow" and each.name == name), None),
             "versions": [
                 (version, in_flight[version], fleet.has_code(name, version or None))

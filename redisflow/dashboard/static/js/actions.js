@@ -40,7 +40,8 @@ async function act(element, body) {
     if (then === "list") location.href = `${meta("base")}/runs`;
     else if (then === "run" && other) location.href = `${meta("base")}/runs/${encodeURIComponent(other)}`;
     else {
-      toast(other ? `${said}: ` : said, other ? { href: `${meta("base")}/runs/${encodeURIComponent(other)}`, link: other.slice(0, 13) } : {});
+      const reached = answer.count === undefined ? said : `${said} to ${answer.count} ${answer.count === 1 ? "run" : "runs"}`;
+      toast(other ? `${said}: ` : reached, other ? { href: `${meta("base")}/runs/${encodeURIComponent(other)}`, link: other.slice(0, 13) } : {});
       refresh();
     }
   } catch (error) {

@@ -4,8 +4,9 @@ import { startCharts } from "./charts.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startPalette } from "./palette.js";
+import { startSaved } from "./saved.js";
 import { startSelection } from "./selection.js";
 import { startTheme } from "./theme.js";
 import { startTimes } from "./times.js";
 
-for (const start of [startTheme, startTimes, startLive, startActions, startSelection, startPalette, startKeys, startCharts]) start();
+for (const start of [startTheme, startTimes, startLive, startActions, startSelection, startSaved, startPalette, startKeys, startCharts]) start();
