@@ -74,6 +74,30 @@ def test_a_run_is_started_again_with_its_input(show: Show, stage: Stage):
     shows_event(page, "start by rerun")
 
 
+def test_a_signal_is_sent_to_all_that_wait_for_it(show: Show, stage: Stage):
+    run_ids = [stage.until(stage.start("approval"), "waiting:signal") for _ in range(2)]
+    page = show("/signals")
+    press(page, "Send to all that wait")
+    dialog = page.get_by_role("dialog", name="Send a signal")
+    dialog.get_by_label("Name").fill("approved")
+    dialog.get_by_label("Data").fill('{"by": "ada"}')
+    dialog.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("status")).to_contain_text(re.compile(r"Sent to \d+ runs"))
+    for run_id in run_ids:
+        stage.until(run_id, "succeeded")
+    shows_event(show(f"/runs/{run_ids[0]}"), "signal approved")
+
+
+def test_the_record_of_a_run_leads_to_its_steps(show: Show, stage: Stage):
+    run_id = stage.finish(stage.start("brittle"))
+    page = show(f"/runs/{run_id}?tab=history")
+    rows = page.locator("tbody tr")
+    expect(rows.first).to_be_visible()
+    name = rows.first.locator("a.name").inner_text()
+    rows.first.locator("a.name").click()
+    expect(page.locator(".inspector h2")).to_have_text(name)
+
+
 def test_a_signal_with_json_reaches_the_run_and_what_is_no_json_is_told(show: Show, stage: Stage):
     run_id = stage.until(stage.start("approval"), "waiting:signal")
     page = show(f"/runs/{run_id}")

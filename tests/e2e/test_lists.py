@@ -98,3 +98,16 @@ def test_a_run_id_alone_finds_the_run(show: Show, runs: Runs):
     page.get_by_label("Filter").press("Enter")
     expect(page.locator("[data-run]")).to_have_count(1)
     expect(page.locator(f"#row-{runs.sleeping}")).to_contain_text("waiting: timer")
+
+
+def test_a_filter_is_kept_in_this_browser_until_it_is_forgotten(show: Show, runs: Runs):
+    page = show("/runs?q=workflow:refund", is_new=True)
+    page.get_by_role("button", name="Keep this filter").click()
+    expect(page.get_by_role("button", name="Keep this filter")).to_be_hidden()
+    page.get_by_role("link", name="Clear all").click()
+    page.get_by_role("link", name="workflow:refund").click()
+    expect(page.get_by_label("Filter")).to_have_value("workflow:refund")
+    page.get_by_role("button", name="Forget workflow:refund").click()
+    expect(page.get_by_role("button", name="Keep this filter")).to_be_visible()
+    page.reload()
+    expect(page.locator(".chip.saved")).to_have_count(0)
