@@ -17,9 +17,10 @@ from redisflow.errors import MissingExtra
 
 if TYPE_CHECKING:
     from redisflow.telemetry.otel import OpenTelemetry as OpenTelemetry
+    from redisflow.telemetry.otel_metrics import OpenTelemetryMetrics as OpenTelemetryMetrics
     from redisflow.telemetry.prometheus import Prometheus as Prometheus
 
-__all__ = ["OpenTelemetry", "Prometheus"]
+__all__ = ["OpenTelemetry", "OpenTelemetryMetrics", "Prometheus"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,6 +29,10 @@ def __getattr__(name: str) -> Any:
         with _needing("opentelemetry", "otel"):
             from redisflow.telemetry.otel import OpenTelemetry  # noqa: PLC0415  # an extra
         return OpenTelemetry
+    if name == "OpenTelemetryMetrics":
+        with _needing("opentelemetry", "otel"):
+            from redisflow.telemetry.otel_metrics import OpenTelemetryMetrics  # noqa: PLC0415  # an extra
+        return OpenTelemetryMetrics
     if name == "Prometheus":
         with _needing("prometheus_client", "prometheus"):
             from redisflow.telemetry.prometheus import Prometheus  # noqa: PLC0415  # an extra

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions
 from redisflow.errors import BackendError, WorkflowFailed
-from redisflow.telemetry import Prometheus
+from redisflow.telemetry import OpenTelemetryMetrics, Prometheus
+from redisflow.telemetry.metered import (
+    DEPTH,
+    DURATION,
+    FINISHED,
+    LATENCY,
+    RUN_BUCKETS_S,
+    SLOTS,
+    STARTED,
+    STEP_DURATION,
+    STEPS,
+)
+from redisflow.telemetry.otel_metrics import name_of
 from tests.keyspace import prefix_of, raw_calls
 from tests.stories.world import eventually, until
 
@@ -197,3 +212,52 @@ def test_several_flows_of_a_process_share_a_registry() -> None:
     assert Prometheus(registry).exposition() == Prometheus(registry).exposition()
     with pytest.raises(TypeError, match="telemetry is a list"):
         RedisFlow(telemetry=["prometheus"])  # type: ignore[list-item]
+
+
+async def test_opentelemetry_has_the_same_under_names_of_its_own(valkey_url: str, namespace: str) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    async with RedisFlow(valkey_url, namespace=namespace, telemetry=[OpenTelemetryMetrics(provider)]) as flow:
+
+        @flow.define_workflow("pay")
+        async def pay(step: Step) -> None:
+            async def body() -> None: ...
+
+            await step.run("try", body)
+
+        async with flow.new_worker(concurrency=7):
+            await (await pay.run()).result(timeout=30)
+            await eventually(lambda: _has_points(reader, "redisflow.runs"))
+            points = _points(reader)
+    expected = (STARTED, FINISHED, DURATION, LATENCY, STEPS, STEP_DURATION, DEPTH, SLOTS)
+    assert {name_of(metric) for metric in expected} <= points.keys()
+    (started,) = points["redisflow.runs.started"].data.data_points
+    assert (started.value, dict(started.attributes)) == (1, {"redisflow.workflow": "pay", "redisflow.version": ""})
+    (step,) = points["redisflow.steps.finished"].data.data_points
+    assert step.attributes["redisflow.outcome"] == "succeeded"
+    duration = points["redisflow.run.duration"]
+    assert duration.unit == "s"
+    assert duration.data.data_points[0].count == 1
+    assert list(duration.data.data_points[0].explicit_bounds) == list(RUN_BUCKETS_S)
+    slots = {
+        each.attributes["redisflow.state"]: each.value for each in points["redisflow.worker.slots"].data.data_points
+    }
+    assert slots["held"] + slots["free"] <= 7
+    assert points["redisflow.worker.heartbeat.age"].data.data_points[0].value < 30
+    provider.shutdown()
+
+
+def _points(reader: InMemoryMetricReader) -> dict[str, Any]:
+    read = reader.get_metrics_data()
+    if read is None:
+        return {}
+    return {
+        metric.name: metric
+        for resource in read.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+async def _has_points(reader: InMemoryMetricReader, name: str) -> bool:
+    return name in _points(reader)
