@@ -8,12 +8,12 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from redisflow.backend.location import Location
-from redisflow.cli.checks.finding import Finding, Status
-from redisflow.cli.checks.machine import check_app, check_machine, check_place, check_settings
-from redisflow.cli.checks.namespace import check_namespace
-from redisflow.cli.checks.server import PINGS, check_pings, check_servers
+from redisflow.checks.finding import Finding, Status
+from redisflow.checks.namespace import check_namespace
+from redisflow.checks.servers import PINGS, check_pings, check_servers
 from redisflow.cli.exits import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_WARNINGS
 from redisflow.cli.given import CALL_TIMEOUT_S, PLAIN, Given
+from redisflow.cli.machine_checks import check_app, check_machine, check_place, check_settings
 from redisflow.cli.output import is_terminal, printable
 from redisflow.cli.settings import DEV, follow_dev
 from redisflow.durability import AS_CONFIGURED

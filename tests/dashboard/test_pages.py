@@ -533,8 +533,9 @@ async def test_a_server_that_may_evict_runs_is_told_in_red():
     with start_server(ServerOptions(config={"maxmemory-policy": "allkeys-lru"})) as server:
         async with RedisFlow(server.url, namespace="evicting") as flow, browsing(flow) as browser:
             page = await browser.see("/system")
-            assert "maxmemory-policy is not noeviction" in page.text
-            assert [each.text for each in page.all("span", class_="pill is-failed")] == ["allkeys-lru"]
+            assert "allkeys-lru: when memory is full, runs are deleted" in page.text
+            assert "maxmemory-policy noeviction" in page.text
+            assert [each.text for each in page.all("span", class_="pill is-failed")] == ["wrong", "allkeys-lru"]
 
 
 async def test_the_form_that_starts_runs_knows_who_is_served_and_what_it_takes(working: RedisFlow, browser: Browser):

@@ -1,4 +1,4 @@
-"""The servers behind the namespace, and what of their settings matters."""
+"""The servers behind the namespace, and what is not as it should be."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import asyncio
 
 from starlette.requests import Request
 
+from redisflow.checks.namespace import check_fleet
+from redisflow.checks.servers import check_servers
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 
 
 async def system(_request: Request, services: Services) -> View:
-    """Each node, with what a tired person has to know."""
+    """Each node, with what a tired person has to know; what `redisflow doctor` says of servers and namespace."""
     flow = services.flow
-    info, backend, controls = await asyncio.gather(flow.server(), flow.open(), flow.controls.list())
+    info, backend, stranded = await asyncio.gather(flow.server(), flow.open(), flow.stranded())
     return View(
         template="system.html",
         title="System",
         nav="system",
-        context={"info": info, "partitions": backend.partitions, "controls": controls, "flow": repr(flow)},
+        context={
+            "info": info,
+            "partitions": backend.partitions,
+            "findings": [*check_servers(info, flow.location.durability), *check_fleet(stranded)],
+        },
     )

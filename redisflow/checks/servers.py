@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from redisflow.cli.checks.finding import Finding
-from redisflow.cli.output import took
+from redisflow.checks.finding import Finding
+from redisflow.durations import describe_ms
 from redisflow.fleet import counted
 from redisflow.server_info import SLOTS
 
@@ -55,7 +55,9 @@ def _check_node(group: str, node: ServerNode) -> Iterator[Finding]:
     elif node.flaws:
         yield Finding(group, "version", "warn", node.flaws[0], "upgrade it, where your distribution has not mended it")
     else:
-        yield Finding(group, "version", "ok", f"{version} at {node.address}, up for {took(node.uptime_s)}")
+        yield Finding(
+            group, "version", "ok", f"{version} at {node.address}, up for {describe_ms(node.uptime_s * 1000)}"
+        )
     load = f"{counted(node.clients, 'connection')}, {node.ops_per_s:,} commands/s, {counted(node.keys, 'key')}"
     yield Finding(group, "load", "ok", load)
     yield _check_eviction(group, node)

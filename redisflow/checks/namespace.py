@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from redisflow.cli.checks.finding import Finding
+from redisflow.checks.finding import Finding
 from redisflow.errors import BackendError, BackendUnavailable, NamespaceNotFound
 from redisflow.fleet import counted
 

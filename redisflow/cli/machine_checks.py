@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import redisflow
 from redisflow.backend.connect import read_url
-from redisflow.cli.checks.finding import Finding
+from redisflow.checks.finding import Finding
 from redisflow.cli.discovery import guess_target
 from redisflow.cli.settings import DEV
 from redisflow.errors import RedisflowError

@@ -1,0 +1,1 @@
+"""What is looked at in the servers and in a namespace, for `redisflow doctor` and the dashboard. Nothing is changed."""
