@@ -88,6 +88,10 @@ def _define_waiting(flow: RedisFlow, parts: Parts) -> None:
         await step.sleep("an hour", "1h")
         return "awake"
 
+    @flow.define_workflow("poll")
+    async def poll(name: str, step: Step) -> Any:
+        return await step.wait_for_signal(name)
+
     @flow.define_workflow("approval")
     async def approval(step: Step) -> Any:
         return await step.wait_for_signal("approved")
