@@ -110,7 +110,11 @@ async def _run_all(chosen: Profile, runs: int, concurrency: int, tell: Tell) -> 
     left = iter(range(runs))
 
     async def keep_starting() -> None:
+        task = asyncio.current_task()
         for _ in left:
+            if task is not None and task.cancelling():
+                # Before Python 3.12, asyncio.wait_for swallows a cancellation that comes together with its result.
+                return
             began_s = time.perf_counter()
             handle = await chosen.workflow.run()
             await handle.result(timeout=RESULT_S)
