@@ -57,9 +57,9 @@ venv: $(ALL_STAMP) ## Create .venv with the project and all of its tools
 demo: $(DEMO_STAMP) ## Watch an order survive a killed worker, here and in the dashboard (KEEP=1 leaves it open)
 	@KEEP=$(KEEP) $(BIN)/python examples/demo.py
 
-# Many tests wait for networks and leases: two processes more than there are cores, which are busy for two thirds of the
-# time with one more. In the order of their names, so that those that wait longest do not come last.
-JOBS ?= $(shell getconf _NPROCESSORS_ONLN | awk '{ print $$1 + 2 }')
+# Many tests wait for networks and leases: one process more than there are cores. In the order of their names, so that
+# those that wait longest do not come last.
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN | awk '{ print $$1 + 1 }')
 .PHONY: test
 test: $(ALL_STAMP) ## Run all tests (ARGS="-k retry -x" goes to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
