@@ -113,7 +113,7 @@ async def _run_all(chosen: Profile, runs: int, concurrency: int, tell: Tell) -> 
         task = asyncio.current_task()
         for _ in left:
             if task is not None and task.cancelling():
-                # A cancellation comes once: one that a call swallowed, as its result came at the same time, is seen here.
+                # A cancellation comes once. One that a call swallowed is seen here.
                 return
             began_s = time.perf_counter()
             handle = await chosen.workflow.run()
