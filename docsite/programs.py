@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 HREF = re.compile(r'href="(?P<up>(?:\.\./)+)(?P<rest>examples/[^"]+)"')
@@ -19,7 +20,7 @@ def publish_programs(examples: Path, site: Path) -> None:
     for page in site.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         depth = len(page.relative_to(site).parts) - 1
-        after = HREF.sub(lambda link, depth=depth: _into_the_site(link, depth), before)  # type: ignore[misc]
+        after = HREF.sub(partial(_into_the_site, depth=depth), before)
         if after != before:
             page.write_text(after, encoding="utf-8")
 

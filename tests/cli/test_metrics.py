@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from redisflow import RedisFlow
 from tests.cli.conftest import Cli
+from tests.stories.world import eventually
 
 
 async def counted(flow: RedisFlow, workflow: str, ended: int) -> None:
     """Wait until workers have told of so many ends: they do every few seconds."""
-    async with asyncio.timeout(60):
-        while True:
-            parts = [minute.workflows[workflow] for minute in await flow.minutes() if workflow in minute.workflows]
-            if sum(part.succeeded + part.failed for part in parts) == ended:
-                return
-            await asyncio.sleep(0.1)
+
+    async def have_told() -> bool:
+        parts = [minute.workflows[workflow] for minute in await flow.minutes() if workflow in minute.workflows]
+        return sum(part.succeeded + part.failed for part in parts) == ended
+
+    await eventually(have_told)
 
 
 async def test_the_last_hour_is_summed_up_by_workflow(working: RedisFlow, cli: Cli, namespace: str):

@@ -14,6 +14,7 @@ from redisflow.cli.trace_picture import Trace, draw_trace
 from redisflow.run_id import new_run_id
 from redisflow.runs import StepRun, WorkflowRun
 from tests.cli.conftest import Cli
+from tests.stories.world import eventually
 
 
 @pytest.fixture
@@ -48,12 +49,10 @@ async def family(shop: RedisFlow) -> AsyncIterator[RedisFlow]:
 
 
 async def waiting_leaf(flow: RedisFlow) -> str:
-    async with asyncio.timeout(20):
-        while True:
-            found = [run.id async for run in flow.list_runs(workflow="leaf", status="waiting:signal")]
-            if found:
-                return found[0]
-            await asyncio.sleep(0.02)
+    async def look() -> list[str]:
+        return [run.id async for run in flow.list_runs(workflow="leaf", status="waiting:signal")]
+
+    return (await eventually(look))[0]
 
 
 async def test_a_trace_shows_attempts_waits_and_children_below_their_step(family: RedisFlow, cli: Cli):

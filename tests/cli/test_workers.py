@@ -8,14 +8,17 @@ import pytest
 
 from redisflow import RedisFlow
 from tests.cli.conftest import Cli
+from tests.stories.world import eventually
+
+
+async def are_alive(flow: RedisFlow, number: int) -> bool:
+    return len(await flow.workers()) == number
 
 
 async def test_workers_are_drained_and_awaited(shop: RedisFlow, cli: Cli):
     workers = [shop.new_worker(grace="20s", lease="1s") for _ in range(2)]
     running = [asyncio.create_task(worker.run()) for worker in workers]
-    async with asyncio.timeout(20):
-        while len(await shop.workers()) < 2:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: are_alive(shop, 2))
     names = sorted(worker.name for worker in workers)
     dry = await cli("workers", "drain", "--all", "--dry-run")
     assert (dry.code, dry.out) == (0, "")
@@ -33,9 +36,7 @@ async def test_workers_are_drained_and_awaited(shop: RedisFlow, cli: Cli):
 
 
 async def test_a_wait_that_is_over_says_who_drains_on(working: RedisFlow, cli: Cli):
-    async with asyncio.timeout(20):
-        while not (workers := await working.workers()):
-            await asyncio.sleep(0.01)
+    workers = await eventually(working.workers)
     said = await cli("workers", "drain", workers[0].name, "--wait", "--timeout", "100ms")
     assert (said.code, f"they drain on: 1 worker ({workers[0].name})" in said.err) == (6, True)
     assert "drains" in (await cli("workers", "list")).out

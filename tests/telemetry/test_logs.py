@@ -90,7 +90,7 @@ async def test_lines_of_the_worker_about_a_run_have_its_fields(flow: RedisFlow, 
     assert kept.fields("run.failed") == (handle.id, "bad", None, None)
     about = [record for record in kept.records if handle.id in record.getMessage()]
     assert about
-    assert all(record.run_id == handle.id for record in about)  # type: ignore[attr-defined]
+    assert all(record.run_id == handle.id for record in about)  # type: ignore[attr-defined]  # which RunFields adds
     assert not any("a secret" in JsonLines().format(record) for record in about)
 
 

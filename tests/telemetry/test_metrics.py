@@ -211,7 +211,7 @@ def test_several_flows_of_a_process_share_a_registry() -> None:
     registry = CollectorRegistry()
     assert Prometheus(registry).exposition() == Prometheus(registry).exposition()
     with pytest.raises(TypeError, match="telemetry is a list"):
-        RedisFlow(telemetry=["prometheus"])  # type: ignore[list-item]
+        RedisFlow(telemetry=["prometheus"])  # type: ignore[list-item]  # what is wrong is what is tried
 
 
 async def test_opentelemetry_has_the_same_under_names_of_its_own(valkey_url: str, namespace: str) -> None:

@@ -147,7 +147,7 @@ async def test_it_has_metrics_where_their_library_is_installed_and_else_says_wha
         monkeypatch.delitem(sys.modules, "redisflow.telemetry.prometheus", raising=False)
         monkeypatch.setitem(sys.modules, "prometheus_client", None)
         with pytest.raises(MissingExtra, match=r"pip install 'redisflow\[prometheus\]'"):
-            from redisflow.telemetry import Prometheus  # noqa: F401
+            from redisflow.telemetry import Prometheus  # noqa: F401  # that it fails is what is tried
     async with flow.lifespan(worker=True, http="127.0.0.1:0")():
         await (await work.run()).result(timeout=30)
         status, text = await ask(f"{url_in(caplog)}/metrics")

@@ -391,4 +391,4 @@ def test_what_is_stored_of_a_context_is_bounded_and_what_is_damaged_is_none(trac
     ):
         assert not trace.get_current_span(read_context(damaged)).get_span_context().is_valid
     with pytest.raises(ValueError, match="trace_mode"):
-        OpenTelemetry(trace_mode="other")  # type: ignore[arg-type]
+        OpenTelemetry(trace_mode="other")  # type: ignore[arg-type]  # what is wrong is what is tried

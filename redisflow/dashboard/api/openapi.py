@@ -112,12 +112,13 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status in endpoint.statuses:
-        responses[str(status)] = response = {"description": HTTPStatus(status).phrase}
+        response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+        responses[str(status)] = response
         if endpoint.answer is not None:
             content: dict[str, Any] = {JSON_TYPE: {"schema": schemas.of(endpoint.answer, "serialization")}}
             if endpoint.streams:
                 content[STREAM_TYPE] = {"schema": {"type": "string"}}
-            response["content"] = content  # type: ignore[assignment]
+            response["content"] = content
     problems = {*_ALWAYS, *endpoint.problems, *((413, 415) if endpoint.method != "GET" else ())}
     for status in sorted(problems):
         content = {PROBLEM_TYPE: {"schema": schemas.of(Problem, "serialization")}}
