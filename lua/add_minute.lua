@@ -15,6 +15,7 @@ local key, mark = prefix .. 'minute:' .. minute, 'w ' .. worker
 local last = redis.call('HGET', key, mark)
 if last and tonumber(last) >= tonumber(number) then return { 'ok' } end
 redis.call('HSET', key, mark, number)
-for place = counts, #ARGV, 2 do redis.call('HINCRBY', key, ARGV[place], ARGV[place + 1]) end
+-- A damaged field loses what is its own, and nothing else.
+for place = counts, #ARGV, 2 do redis.pcall('HINCRBY', key, ARGV[place], ARGV[place + 1]) end
 redis.call('PEXPIRE', key, keep_ms)
 return { 'ok' }

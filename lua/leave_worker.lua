@@ -11,7 +11,7 @@ local queues = 2         -- tail  the queues that it served
 redis.call('ZREM', prefix .. 'workers', worker)
 redis.call('UNLINK', prefix .. 'worker:' .. worker)
 -- Its turns end with it: the next worker need not wait until they run out before timers are watched again.
-for _, chore in ipairs({ 'timers', 'upkeep', 'retention', 'schedules', 'payloads', 'stranded' }) do
+for _, chore in ipairs({ 'timers', 'upkeep', 'retention', 'schedules', 'payloads', 'stranded', 'queues' }) do
   if redis.call('GET', prefix .. 'turn:' .. chore) == worker then redis.call('UNLINK', prefix .. 'turn:' .. chore) end
 end
 for place = queues, #ARGV do

@@ -125,10 +125,15 @@ def _progress(data: bytes | None) -> list[Progress]:
 def view_steps(records: list[Record], running: list[Progress]) -> tuple[StepRun, ...]:
     """The steps that these records tell of, in the order in which the code asked for them."""
     steps: dict[tuple[int, str], StepRun] = {}
+    attempts: dict[tuple[int, str], list[StepAttempt]] = {}
     for record in live_records(records):
         if not isinstance(record, RunRecord):
             place = (record.call.ordinal, record.call.key)
             steps[place] = _view_step(record, steps.get(place))
+            if isinstance(record, AttemptFailed | StepSucceeded | StepFailed):
+                attempts.setdefault(place, []).append(_attempt(record))
+    for place, ended in attempts.items():
+        steps[place] = replace(steps[place], attempts=tuple(ended))
     for body in running:
         known = steps.get((body.ordinal, body.key))
         if known is None or known.status == "waiting":
@@ -172,10 +177,7 @@ def _key_of(record: Record | None) -> str | None:
 
 def _view_step(record: StepRecord, before: StepRun | None) -> StepRun:
     known = before or StepRun(key=record.call.key, kind=kind_of(record), status="waiting")
-    changed = replace(known, **_CHANGES[type(record)](record))
-    if isinstance(record, AttemptFailed | StepSucceeded | StepFailed):
-        return replace(changed, attempts=(*known.attempts, _attempt(record)))
-    return changed
+    return replace(known, **_CHANGES[type(record)](record))
 
 
 def _attempt(record: AttemptFailed | StepSucceeded | StepFailed) -> StepAttempt:

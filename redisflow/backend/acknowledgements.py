@@ -41,10 +41,12 @@ SAMPLES = 600
 # Their answers promise nothing that a loss could break: they read, or what they write is made anew by itself.
 PROMISE_NOTHING = frozenset(
     {
+        "add_minute",
         "await_run",
         "check_access",
         "claim_runs",
         "clear_outbox",
+        "count_delayed",
         "count_runs",
         "count_statuses",
         "count_versions",
@@ -64,11 +66,13 @@ PROMISE_NOTHING = frozenset(
         "peek_queue",
         "read_events",
         "read_mail",
+        "read_minutes",
         "read_records",
         "read_schedule",
         "reclaim_runs",
         "reconcile_runs",
         "renew_runs",
+        "sample_queues",
         "survey_partition",
         "survey_queue",
         "sweep_workers",

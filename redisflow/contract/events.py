@@ -72,7 +72,8 @@ class EventCalls(Protocol):
     async def note_event(self, run_id: str, kind: str, data: bytes) -> bool:
         """Append an event from outside, whoever holds the run; False where the run is not stored.
 
-        `data` is unlike that of any other event, so that a call that is sent again appends nothing.
+        `data` is unlike that of any other event, so that a call that is sent again appends nothing (unless the run has
+        said twenty things in between).
         """
         ...
 

@@ -1,14 +1,15 @@
 """Whom workers and clients tell what happens: the one point from which counters, traces and metrics are fed.
 
-Each call is made by an event loop at the moment at which the thing is known, so an observer returns at once and raises
-nothing. Instants are those of the server, in ms. What is told of a run is its claim; of its payloads nobody may keep
-anything. What costs something to tell is told only to those who want it: nobody pays for what nobody hears.
+Each call is made by an event loop at the moment at which the thing is known, so an observer returns at once. What it
+raises is told in the log, and stops nothing (`redisflow.telemetry.observers`). Instants are those of the server, in ms.
+What is told of a run is its claim; of its payloads nobody may keep anything. What costs something to tell is told only
+to those who want it: nobody pays for what nobody hears.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Literal
@@ -132,103 +133,17 @@ class Observer:
         """What there is to do."""
 
 
-class Observers(Observer):
-    """Several, who are told one after the other."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        """At least one."""
-        self._all = tuple(observers)
-        self._detailed = tuple(each for each in observers if each.wants_details)
-        self._of_calls = tuple(each for each in observers if each.wants_calls)
-        self._of_backlog = tuple(each for each in observers if each.wants_backlog)
-        self.wants_details = bool(self._detailed)
-        self.wants_calls = bool(self._of_calls)
-        self.wants_backlog = bool(self._of_backlog)
-
-    @classmethod
-    def of(cls, observers: Sequence[Observer]) -> Observer:
-        """One who tells all of them."""
-        return observers[0] if len(observers) == 1 else cls(observers)
-
-    def starting(self, new: NewRun) -> AbstractContextManager[object]:
-        """See `Observer`."""
-        stack = ExitStack()
-        for each in self._all:
-            stack.enter_context(each.starting(new))
-        return stack
-
-    def worker_began(self, name: str, vitals: Callable[[], Vitals]) -> None:
-        """See `Observer`."""
-        for each in self._all:
-            each.worker_began(name, vitals)
-
-    def worker_ended(self, name: str) -> None:
-        """See `Observer`."""
-        for each in self._all:
-            each.worker_ended(name)
-
-    def run_taken(self, claim: Claim, worker: str, at_ms: int) -> None:
-        """See `Observer`."""
-        for each in self._all:
-            each.run_taken(claim, worker, at_ms)
-
-    def run_left(self, claim: Claim, how: str, at_ms: int) -> None:
-        """See `Observer`."""
-        for each in self._all:
-            each.run_left(claim, how, at_ms)
-
-    def attempt_failed(self, claim: Claim, at_ms: int) -> None:
-        """See `Observer`."""
-        for each in self._all:
-            each.attempt_failed(claim, at_ms)
-
-    def reclaimed(self, runs: int) -> None:
-        """See `Observer`."""
-        for each in self._all:
-            each.reclaimed(runs)
-
-    def exposition(self) -> bytes | None:
-        """See `Observer`: the first that there is."""
-        return next((text for each in self._all if (text := each.exposition()) is not None), None)
-
-    def mark_of(self, claim: Claim) -> str | None:
-        """See `Observer`: the first that there is."""
-        return next((mark for each in self._detailed if (mark := each.mark_of(claim)) is not None), None)
-
-    def attempt_began(self, claim: Claim, attempt: Attempt) -> Context | None:
-        """See `Observer`: all are told, and the first context counts."""
-        contexts = [each.attempt_began(claim, attempt) for each in self._detailed]
-        return next((context for context in contexts if context is not None), None)
-
-    def attempt_ended(self, claim: Claim, attempt: Attempt, how: AttemptEnd, error: BaseException | None) -> None:
-        """See `Observer`."""
-        for each in self._detailed:
-            each.attempt_ended(claim, attempt, how, error)
-
-    def recorded(self, claim: Claim, records: Sequence[Record]) -> None:
-        """See `Observer`."""
-        for each in self._detailed:
-            each.recorded(claim, records)
-
-    def script_called(self, script: str, seconds: float) -> None:
-        """See `Observer`."""
-        for each in self._of_calls:
-            each.script_called(script, seconds)
-
-    def redis_failed(self) -> None:
-        """See `Observer`."""
-        for each in self._of_calls:
-            each.redis_failed()
-
-    def backlog_seen(self, backlog: Backlog) -> None:
-        """See `Observer`."""
-        for each in self._of_backlog:
-            each.backlog_seen(backlog)
-
-
 def is_first(claim: Claim) -> bool:
-    """Whether nobody has had the run before: its fence counts claims."""
-    return claim.hold.fence.startswith("1:")
+    """Whether nobody has begun it before, as far as the store can say: nothing is recorded, and nobody crashed with it.
+
+    Its fence would count those as well that had no code for it, or handed it back before they began.
+    """
+    return not claim.records and not claim.mark.records and claim.crashes == 0
+
+
+def began_ms(claim: Claim) -> int:
+    """When the run began: a fork has the beginning of another, which began before the fork was made."""
+    return max(claim.started_at_ms, claim.created_at_ms)
 
 
 def claims_of(claim: Claim) -> int:

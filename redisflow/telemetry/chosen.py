@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterable
 
 from redisflow import telemetry
-from redisflow.contract.observer import Observer, Observers
+from redisflow.contract.observer import Observer
 from redisflow.errors import MissingExtra
+from redisflow.telemetry.observers import Observers
 
 
 class Telemetry:
@@ -32,4 +33,4 @@ class Telemetry:
 
     def observer(self, namespace: str) -> Observer | None:
         """Who is to be told of this namespace; None where nobody listens."""
-        return Observers.of([each.bound(namespace) for each in self.observers]) if self.observers else None
+        return Observers([each.bound(namespace) for each in self.observers]) if self.observers else None

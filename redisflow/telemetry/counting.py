@@ -7,7 +7,7 @@ is away for so long: then the oldest minutes are given up.
 from __future__ import annotations
 
 from redisflow.contract import Claim
-from redisflow.contract.observer import Observer, is_first
+from redisflow.contract.observer import Observer, began_ms, is_first
 from redisflow.minutes import Tally, minute_of
 
 HELD_MINUTES = 60
@@ -29,7 +29,7 @@ class MinuteCounts(Observer):
         if is_first(claim):
             tally = self._tally(claim.workflow, at_ms)
             tally.add(Tally.STARTED)
-            tally.add_duration(Tally.LATENCIES, claim.started_at_ms - claim.due_at_ms)
+            tally.add_duration(Tally.LATENCIES, max(0, at_ms - claim.due_at_ms))
 
     def run_left(self, claim: Claim, how: str, at_ms: int) -> None:
         """See `Observer`."""
@@ -37,7 +37,7 @@ class MinuteCounts(Observer):
         if ended is not None:
             tally = self._tally(claim.workflow, at_ms)
             tally.add(ended)
-            tally.add_duration(Tally.DURATIONS, at_ms - claim.started_at_ms)
+            tally.add_duration(Tally.DURATIONS, max(0, at_ms - began_ms(claim)))
 
     def attempt_failed(self, claim: Claim, at_ms: int) -> None:
         """See `Observer`."""

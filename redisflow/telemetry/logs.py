@@ -58,4 +58,9 @@ class JsonLines(logging.Formatter):
                 line.setdefault(name, value)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        try:
+            return json.dumps(line, default=str)
+        except (TypeError, ValueError):  # keys of a dict that are no text, a ring
+            return json.dumps({name: str(value) for name, value in line.items()})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redisflow.contract import Claim
-from redisflow.contract.observer import Backlog, Observer, Vitals, is_first, step_name
+from redisflow.contract.observer import Backlog, Observer, Vitals, began_ms, is_first, step_name
 from redisflow.records import AttemptFailed, Record, StepFailed, StepSucceeded
 
 RUN_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400)
@@ -128,13 +128,13 @@ class MeteredObserver(Observer):
         """See `Observer`."""
         if is_first(claim):
             self.add(STARTED, 1, claim.workflow, claim.version or "")
-            self.observe(LATENCY, max(0, claim.started_at_ms - claim.due_at_ms) / 1000, claim.workflow)
+            self.observe(LATENCY, max(0, at_ms - claim.due_at_ms) / 1000, claim.workflow)
 
     def run_left(self, claim: Claim, how: str, at_ms: int) -> None:
         """See `Observer`."""
         if how in _ENDED:
             self.add(FINISHED, 1, claim.workflow, how)
-            self.observe(DURATION, max(0, at_ms - claim.started_at_ms) / 1000, claim.workflow)
+            self.observe(DURATION, max(0, at_ms - began_ms(claim)) / 1000, claim.workflow)
         elif how == "suspended":
             self.add(NONDETERMINISM, 1)
 

@@ -23,7 +23,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from redisflow.contract import Claim, NewRun
-from redisflow.contract.observer import Attempt, AttemptEnd, Observer, claims_of, is_first, step_name
+from redisflow.contract.observer import Attempt, AttemptEnd, Observer, began_ms, claims_of, is_first, step_name
 from redisflow.records import Record
 from redisflow.telemetry.carrying import read_context, write_context
 from redisflow.telemetry.waits import EndedWait, KnownSteps
@@ -104,7 +104,7 @@ class OpenTelemetry(Observer):
                 new.fields = {**new.fields, TRACE_FIELD: text}
             try:
                 yield
-            except Exception as error:
+            except BaseException as error:
                 _fail(span, error)
                 raise
 
@@ -160,7 +160,8 @@ class OpenTelemetry(Observer):
     def mark_of(self, claim: Claim) -> str | None:
         """See `Observer`."""
         one = self._slices.get(_key(claim))
-        return (write_context(one.context).partition("\n")[0] or None) if one is not None else None
+        mark = "" if one is None else write_context(one.context).partition("\n")[0]
+        return mark if mark.startswith("traceparent") else None
 
     def run_left(self, claim: Claim, how: str, at_ms: int) -> None:
         """See `Observer`."""
@@ -186,11 +187,11 @@ class OpenTelemetry(Observer):
             context=start if self._mode == "follow" and _span_of(start).is_valid else one.context,
             attributes=attributes,
             links=[Link(_span_of(start))] if self._mode == "link" and _span_of(start).is_valid else None,
-            start_time=_ns(claim.started_at_ms),
+            start_time=_ns(began_ms(claim)),
         )
         if status == "failed":
             span.set_status(Status(StatusCode.ERROR, status))
-        span.end(_ns(max(at_ms, claim.started_at_ms)))
+        span.end(_ns(max(at_ms, began_ms(claim))))
 
     # -- steps ----------------------------------------------------------------------------------------------------
 

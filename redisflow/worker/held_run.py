@@ -124,10 +124,10 @@ class HeldRun:
                 self._watch = RunWatch(observer, self.claim)
             self._tell(self._execution.start, now_ms)
 
-    def drop(self) -> None:
+    def drop(self, how: str = "dropped") -> None:
         """Out of memory: bodies are cancelled, workflow code cleans up, nothing more is recorded."""
         if not self._dropped:
-            self._let_go("dropped")
+            self._let_go(how)
             # Workflow code cleans up as it ran: in a callback of the loop, whoever it is that drops the run.
             asyncio.get_running_loop().call_soon(self._evict)
 
@@ -173,7 +173,7 @@ class HeldRun:
                 outline(error),
                 extra=fields_of(self.claim),
             )
-            self.drop()
+            self.drop("suspended")
             problem = codec.encode(Failure.of(error).to_wire())
             answer = self._host.backend.shelve_run(
                 self.claim.hold, reason="suspended", problem=problem, first_ms=0, last_ms=0

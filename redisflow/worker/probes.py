@@ -13,6 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET6
+from socketserver import TCPServer
 from typing import Any
 
 from redisflow.contract.observer import Observer, Vitals
@@ -111,6 +112,11 @@ class _Server(ThreadingHTTPServer):
         if ":" in address.host:
             self.address_family = AF_INET6
         super().__init__((address.host, address.port), _Handler)
+
+    def server_bind(self) -> None:
+        """Without asking what this host is called: where nobody answers that, the worker would stand still for it."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # texts and numbers
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # as the library calls it
         """A client that went away is no news."""

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from redisflow.contract import Backend
-from redisflow.contract.observer import Backlog, Observer, Observers, Vitals
+from redisflow.contract.observer import Backlog, Observer, Vitals
 from redisflow.errors import BackendUnavailable
 from redisflow.telemetry.counting import MinuteCounts
+from redisflow.telemetry.observers import Observers
 from redisflow.worker.counting import CountingService
 from redisflow.worker.options import WorkerOptions
 

@@ -83,6 +83,7 @@ class Worker:
         self._empty = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._is_asked = False
         self._claimers: list[asyncio.Task[None]] = []
         self._services: list[asyncio.Task[None]] = []
         self._finishing: asyncio.Task[None] | None = None
@@ -239,8 +240,10 @@ class Worker:
         return answer
 
     def _ask_to_stop(self) -> None:
-        if self._stopping.is_set():
+        """The second time it hands everything back at once; to be told to drain is no first time."""
+        if self._is_asked:
             self._hurry.set()
+        self._is_asked = True
         self._stopping.set()
 
     def _serve(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -425,7 +428,7 @@ class Worker:
         if not self._stopping.is_set():  # or else it would be a second signal
             _log.info("worker %s is told to drain", self.name)
             self.is_drained = True
-            self._ask_to_stop()
+            self._stopping.set()
             # Nobody may be waiting for its end: it must not go on claiming runs, only to hand them back.
             self._begin_to_finish()
 

@@ -53,6 +53,12 @@ def test_every_script_is_a_promise_unless_it_is_listed():
     assert {script.name for script in SCRIPTS if not acks.lasts(("EVALSHA", script.sha))} == PROMISE_NOTHING
 
 
+def test_what_only_reads_promises_nothing():
+    reads = {script.name for script in SCRIPTS if "no-writes" in script.text.partition("\n")[0]}
+    assert reads
+    assert reads <= PROMISE_NOTHING
+
+
 def test_a_count_that_grows_is_no_loss():
     acks, found = acknowledgements()
     for number in (1, 2, 5, 6):  # replies that were lost were counted nevertheless

@@ -427,7 +427,7 @@ async def test_consumers_do_not_pile_up(flow: RedisFlow, crew: Crew, raw: Raw) -
     async def live(number: int) -> None:
         handle = await short.run()
         # Every tenth is killed while it looks around, and says no good-bye.
-        fault = {"fault": Fault.AFTER, "at": 12} if number % 10 == 0 else {}
+        fault = {"fault": Fault.AFTER, "at": 15} if number % 10 == 0 else {}
         worker, backend = await crew.hire(**fault)  # type: ignore[arg-type]  # a dict of mixed options
         ended = asyncio.ensure_future(handle.result(timeout=20))
         stopped = asyncio.ensure_future(backend.stopped.wait())

@@ -63,3 +63,11 @@ def test_a_minute_that_is_something_else_hides_no_other(lua: Lua) -> None:
     lua.redis.set(f"{PREFIX}minute:{MINUTE - 1}", "x", px=1000)
     assert read(lua, since_ms=60_000) == ["ok", MINUTE - 1, 0, [], [b"w one", b"1", b"s order", b"1"]]
     lua.redis.delete(f"{PREFIX}minute:{MINUTE - 1}")
+
+
+def test_a_damaged_field_loses_what_is_its_own_and_nothing_else(lua: Lua) -> None:
+    add(lua, 1, "s order", 1)
+    lua.redis.hset(f"{PREFIX}minute:{MINUTE}", "s order", "x")
+    add(lua, 2, "s order", 1, "o order", 1)
+    add(lua, 3, "o order", 1)
+    assert lua.redis.hget(f"{PREFIX}minute:{MINUTE}", "o order") == b"2"

@@ -232,7 +232,7 @@ async def test_a_worker_that_is_told_to_drain_finishes_what_it_holds_claims_noth
     worker = start_worker("--grace", "20s", "--lease", "2s")
     handle = await holding.run()
     await lines(ledger, ["charged", "hold"])
-    (about,) = await valkey_flow.workers()
+    (about,) = await eventually(valkey_flow.workers)
     assert await valkey_flow.drain_worker(about.name)
     assert (await valkey_flow.workers())[0].is_draining
     await logged(tmp_path, "1 runs may go on for 20 s")
@@ -244,6 +244,31 @@ async def test_a_worker_that_is_told_to_drain_finishes_what_it_holds_claims_noth
     assert await valkey_flow.workers() == []
     assert (await later.get()).status == "pending"
     assert not await valkey_flow.drain_worker(about.name)
+
+
+async def test_a_signal_after_it_was_told_to_drain_is_the_first_one(
+    valkey_flow: RedisFlow, start_worker: Start, ledger: Path, tmp_path: Path
+):
+    """A rollout drains its workers, and then its orchestrator sends SIGTERM: their runs go on for the grace."""
+    holding = adopt(valkey_flow, process_flow.holding)
+    worker = start_worker("--grace", "20s", "--lease", "2s")
+    handle = await holding.run()
+    await lines(ledger, ["charged", "hold"])
+    (about,) = await eventually(valkey_flow.workers)
+    assert await valkey_flow.drain_worker(about.name)
+    await logged(tmp_path, "1 runs may go on for 20 s")
+    worker.terminate()
+    seen = (await valkey_flow.workers())[0].seen_at
+
+    async def has_beaten_twice() -> bool:
+        return (await valkey_flow.workers())[0].seen_at - seen > timedelta(seconds=1)
+
+    # It has seen the signal by then, and holds its run.
+    await eventually(has_beaten_twice)
+    open_gate(ledger)
+    assert await ended(worker) == 0
+    assert await handle.result(timeout="1m") == (worker.pid, worker.pid)
+    assert (await handle.get()).claims == 1
 
 
 async def test_worker_processes_that_drain_are_not_replaced_and_the_last_one_ends_all(

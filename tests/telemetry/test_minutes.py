@@ -10,10 +10,21 @@ from typing import Any
 
 import pytest
 
-from redisflow import BackendError, Minute, RedisFlow, RetryPolicy, Step, StepOptions, percentile_ms
+from redisflow import (
+    BackendError,
+    BackendUnavailable,
+    Minute,
+    RedisFlow,
+    RetryPolicy,
+    Step,
+    StepOptions,
+    define_workflow_spec,
+    percentile_ms,
+)
 from redisflow.contract import Claim
 from redisflow.minutes import BEYOND_MS, BOUNDS_MS, Tally, minute_of, view_minute
 from redisflow.telemetry.counting import HELD_MINUTES, MinuteCounts
+from redisflow.testing.faults import call, open_proxy
 from redisflow.worker.counting import CountingService
 from tests.keyspace import prefix_of, raw_calls
 from tests.stories.world import eventually, until
@@ -206,3 +217,60 @@ async def test_what_the_server_refuses_is_added_later(flow: RedisFlow, valkey_ur
     await service.flush()
     found = summed(await flow.minutes("3m"), "order")
     assert (found["started"], found["succeeded"], found["failed"]) == (1, 1, 1)
+
+
+async def test_what_the_server_took_though_its_answer_was_lost_is_counted_once(
+    valkey_url: str, namespace: str, claim: Claim
+) -> None:
+    async with open_proxy(valkey_url) as proxy, RedisFlow(proxy.url, namespace=namespace, call_timeout="300ms") as flow:
+        counts = MinuteCounts()
+        service = CountingService(await flow.open(), "worker-1", counts)
+        raw, close = raw_calls(valkey_url)
+        now_ms = int(raw("TIME")[0]) * 1000
+        counts.run_left(claim, "succeeded", now_ms)
+        rule = proxy.on(call("add_minute")).delay(1.0)
+        with pytest.raises(BackendUnavailable):
+            await service.flush()
+        proxy.forget(rule)
+        # More of the same minute comes before it is known whether the first was stored.
+        counts.run_left(claim, "succeeded", now_ms)
+        await service.flush_at_end(10)
+        key = f"{prefix_of(namespace)}minute:{minute_of(now_ms)}"
+        assert int(raw("HGET", key, "o order")) == 2
+        close()
+
+
+async def test_a_minute_that_is_refused_keeps_no_other_back(flow: RedisFlow, valkey_url: str, claim: Claim) -> None:
+    counts = MinuteCounts()
+    service = CountingService(await flow.open(), "worker-1", counts)
+    raw, close = raw_calls(valkey_url)
+    now_ms = int(raw("TIME")[0]) * 1000
+    for at_ms in (now_ms - 60_000, now_ms):
+        counts.run_left(claim, "succeeded", at_ms)
+    damaged = f"{prefix_of(flow.namespace)}minute:{minute_of(now_ms) - 1}"
+    raw("SET", damaged, "x")
+    with pytest.raises(BackendError, match="WRONGTYPE"):
+        await service.flush()
+    assert int(raw("HGET", f"{prefix_of(flow.namespace)}minute:{minute_of(now_ms)}", "o order")) == 1
+    raw("DEL", damaged)
+    close()
+
+
+async def test_a_run_that_others_had_no_code_for_is_counted_as_started(flow: RedisFlow) -> None:
+    @flow.define_workflow("other")
+    async def other(step: Step) -> None:
+        await step.sleep("nap", "1d")
+
+    handle = await flow.declare_workflow(define_workflow_spec("late")).run()
+    async with flow.new_worker():
+        await until(flow, handle.id, lambda run: run.waiting_for == "stranded")
+
+    @flow.define_workflow("late")
+    async def late(step: Step) -> None:
+        await step.sleep("nap", "1ms")
+
+    async with flow.new_worker():
+        await handle.result(timeout=30)
+    found = summed(await flow.minutes("3m"), "late")
+    assert (found["started"], found["succeeded"]) == (1, 1)
+    assert other.spec.name == "other"
