@@ -59,7 +59,9 @@ class Observer:
     """Listens to nothing: whoever wants to hear of something has a method for it."""
 
     wants_details: bool = False
-    """Whether it is told of attempts and of records."""
+    """Whether it is told of records."""
+    wants_attempts: bool = False
+    """Whether it is told of attempts as well, as they run."""
     wants_backlog: bool = False
     """Whether it is told, every few seconds, what the namespace has to do."""
     has_metrics: bool = False

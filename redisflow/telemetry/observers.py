@@ -27,9 +27,11 @@ class Observers(Observer):
         """At least one."""
         self._all = tuple(observers)
         self._detailed = tuple(each for each in observers if each.wants_details)
+        self._of_attempts = tuple(each for each in self._detailed if each.wants_attempts)
         self._of_calls = tuple(each for each in observers if each.wants_calls)
         self._of_backlog = tuple(each for each in observers if each.wants_backlog)
         self.wants_details = bool(self._detailed)
+        self.wants_attempts = bool(self._of_attempts)
         self.wants_calls = bool(self._of_calls)
         self.wants_backlog = bool(self._of_backlog)
         self._failures: set[tuple[str, str]] = set()
@@ -107,15 +109,15 @@ class Observers(Observer):
 
     def mark_of(self, claim: Claim) -> str | None:
         """See `Observer`: the first that there is."""
-        return cast("str | None", _first(self._tell(self._detailed, "mark_of", claim)))
+        return cast("str | None", _first(self._tell(self._of_attempts, "mark_of", claim)))
 
     def attempt_began(self, claim: Claim, attempt: Attempt) -> Context | None:
         """See `Observer`: all are told, and the first context counts."""
-        return cast("Context | None", _first(self._tell(self._detailed, "attempt_began", claim, attempt)))
+        return cast("Context | None", _first(self._tell(self._of_attempts, "attempt_began", claim, attempt)))
 
     def attempt_ended(self, claim: Claim, attempt: Attempt, how: AttemptEnd, error: BaseException | None) -> None:
         """See `Observer`."""
-        self._tell(self._detailed, "attempt_ended", claim, attempt, how, error)
+        self._tell(self._of_attempts, "attempt_ended", claim, attempt, how, error)
 
     def recorded(self, claim: Claim, records: Sequence[Record]) -> None:
         """See `Observer`."""

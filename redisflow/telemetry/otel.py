@@ -64,6 +64,7 @@ class OpenTelemetry(Observer):
     """
 
     wants_details = True
+    wants_attempts = True
 
     def __init__(self, tracer_provider: TracerProvider | None = None, *, trace_mode: TraceMode = "follow") -> None:
         """ValueError for another mode."""
@@ -161,7 +162,7 @@ class OpenTelemetry(Observer):
         """See `Observer`."""
         one = self._slices.get(_key(claim))
         mark = "" if one is None else write_context(one.context).partition("\n")[0]
-        return mark if mark.startswith("traceparent") else None
+        return mark if mark and ": " not in mark else None
 
     def run_left(self, claim: Claim, how: str, at_ms: int) -> None:
         """See `Observer`."""

@@ -26,10 +26,12 @@ class RunWatch:
         """Made when the run is taken up."""
         self._observer = observer
         self._claim = claim
-        self._mark = observer.mark_of(claim)
+        self._mark = observer.mark_of(claim) if observer.wants_attempts else None
 
     def begin(self, body: Body) -> None:
         """A body is about to run."""
+        if not self._observer.wants_attempts:
+            return
         command = body.command
         attempt = body.watched = Attempt(command.key, command.kind, command.attempt)
         body.context = self._observer.attempt_began(self._claim, attempt)

@@ -23,6 +23,7 @@ class Broken(Observer):
     """Fails whatever it is told."""
 
     wants_details = True
+    wants_attempts = True
     wants_backlog = True
     wants_calls = True
 
