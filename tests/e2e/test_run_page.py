@@ -22,8 +22,7 @@ def test_a_step_opens_beside_the_timeline_where_one_is_and_back_closes_it(show: 
     is_settled(page)
     page.evaluate("window.isTheSame = true")
     row = page.locator('[data-row="lap 100"]')
-    row.scroll_into_view_if_needed()
-    before = page.evaluate("scrollY")
+    before = row.evaluate("row => { row.scrollIntoView({ block: 'center' }); return scrollY }")
     assert before > 500
     row.click()
     inspector = page.get_by_role("complementary", name="Details")
