@@ -7,7 +7,7 @@ so the progress that its holder notes is laid over them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,6 @@ from redisflow.records import (
     SignalAsked,
     SignalReceived,
     StepFailed,
-    StepRecord,
     StepSucceeded,
     TimerAsked,
     TimerFired,
@@ -124,30 +123,32 @@ def _progress(data: bytes | None) -> list[Progress]:
 
 def view_steps(records: list[Record], running: list[Progress]) -> tuple[StepRun, ...]:
     """The steps that these records tell of, in the order in which the code asked for them."""
-    steps: dict[tuple[int, str], StepRun] = {}
-    attempts: dict[tuple[int, str], list[StepAttempt]] = {}
+    said: dict[tuple[int, str], dict[str, Any]] = {}
     for record in live_records(records):
         if not isinstance(record, RunRecord):
             place = (record.call.ordinal, record.call.key)
-            steps[place] = _view_step(record, steps.get(place))
+            step = said.get(place)
+            if step is None:
+                step = {"key": record.call.key, "kind": kind_of(record), "status": "waiting", "attempts": []}
+                said[place] = step
+            step.update(_CHANGES[type(record)](record))
             if isinstance(record, AttemptFailed | StepSucceeded | StepFailed):
-                attempts.setdefault(place, []).append(_attempt(record))
-    for place, ended in attempts.items():
-        steps[place] = replace(steps[place], attempts=tuple(ended))
+                step["attempts"].append(_attempt(record))
     for body in running:
-        known = steps.get((body.ordinal, body.key))
-        if known is None or known.status == "waiting":
-            steps[body.ordinal, body.key] = StepRun(
-                key=body.key,
-                kind="run",
-                status="running",
-                attempt=body.attempt,
-                started_at=from_ms(body.started_at_ms),
-                error=known.error if known else None,
-                progress=body.details,
-                attempts=known.attempts if known else (),
-            )
-    return tuple(steps[place] for place in sorted(steps))
+        known = said.get((body.ordinal, body.key))
+        if known is None or known["status"] == "waiting":
+            said[body.ordinal, body.key] = {
+                "key": body.key,
+                "kind": "run",
+                "status": "running",
+                "attempt": body.attempt,
+                "started_at": from_ms(body.started_at_ms),
+                "error": known.get("error") if known else None,
+                "progress": body.details,
+                "attempts": known["attempts"] if known else [],
+            }
+    # Each is made once: a run may have thousands.
+    return tuple(StepRun(**{**said[place], "attempts": tuple(said[place]["attempts"])}) for place in sorted(said))
 
 
 def live_records(records: list[Record]) -> list[Record]:
@@ -173,11 +174,6 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
 
 def _key_of(record: Record | None) -> str | None:
     return None if record is None or isinstance(record, RunRecord) else record.call.key
-
-
-def _view_step(record: StepRecord, before: StepRun | None) -> StepRun:
-    known = before or StepRun(key=record.call.key, kind=kind_of(record), status="waiting")
-    return replace(known, **_CHANGES[type(record)](record))
 
 
 def _attempt(record: AttemptFailed | StepSucceeded | StepFailed) -> StepAttempt:

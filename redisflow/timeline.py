@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from redisflow.runs import StepRun, WorkflowRun
@@ -46,6 +47,31 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of the width, and the time that it shows."""
+
+    left: float
+    width: float
+    began_s: float
+    """Since the run was created."""
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Zoom:
+    """A part of a run's time, in seconds since it was created."""
+
+    began_s: float
+    ended_s: float
+
+    def __post_init__(self) -> None:
+        """ValueError where it is none."""
+        if not 0 <= self.began_s < self.ended_s < math.inf:
+            msg = f"a part of a run goes from some second to a later one, not from {self.began_s} to {self.ended_s}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """A part of a row, in percent of the width."""
 
@@ -59,13 +85,40 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time in which a step, or the run, was in one state."""
+
+    began: datetime
+    ended: datetime
+    state: BarState
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of time and the stretch of the width that shows it."""
+
+    began: datetime
+    ended: datetime
+    left: float
+    width: float
+    is_gap: bool
+
+
+@dataclass(frozen=True)
 class Row:
     """A step, and what it did when."""
 
     step: StepRun
-    bars: Sequence[Bar]
     is_left: bool
     """Whether it had not ended when the run did."""
+    spans: Sequence[Span]
+    scale: Sequence[Piece] = field(repr=False)
+
+    @cached_property
+    def bars(self) -> Sequence[Bar]:
+        """They are drawn where somebody looks: a run may have thousands of rows."""
+        return _bars(self.spans, self.scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,84 +130,88 @@ class Timeline:
     """Of the run itself: how long it was queued, and then."""
     ticks: Sequence[Tick]
     gaps: Sequence[Gap]
+    stretches: Sequence[Stretch]
+    """The scale: who reads a time off the picture needs it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    began: datetime
-    ended: datetime
-    state: BarState
-    attempt: int | None = None
+def draw_timeline(run: WorkflowRun, now: datetime, zoom: Zoom | None = None) -> Timeline:
+    """The bars of a run as it is `now` (by the server's clock, or near it).
 
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A stretch of time and the stretch of the width that shows it."""
-
-    began: datetime
-    ended: datetime
-    left: float
-    width: float
-    is_gap: bool
-
-
-def draw_timeline(run: WorkflowRun, now: datetime) -> Timeline:
-    """The bars of a run as it is `now` (by the server's clock, or near it)."""
+    With a `zoom` the picture shows that part of its time, and the steps that were under way in it.
+    """
     now = max(now, run.created_at)
     end = run.finished_at or now
     spans = [(step, _spans(step, run, end)) for step in run.steps]
     whole = _spans_of_run(run, end)
+    last = max([end, *(span.ended for _, each in spans for span in each), *(span.ended for span in whole)])
+    began = run.created_at
+    if zoom is not None:
+        began, last = (_within(run.created_at, seconds, last) for seconds in (zoom.began_s, zoom.ended_s))
+        spans = [(step, each) for step, each in spans if any(_is_seen(span, began, last) for span in each)]
     busy = [(span.began, span.ended) for _, each in spans for span in each if span.state not in {"waiting", "queued"}]
     marks = [moment for _, each in spans for span in each for moment in (span.began, span.ended)]
     marks += [moment for span in whole for moment in (span.began, span.ended)]
-    pieces = _scale(run.created_at, max([end, *marks]), busy, marks)
+    pieces = _scale(began, last, busy, marks)
     return Timeline(
         rows=[
-            Row(
-                step,
-                [_bar(span, pieces) for span in each],
-                is_left=run.is_finished and step.status in {"running", "waiting"},
-            )
-            for step, each in spans
+            Row(step, run.is_finished and step.status in {"running", "waiting"}, each, pieces) for step, each in spans
         ],
-        run=[_bar(span, pieces) for span in whole],
+        run=_bars(whole, pieces),
         ticks=_ticks(run.created_at, pieces),
         gaps=[
             Gap(piece.left + piece.width / 2, (piece.ended - piece.began).total_seconds())
             for piece in pieces
             if piece.is_gap
         ],
+        stretches=[
+            Stretch(
+                round(piece.left, 3),
+                round(piece.width, 3),
+                (piece.began - run.created_at).total_seconds(),
+                (piece.ended - run.created_at).total_seconds(),
+            )
+            for piece in pieces
+        ],
     )
 
 
-def _spans_of_run(run: WorkflowRun, end: datetime) -> list[_Span]:
-    spans: list[_Span] = []
+def _within(zero: datetime, seconds: float, last: datetime) -> datetime:
+    return zero + timedelta(seconds=min(seconds, (last - zero).total_seconds()))
+
+
+def _is_seen(span: Span, began: datetime, ended: datetime) -> bool:
+    """Between these; what took no time is where it happened."""
+    return (span.began < ended and span.ended > began) or began <= span.began == span.ended <= ended
+
+
+def _spans_of_run(run: WorkflowRun, end: datetime) -> list[Span]:
+    spans: list[Span] = []
     began = run.started_at or end
     if began > run.created_at:
-        spans.append(_Span(run.created_at, began, "queued"))
+        spans.append(Span(run.created_at, began, "queued"))
     if run.started_at is not None:
         state: BarState = run.status if run.status != "pending" else "queued"
-        spans.append(_Span(began, end, state))
+        spans.append(Span(began, end, state))
     return spans
 
 
-def _spans(step: StepRun, run: WorkflowRun, end: datetime) -> list[_Span]:
-    spans: list[_Span] = []
+def _spans(step: StepRun, run: WorkflowRun, end: datetime) -> list[Span]:
+    spans: list[Span] = []
     for attempt in step.attempts:
         if spans and spans[-1].ended < attempt.started_at:
-            spans.append(_Span(spans[-1].ended, attempt.started_at, "waiting"))
+            spans.append(Span(spans[-1].ended, attempt.started_at, "waiting"))
         state: BarState = "succeeded" if attempt.error is None else "failed"
-        spans.append(_Span(attempt.started_at, attempt.finished_at, state, attempt.attempt))
+        spans.append(Span(attempt.started_at, attempt.finished_at, state, attempt.attempt))
     if step.status == "running" and step.started_at is not None:
         if spans and spans[-1].ended < step.started_at:
-            spans.append(_Span(spans[-1].ended, step.started_at, "waiting"))
+            spans.append(Span(spans[-1].ended, step.started_at, "waiting"))
         state = "canceled" if run.is_finished else "running"
-        spans.append(_Span(step.started_at, max(step.started_at, end), state, step.attempt))
+        spans.append(Span(step.started_at, max(step.started_at, end), state, step.attempt))
     elif not step.attempts and step.started_at is not None:
         until = step.finished_at or max(step.started_at, end)
-        spans.append(_Span(step.started_at, until, "failed" if step.status == "failed" else "waiting"))
+        spans.append(Span(step.started_at, until, "failed" if step.status == "failed" else "waiting"))
     elif step.status == "waiting" and spans:
-        spans.append(_Span(spans[-1].ended, max(spans[-1].ended, end), "waiting"))
+        spans.append(Span(spans[-1].ended, max(spans[-1].ended, end), "waiting"))
     return spans
 
 
@@ -163,18 +220,18 @@ def _spans(step: StepRun, run: WorkflowRun, end: datetime) -> list[_Span]:
 
 def _scale(
     began: datetime, ended: datetime, busy: Sequence[tuple[datetime, datetime]], marks: Sequence[datetime]
-) -> list[_Piece]:
+) -> list[Piece]:
     moments = sorted({began, ended, *(moment for moment in marks if began <= moment <= ended)})
     gaps = _choose_gaps(_idle(moments, busy), (ended - began).total_seconds())
     stretches = _around(gaps, began, ended)
     to_scale = sum((b - a).total_seconds() for a, b in stretches if (a, b) not in gaps)
     share = 100 - GAP_SHARE * len(gaps)
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     left = 0.0
     for a, b in stretches:
         is_gap = (a, b) in gaps
         width = GAP_SHARE if is_gap else share * (b - a).total_seconds() / to_scale
-        pieces.append(_Piece(a, b, left, width, is_gap))
+        pieces.append(Piece(a, b, left, width, is_gap))
         left += width
     return pieces
 
@@ -217,7 +274,7 @@ def _around(gaps: set[tuple[datetime, datetime]], began: datetime, ended: dateti
     return found
 
 
-def _place(moment: datetime, pieces: Sequence[_Piece]) -> float:
+def _place(moment: datetime, pieces: Sequence[Piece]) -> float:
     for piece in pieces:
         if moment <= piece.ended:
             if moment <= piece.began:
@@ -227,14 +284,20 @@ def _place(moment: datetime, pieces: Sequence[_Piece]) -> float:
     return 100.0
 
 
-def _bar(span: _Span, pieces: Sequence[_Piece]) -> Bar:
+def _bars(spans: Sequence[Span], pieces: Sequence[Piece]) -> list[Bar]:
+    if not pieces:
+        return [_bar(span, pieces) for span in spans]
+    return [_bar(span, pieces) for span in spans if _is_seen(span, pieces[0].began, pieces[-1].ended)]
+
+
+def _bar(span: Span, pieces: Sequence[Piece]) -> Bar:
     left = _place(span.began, pieces)
     width = max(LEAST_BAR, _place(span.ended, pieces) - left)
     left = min(left, 100 - width)
     return Bar(round(left, 3), round(width, 3), span.state, span.began, span.ended, span.attempt)
 
 
-def _ticks(zero: datetime, pieces: Sequence[_Piece]) -> list[Tick]:
+def _ticks(zero: datetime, pieces: Sequence[Piece]) -> list[Tick]:
     """At round times, as far as they stand apart from each other and from the breaks."""
     to_scale_s = sum((piece.ended - piece.began).total_seconds() for piece in pieces if not piece.is_gap)
     if not to_scale_s:

@@ -170,6 +170,7 @@ async def crawl(client: httpx2.AsyncClient, start: str, base: str = "") -> dict[
             assert target.netloc == "localhost", f"{url} leads away: {link}"
             assert target.path.startswith(f"{base}/"), f"{url} leaves {base}: {link}"
             path = target.path + (f"?{target.query}" if target.query else "")
-            if not target.path.startswith(f"{base}/live/"):
+            is_again = "from=" in url and "from=" in path  # a part of a run's time, in as many ways as there are others
+            if not target.path.startswith(f"{base}/live/") and not is_again:
                 ahead.append(path)
     return seen

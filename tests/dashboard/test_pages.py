@@ -415,6 +415,7 @@ async def test_queues_say_what_lies_in_them_and_what_is_paused(flow: RedisFlow, 
 
 
 async def test_workers_are_shown_alive_and_gone(working: RedisFlow, browser: Browser):
+    await eventually(working.workers)
     page = await browser.see("/workers")
     (row,) = page.rows().values()
     assert "alive" in row

@@ -122,3 +122,62 @@ def test_the_id_is_copied(show: Show, runs: Runs):
     page.get_by_role("button", name="Copy the id").click()
     expect(page.locator(".toast")).to_contain_text(runs.succeeded)
     assert page.evaluate("navigator.clipboard.readText()") == runs.succeeded
+
+
+def draw_over_the_axis(page: Page, began: float, ended: float) -> None:
+    """These are parts of its width."""
+    box = page.locator("[data-scale]").bounding_box()
+    assert box
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * began, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * ended, middle)
+    page.mouse.up()
+
+
+def test_a_part_of_the_time_is_drawn_over_and_seen_alone(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.family}")
+    is_settled(page)
+    expect(page.locator("a.line")).to_have_count(2)
+    draw_over_the_axis(page, 0.98, 0.8)
+    page.wait_for_url(re.compile(r"\?from=[\d.]+&to=[\d.]+$"))
+    is_settled(page)
+    expect(page.locator("a.line .key")).to_have_text(["second"])
+    page.get_by_role("link", name="Show the whole time again").click()
+    expect(page.locator("a.line")).to_have_count(2)
+    assert "from=" not in page.url
+
+
+def test_a_step_leads_to_the_part_of_the_time_in_which_it_was_under_way(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.large}?tab=steps&step=lap+100")
+    inspector = page.get_by_role("complementary", name="Details")
+    inspector.get_by_role("link", name="Zoom").click()
+    page.wait_for_url(re.compile("from="))
+    expect(page.locator(".tabs [aria-current]")).to_have_text("Timeline")
+    expect(inspector.get_by_role("heading", name="lap 100")).to_be_visible()
+
+
+def test_of_steps_beside_each_other_the_page_says_for_which_the_run_waited(show: Show, runs: Runs):
+    pages = [show(f"/runs/{runs.large}?page={number}") for number in (1, 2)]
+    for page in pages:
+        expect(page.locator(".legend")).to_contain_text(re.compile(r"critical path: \d+ steps?"))
+    marked = [text for page in pages for text in page.locator("a.line.critical").all_inner_texts()]
+    assert marked
+    assert all("on the critical path" in text for text in marked)
+
+
+def test_a_run_is_copied_as_a_command_a_request_and_a_test(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.failed}")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy as").click()
+    dialog = page.get_by_role("dialog", name="Copy as")
+    for name, text in (
+        ("Command", f"redisflow run trace {runs.failed}"),
+        ("curl", f"curl --fail {page.url.split('/runs')[0]}/api/v1/runs/{runs.failed}"),
+        ("Export", f"redisflow run export {runs.failed} --to refund-{runs.failed[-8:]}.json"),
+        ("pytest", f'assert_replays("refund-{runs.failed[-8:]}.json", workflow)'),
+    ):
+        dialog.get_by_role("button", name=f"Copy {name}").click()
+        assert text in page.evaluate("navigator.clipboard.readText()")
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()

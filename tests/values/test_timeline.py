@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from redisflow.failure import Failure
 from redisflow.runs import StepAttempt, StepRun, StepStatus, WorkflowRun
-from redisflow.timeline import GAP_SHARE, LEAST_BAR, Timeline, draw_timeline
+from redisflow.timeline import GAP_SHARE, LEAST_BAR, Timeline, Zoom, draw_timeline
 
 T0 = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -138,3 +140,53 @@ def test_whatever_happened_it_fits_in_order_and_nothing_is_invisible(spans: list
     assert [tick.at for tick in drawn.ticks] == sorted(tick.at for tick in drawn.ticks)
     assert len(drawn.ticks) < 40
     assert len(drawn.gaps) * GAP_SHARE < 100
+
+
+# -- a part of the time -----------------------------------------------------------------------------------------------
+
+
+def test_a_zoom_shows_a_part_of_the_time_and_what_was_under_way_in_it():
+    run = a_run(body("a", attempt(1, 0, 4)), body("b", attempt(1, 4, 10)), body("c", attempt(1, 10, 20)), finished=20)
+    drawn = draw_timeline(run, at(99), Zoom(6, 14))
+    assert [row.step.key for row in drawn.rows] == ["b", "c"]
+    assert lefts(drawn) == [[("succeeded", 0, 50)], [("succeeded", 50, 50)]]
+    assert [(each.left, each.width, each.began_s, each.ended_s) for each in drawn.stretches] == [(0, 100, 6, 14)]
+    assert [tick.seconds for tick in drawn.ticks][:2] == [6, 8]
+
+
+def test_what_ended_where_the_zoom_begins_is_not_in_it_and_what_took_no_time_there_is():
+    run = a_run(body("a", attempt(1, 0, 4)), body("b", attempt(1, 4, 4)), body("c", attempt(1, 4, 8)), finished=8)
+    assert [row.step.key for row in draw_timeline(run, at(99), Zoom(4, 6)).rows] == ["b", "c"]
+
+
+def test_of_a_step_in_the_zoom_the_attempts_outside_of_it_are_not_drawn():
+    step = body("a", attempt(1, 0, 1, fails=True), attempt(2, 3, 4, fails=True), attempt(3, 7, 9))
+    (row,) = draw_timeline(a_run(step, finished=9), at(99), Zoom(6, 10)).rows
+    assert [(bar.state, bar.attempt) for bar in row.bars] == [("waiting", None), ("succeeded", 3)]
+    assert len(row.spans) == 5
+
+
+def test_a_zoom_beyond_the_end_shows_no_step_and_no_scale():
+    drawn = draw_timeline(a_run(body("a", attempt(1, 0, 4)), finished=4), at(99), Zoom(50, 60))
+    assert (drawn.rows, drawn.ticks, drawn.stretches) == ([], [], [])
+
+
+@pytest.mark.parametrize(("began_s", "ended_s"), [(4, 4), (5, 4), (-1, 4), (0, math.inf), (math.nan, 1), (0, math.nan)])
+def test_what_is_no_part_of_a_time_is_refused(began_s: float, ended_s: float):
+    with pytest.raises(ValueError, match="from some second to a later one"):
+        Zoom(began_s, ended_s)
+
+
+@given(
+    bounds=st.lists(st.floats(0, 50, allow_nan=False), min_size=2, max_size=2, unique=True).map(sorted),
+    steps=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10)), max_size=8),
+)
+def test_whatever_the_zoom_all_lies_within_the_picture(bounds: list[float], steps: list[tuple[int, int]]):
+    bodies = [body(f"s{n}", attempt(1, began, began + took)) for n, (began, took) in enumerate(steps)]
+    drawn = draw_timeline(a_run(*bodies, finished=50), at(50), Zoom(*bounds))
+    for bar in (*drawn.run, *(bar for row in drawn.rows for bar in row.bars)):
+        assert 0 <= bar.left <= 100
+        assert bar.left + bar.width <= 100.001
+    for before, after in itertools.pairwise(drawn.stretches):
+        assert before.ended_s == after.began_s
+        assert abs(before.left + before.width - after.left) < 0.01

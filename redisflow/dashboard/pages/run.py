@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -13,6 +14,8 @@ from starlette.requests import Request
 
 from redisflow import documents
 from redisflow.client.events import Event
+from redisflow.critical_path import critical_steps
+from redisflow.dashboard.copies import copies_of
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
@@ -20,7 +23,7 @@ from redisflow.errors import RunNotFound
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
 from redisflow.runs import StepRun, WorkflowRun
-from redisflow.timeline import Row, draw_timeline
+from redisflow.timeline import Row, Zoom, draw_timeline
 
 ROWS = 200
 """Steps on a page."""
@@ -29,6 +32,8 @@ CHILDREN = 50
 TABS = ("timeline", "steps", "history", "events", "children", "json")
 HISTORY = 1_000
 """Entries of the record: the last ones."""
+KEPT = frozenset({"tab", "show", "find", "page", "step", "from", "to"})
+"""What of the address stays when something else of it changes."""
 SHOWN = {"failed": ("failed",), "open": ("running", "waiting")}
 
 
@@ -39,13 +44,15 @@ async def run(request: Request, services: Services) -> View:
     asked = request.query_params
     tab = asked.get("tab", "timeline")
     chosen = found.step(asked["step"]) if "step" in asked else None
-    drawn = draw_timeline(found, datetime.now(UTC))
+    zoom = _zoom(asked.get("from", ""), asked.get("to", ""))
+    now = datetime.now(UTC)
+    drawn = draw_timeline(found, now, zoom)
     rows = [row for row in drawn.rows if _is_shown(row.step, asked.get("show", ""), asked.get("find", ""))]
     number, pages = page_of(asked.get("page", ""), len(rows), ROWS)
     tab = tab if tab in TABS else "timeline"
 
     def link(**changes: Any) -> str:
-        kept = {name: value for name, value in asked.items() if name in {"tab", "show", "find", "page", "step"}}
+        kept = {name: value for name, value in asked.items() if name in KEPT}
         said = {name: str(value) for name, value in {**kept, **changes}.items() if value not in {None, ""}}
         return f"?{urlencode(said)}" if said else "?"
 
@@ -61,6 +68,11 @@ async def run(request: Request, services: Services) -> View:
             "step": chosen,
             "shown_step": None if chosen is None else services.redact.step(chosen),
             "drawn": drawn,
+            "scale": json.dumps([[each.left, each.width, each.began_s, each.ended_s] for each in drawn.stretches]),
+            "zoom": zoom,
+            "around": None if chosen is None else _around(found, chosen, now),
+            "critical": critical_steps(found),
+            "copies": copies_of(found, str(request.base_url)),
             "rows": rows[(number - 1) * ROWS : number * ROWS],
             "matching": len(rows),
             "number": number,
@@ -87,6 +99,25 @@ def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -
 
 def _is_shown(step: StepRun, show: str, find: str) -> bool:
     return step.status in SHOWN.get(show, (step.status,)) and find.casefold() in step.key.casefold()
+
+
+def _zoom(began: str, ended: str) -> Zoom | None:
+    """None where the address asks for no part of the run's time, or for none that can be."""
+    try:
+        return Zoom(float(began), float(ended))
+    except ValueError:
+        return None
+
+
+def _around(found: WorkflowRun, step: StepRun, now: datetime) -> Zoom | None:
+    """The time of this step, and a little around it."""
+    began = step.attempts[0].started_at if step.attempts else step.started_at
+    if began is None:
+        return None
+    began_s = (began - found.created_at).total_seconds()
+    ended_s = ((step.finished_at or found.finished_at or now) - found.created_at).total_seconds()
+    room_s = max((ended_s - began_s) * 0.05, 0.005)
+    return Zoom(round(max(began_s - room_s, 0), 3), round(max(began_s, ended_s) + room_s, 3))
 
 
 def _next_due(found: WorkflowRun) -> datetime | None:

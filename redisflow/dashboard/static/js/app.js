@@ -8,5 +8,6 @@ import { startSaved } from "./saved.js";
 import { startSelection } from "./selection.js";
 import { startTheme } from "./theme.js";
 import { startTimes } from "./times.js";
+import { startZoom } from "./zoom.js";
 
-for (const start of [startTheme, startTimes, startLive, startActions, startSelection, startSaved, startPalette, startKeys, startCharts]) start();
+for (const start of [startTheme, startTimes, startLive, startActions, startSelection, startSaved, startPalette, startKeys, startCharts, startZoom]) start();
