@@ -148,7 +148,7 @@ def view_steps(records: list[Record], running: list[Progress]) -> tuple[StepRun,
                 "attempts": known["attempts"] if known else [],
             }
     # Each is made once: a run may have thousands.
-    return tuple(StepRun(**{**said[place], "attempts": tuple(said[place]["attempts"])}) for place in sorted(said))
+    return tuple(_view_step(said[place]) for place in sorted(said))
 
 
 def live_records(records: list[Record]) -> list[Record]:
@@ -174,6 +174,11 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
 
 def _key_of(record: Record | None) -> str | None:
     return None if record is None or isinstance(record, RunRecord) else record.call.key
+
+
+def _view_step(said: dict[str, Any]) -> StepRun:
+    said["attempts"] = tuple(said["attempts"])
+    return StepRun(**said)
 
 
 def _attempt(record: AttemptFailed | StepSucceeded | StepFailed) -> StepAttempt:
