@@ -26,6 +26,7 @@ from redisflow.records import (
     SignalAsked,
     SignalReceived,
     StepFailed,
+    StepRecord,
     StepSucceeded,
     TimerAsked,
     TimerFired,
@@ -129,8 +130,7 @@ def view_steps(records: list[Record], running: list[Progress]) -> tuple[StepRun,
             place = (record.call.ordinal, record.call.key)
             step = said.get(place)
             if step is None:
-                step = {"key": record.call.key, "kind": kind_of(record), "status": "waiting", "attempts": []}
-                said[place] = step
+                step = said[place] = _of_call(record)
             step.update(_CHANGES[type(record)](record))
             if isinstance(record, AttemptFailed | StepSucceeded | StepFailed):
                 step["attempts"].append(_attempt(record))
@@ -174,6 +174,10 @@ def numbered_live_records(records: list[Record]) -> list[tuple[int, Record]]:
 
 def _key_of(record: Record | None) -> str | None:
     return None if record is None or isinstance(record, RunRecord) else record.call.key
+
+
+def _of_call(record: StepRecord) -> dict[str, Any]:
+    return {"key": record.call.key, "kind": kind_of(record), "status": "waiting", "attempts": []}
 
 
 def _view_step(said: dict[str, Any]) -> StepRun:
