@@ -9,6 +9,7 @@ from redisflow.authoring.step import Step
 from redisflow.authoring.step_call import StepCall
 from redisflow.authoring.step_port import RunInfo
 from redisflow.backend.access import acl_rule
+from redisflow.client.buffered import BufferedSignal
 from redisflow.client.bulk import Bulk, BulkJob, BulkOutcome, BulkProgress
 from redisflow.client.controls import Control, Controls
 from redisflow.client.events import Event
@@ -99,6 +100,7 @@ __all__ = [
     "BackpressureError",
     "Breach",
     "Broadcast",
+    "BufferedSignal",
     "Bulk",
     "BulkJob",
     "BulkOutcome",

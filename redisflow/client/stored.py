@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 from redisflow.authoring.outside import Broadcast
 from redisflow.client.audit import AuditProgress, audit_namespace
+from redisflow.client.buffered import BufferedSignal, list_buffered
 from redisflow.client.bulk import Bulk
 from redisflow.client.controls import Controls
 from redisflow.client.export import export_fields
@@ -77,6 +78,14 @@ class StoredRuns(ABC):
         if fields is None:
             raise not_found(run_id, backend)
         return view_history(run_id, fields)
+
+    async def buffered_signals(self, run_id: str, *, most: int = 100) -> Sequence[BufferedSignal]:
+        """Signals that lie in the run's mailbox and that its code has not taken, the oldest first.
+
+        A signal is there until a wait for its name takes it: one of another name than the run waits for is often a
+        misspelt one. What a run that has ended did not take is kept with it. Empty where the run is not stored.
+        """
+        return await list_buffered(await self.open(), check_run_id(run_id), most)
 
     async def export_run(self, run_id: str) -> dict[str, Any]:
         """The run as one document for `json.dumps`, with its whole record and its payloads. RunNotFound.

@@ -73,6 +73,18 @@ async def test_a_run_is_started_found_and_read(client, working: RedisFlow):
     assert await notes_of(working, run["id"]) == ["start by anonymous"]
 
 
+async def test_signals_that_were_not_taken_are_listed(client, working: RedisFlow):
+    handle = await working.run_workflow("approval")
+    path = f"{V1}/runs/{handle.id}/signals"
+    assert check(await client.get(path), answers.BufferedSignals) == {"signals": []}
+    await working.signal(handle.id, "aproved", {"by": "ada"})
+    await working.signal(handle.id, "other")
+    (first, second) = check(await client.get(path), answers.BufferedSignals)["signals"]
+    assert (first["name"], first["data"]) == ("aproved", {"by": "ada"})
+    assert (second["name"], second["data"]) == ("other", None)
+    assert first["number"] < second["number"]
+
+
 async def test_runs_are_found_page_after_page(client, shop: RedisFlow):
     runs = [await shop.run_workflow("order", 1, tags={"n": str(number % 2)}) for number in range(5)]
     assert runs

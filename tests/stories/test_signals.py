@@ -52,6 +52,25 @@ async def test_signals_that_are_sent_before_anybody_waits_or_works_are_kept_in_o
         assert await handle.result(timeout="1m") == list(range(20))
 
 
+async def test_signals_that_were_not_taken_are_listed_until_they_are(flow: RedisFlow):
+    @flow.define_workflow("patient")
+    async def patient(step: Step) -> str:
+        return await step.wait_for_signal("word", str)
+
+    handle = await patient.run()
+    await handle.signal("wrod", {"n": 1})
+    await handle.signal("other", None)
+    listed = await flow.buffered_signals(handle.id)
+    assert [(each.name, each.data) for each in listed] == [("wrod", {"n": 1}), ("other", None)]
+    assert [each.name for each in await flow.buffered_signals(handle.id, most=1)] == ["wrod"]
+    await handle.signal("word", "hello")
+    assert [each.name for each in await flow.buffered_signals(handle.id)] == ["wrod", "other", "word"]
+    async with flow.new_worker():
+        assert await handle.result(timeout="1m") == "hello"
+    assert [each.name for each in await flow.buffered_signals(handle.id)] == ["wrod", "other"]
+    assert await flow.buffered_signals(new_run_id(0)) == []
+
+
 async def test_signals_that_come_while_the_run_is_busy_or_parks_are_all_delivered(flow: RedisFlow):
     async def work(number: int) -> int:
         await asyncio.sleep(0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from redisflow import documents
+from redisflow.client.buffered import BufferedSignal
 from redisflow.client.events import Event
 from redisflow.documents import Document
 from redisflow.runs import StepRun, WorkflowRun
@@ -28,8 +29,8 @@ _logger = logging.getLogger("redisflow.dashboard")
 class Redactor:
     """Documents of runs and events, redacted. Without a hook they are as `redisflow.documents` makes them.
 
-    Inputs, results, errors, what running steps say of themselves, and data of events are payloads. Names, ids, tags and
-    times are not: they are in lists that no hook sees.
+    Inputs, results, errors, what running steps say of themselves, data of events and of signals are payloads. Names,
+    ids, tags and times are not: they are in lists that no hook sees.
     """
 
     def __init__(self, hook: Redact | None = None) -> None:
@@ -56,6 +57,14 @@ class Redactor:
             for number, attempt in enumerate(document["attempts"])
         ]
         return document | {"attempts": attempts}
+
+    def signal(self, signal: BufferedSignal) -> Document:
+        """A signal that was not taken."""
+        return {
+            "number": signal.number,
+            "name": signal.name,
+            "data": self.value(("signals", signal.name), signal.data),
+        }
 
     def event(self, event: Event) -> Document:
         """An event as a document."""

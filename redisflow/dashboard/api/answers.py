@@ -87,6 +87,20 @@ class Steps(Answer):
     steps: list[Step]
 
 
+class BufferedSignal(Answer):
+    """A signal that was sent to a run and that its code has not taken."""
+
+    number: int
+    name: str
+    data: Any
+
+
+class BufferedSignals(Answer):
+    """Those of a run, the oldest first."""
+
+    signals: list[BufferedSignal]
+
+
 class Run(Answer):
     """A run with its steps and payloads."""
 

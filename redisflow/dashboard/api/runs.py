@@ -32,6 +32,12 @@ async def list_steps(call: Call[NoParams, Nothing]) -> Any:
     return {"steps": [call.services.redact.step(step) for step in run.steps]}
 
 
+async def list_signals(call: Call[NoParams, Nothing]) -> Any:
+    """Signals that were sent to a run and that its code has not taken: the oldest 100."""
+    found = await call.services.flow.buffered_signals(call.name)
+    return {"signals": [call.services.redact.signal(each) for each in found]}
+
+
 async def start_run(call: Call[NoParams, Start]) -> Any:
     """Start a run: 201 where it is new, 200 where a key led to one that was there.
 

@@ -90,6 +90,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(404, 409),
     ),
     Endpoint(method="GET", path="/runs/{run_id}/steps", handler=runs.list_steps, answer=answers.Steps, problems=(404,)),
+    Endpoint(method="GET", path="/runs/{run_id}/signals", handler=runs.list_signals, answer=answers.BufferedSignals),
     Endpoint(
         method="GET",
         path="/runs/{run_id}/events",

@@ -19,6 +19,7 @@ from redisflow.dashboard.copies import copies_of
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
+from redisflow.documents import Document
 from redisflow.errors import RunNotFound
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
@@ -28,6 +29,7 @@ from redisflow.timeline import Row, Zoom, draw_timeline
 ROWS = 200
 """Steps on a page."""
 EVENTS = 200
+SIGNALS = 20
 CHILDREN = 50
 TABS = ("timeline", "steps", "history", "events", "children", "json")
 HISTORY = 1_000
@@ -85,6 +87,7 @@ async def run(request: Request, services: Services) -> View:
             "history": await _history(services, run_id) if tab == "history" else (),
             "children": await _children(services, found) if tab == "children" else (),
             "signals": [step.key for step in found.steps if step.kind == "signal" and step.status == "waiting"],
+            "buffered": await _buffered(services, found),
             "is_undone": any(step.kind == "compensation" for step in found.steps),
             "runnable": _runnable(found, chosen, rows[(number - 1) * ROWS : number * ROWS]),
         },
@@ -146,6 +149,11 @@ async def _events(services: Services, run_id: str) -> Sequence[dict[str, Any]]:
         found.append(event)
         del found[:-EVENTS]
     return [services.redact.event(event) for event in reversed(found)]
+
+
+async def _buffered(services: Services, found: WorkflowRun) -> Sequence[Document]:
+    """What lies in its mailbox."""
+    return [services.redact.signal(each) for each in await services.flow.buffered_signals(found.id, most=SIGNALS)]
 
 
 async def _history(services: Services, run_id: str) -> Sequence[tuple[HistoryEntry, Any]]:
