@@ -12,6 +12,8 @@ from functools import lru_cache
 from redisflow.errors import InvalidName
 
 MAX_NAME_LENGTH = 128
+AUDIT = "audit"
+"""The kind of events that say what people did to a run: workflow code says none of them."""
 
 _NAME = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_NAME_LENGTH}}}")
 _REPEATED = re.compile(r"#[0-9]+\Z")

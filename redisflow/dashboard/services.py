@@ -32,6 +32,15 @@ class DashboardOptions:
     max_streams: int = 100
     """Event streams that are open at once."""
 
+    def __post_init__(self) -> None:
+        """TypeError where `auth` is nothing that can be asked. It is not shown: it may hold secrets."""
+        if self.auth is not None and not callable(self.auth):
+            msg = (
+                "auth is BasicAuth, BearerAuth or a callable, or None, with which everybody may do everything; "
+                f"not a {type(self.auth).__name__}"
+            )
+            raise TypeError(msg)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:

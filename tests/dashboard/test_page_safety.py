@@ -251,3 +251,16 @@ async def test_pages_say_how_a_browser_has_to_treat_them(flow: RedisFlow):
             assert answer.status_code == status
             assert answer.headers["cache-control"] == "no-store"
             assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+async def test_what_somebody_did_is_shown_also_where_half_of_it_is_hidden(working: RedisFlow):
+    run_id = await finish(working, "echo", 1)
+    await working.note(run_id, "look at it", "ada")
+
+    def without_names(path: tuple[str | int, ...], value: Any) -> Any:
+        return {"action": value["action"]} if path == ("events", "audit") else value
+
+    async with browsing(working, redact=without_names) as browser:
+        events = await browser.see(f"/runs/{run_id}?tab=events")
+        assert "look at it" in events.text
+        assert "ada" not in events.text

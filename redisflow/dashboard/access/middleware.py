@@ -20,8 +20,8 @@ from redisflow.dashboard.access.csrf import CsrfGuard
 from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.hosts import HostCheck
 from redisflow.dashboard.access.paths import is_open, path_within
-from redisflow.dashboard.access.refusals import refuse, send_refusal
-from redisflow.dashboard.access.roles import ANYBODY, Admitted, Auth, Identity
+from redisflow.dashboard.access.refusals import log_refusal, refuse, send_refusal
+from redisflow.dashboard.access.roles import ANYBODY, Admitted, Auth, Identity, Role
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """They change nothing."""
@@ -116,6 +116,10 @@ class SafeHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+class NoIdentity(TypeError):
+    """`auth` answered neither a Role nor an Identity nor None: True and False say nothing of what one may do."""
+
+
 class Admission:
     """Who asks, in `request.state.identity`; 401 where nobody knows them."""
 
@@ -132,6 +136,8 @@ class Admission:
         try:
             identity = await self._identify(Request(scope))
         except HTTPException as error:
+            if error.status_code in {403, 429}:  # not those that lead to a log-in
+                log_refusal(scope, error.status_code, error.detail)
             await refuse(scope, error.status_code, error.detail, error.headers)(scope, receive, send)
             return
         except Exception as error:  # noqa: BLE001  # it is the user's: whatever it raises, nobody comes in
@@ -153,6 +159,8 @@ class Admission:
         found: Admitted = await admitted if inspect.isawaitable(admitted) else admitted
         if found is None or isinstance(found, Identity):
             return found
+        if not isinstance(found, Role):
+            raise NoIdentity
         return Identity(ANONYMOUS, found)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from redisflow import documents
 from redisflow.client.events import Event
 from redisflow.documents import Document
+from redisflow.run_history import HistoryEntry
 from redisflow.runs import StepRun, WorkflowRun
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -57,6 +58,13 @@ class Redactor:
         ]
         return document | {"attempts": attempts}
 
+    def history(self, entry: HistoryEntry) -> Any:
+        """The error of an entry of the record. It is one of the run's or its steps', and is hidden as they are."""
+        shown: Any = documents.of_failure(entry.error)
+        for place in _places_of(entry) if shown is not None else ():
+            shown = self.value(place, shown)
+        return shown
+
     def event(self, event: Event) -> Document:
         """An event as a document."""
         return {
@@ -92,3 +100,11 @@ class Redactor:
         if isinstance(value, list):
             return [self._walk(hook, (*path, number), each) for number, each in enumerate(parts)]
         return value
+
+
+def _places_of(entry: HistoryEntry) -> list[Path]:
+    """Where `Redactor.run` has its error: as that of an attempt, and, if it was the last one, as that of the step."""
+    if entry.step is None:
+        return [("error",)]
+    places: list[Path] = [("steps", entry.step, "error")]
+    return places if entry.attempt is None else [*places, ("steps", entry.step, "attempts", entry.attempt - 1, "error")]

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from redisflow.dashboard.access.refusals import log_refusal
 from redisflow.dashboard.access.roles import NEEDS, Action, Identity, NotPermitted, Role
 from redisflow.dashboard.api.bodies import Body, Nothing
 from redisflow.dashboard.api.params import NoParams, Params
@@ -96,6 +97,7 @@ class Endpoint:
         identity: Identity = request.state.identity
         if identity.role < self.least_role:
             msg = f"this needs the role {self.least_role.name.lower()}, and {identity.name} has less"
+            log_refusal(request.scope, 403, msg)
             raise NotPermitted(msg)
         return Call(
             services=services,

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from redisflow import documents
 from redisflow.client.events import Event
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
@@ -120,10 +119,7 @@ async def _events(services: Services, run_id: str) -> Sequence[dict[str, Any]]:
 async def _history(services: Services, run_id: str) -> Sequence[tuple[HistoryEntry, Any]]:
     """The last entries of the record, the newest first, with what may be shown of their errors."""
     entries = await services.flow.get_history(run_id)
-    return [
-        (entry, services.redact.value(("history", entry.number, "error"), documents.of_failure(entry.error)))
-        for entry in reversed(entries[-HISTORY:])
-    ]
+    return [(entry, services.redact.history(entry)) for entry in reversed(entries[-HISTORY:])]
 
 
 async def _children(services: Services, found: WorkflowRun) -> Sequence[tuple[StepRun, WorkflowRun | None]]:
