@@ -50,6 +50,11 @@ def check_step_name(name: object) -> str:
     return check_text("step", name)
 
 
+def name_of_key(key: str) -> str:
+    """The name that was given to what has this key within its run: keys of names that were used again end in `#2`."""
+    return _REPEATED.sub("", key)
+
+
 def partition_prefix(namespace: str, partition: int) -> str:
     """How every key of a partition begins: they all share one slot of a Cluster."""
     return f"rf:{{{namespace}:{partition}}}:"

@@ -44,10 +44,13 @@ class Start(Body):
     expires_at: When | None = None
     tags: dict[str, str] | None = None
     priority: int | None = Field(None, ge=0, le=9)
+    unknown: bool = Field(
+        default=False, description="start it also where this dashboard knows others, and not this one"
+    )
 
     def options(self) -> dict[str, Any]:
         """The keywords of `flow.run_workflow`."""
-        said = self.model_dump(exclude={"workflow", "input", "key"}, exclude_none=True)
+        said = self.model_dump(exclude={"workflow", "input", "key", "unknown"}, exclude_none=True)
         if self.key is not None:
             said["idempotency_key"] = self.key
         for name in ("available_at", "deadline_at", "expires_at"):

@@ -19,7 +19,7 @@ from redisflow.dashboard.api.params import NoParams, Params
 from redisflow.dashboard.api.problems import problem_of
 from redisflow.dashboard.services import Services
 from redisflow.errors import InvalidName
-from redisflow.names import check_name
+from redisflow.names import check_name, check_text
 from redisflow.run_id import check_run_id
 
 P = TypeVar("P", bound=Params)
@@ -126,7 +126,7 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
     "worker": lambda name: name,
     "schedule": lambda name: check_name("schedule", name),
     "queue": lambda name: check_name("queue", name),
-    "signal": lambda name: check_name("signal", name),
+    "signal": lambda name: check_text("signal", name),
     "workflow": lambda name: check_name("workflow", name),
 }
 """What the path may name. What cannot be such a name names nothing that is there."""

@@ -16,6 +16,7 @@ from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.errors import RunNotFound
+from redisflow.names import name_of_key
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
 from redisflow.runs import StepRun, WorkflowRun
@@ -71,7 +72,7 @@ async def run(request: Request, services: Services) -> View:
             "events": await _events(services, run_id) if tab == "events" else (),
             "history": await _history(services, run_id) if tab == "history" else (),
             "children": await _children(services, found) if tab == "children" else (),
-            "signals": [step.key for step in found.steps if step.kind == "signal" and step.status == "waiting"],
+            "signals": _awaited(found),
             "is_undone": any(step.kind == "compensation" for step in found.steps),
             "runnable": _runnable(found, chosen, rows[(number - 1) * ROWS : number * ROWS]),
         },
@@ -82,6 +83,12 @@ def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -
     """From which steps a fork may begin: those on this page, and the one that is looked at, in the run's order."""
     offered = {step.key for step in (*(row.step for row in rows), chosen) if step}
     return [step.key for step in found.steps if step.key in offered and step.kind != "compensation"]
+
+
+def _awaited(found: WorkflowRun) -> list[str]:
+    """The names of the signals that it waits for."""
+    waits = (step for step in found.steps if step.kind == "signal" and step.status == "waiting")
+    return list(dict.fromkeys(name_of_key(step.key) for step in waits))
 
 
 def _is_shown(step: StepRun, show: str, find: str) -> bool:

@@ -27,9 +27,17 @@ export function toggleRun(row) {
   show();
 }
 
+const runs = (count) => `${count.toLocaleString("en")} ${count === 1 ? "run" : "runs"}`;
+
+/** Which runs are meant, and how many where the page knows it. */
+function matching({ reach, meant }) {
+  const many = reach === undefined ? "all runs" : `all ${runs(Number(reach))}`;
+  return `${many} that match ${bar().dataset.query}${meant ? ` and ${meant}` : ""}`;
+}
+
 async function begin(button) {
   const verb = button.dataset.bulk;
-  const what = all ? "all runs that match the filter" : `${chosen.size} ${chosen.size === 1 ? "run" : "runs"}`;
+  const what = all ? matching(button.dataset) : runs(chosen.size);
   const yes = await ask(`${button.textContent.trim()} ${what}?`, { danger: button.dataset.danger !== undefined, verb: button.textContent.trim() });
   if (!yes) return;
   try {
