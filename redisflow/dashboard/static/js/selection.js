@@ -1,6 +1,5 @@
 // Runs that are chosen in a list, and what is done to all of them. What is chosen survives live updates.
-import { ask, call } from "./actions.js";
-import { toast } from "./toast.js";
+import { act, ask, call } from "./actions.js";
 
 const chosen = new Set();
 let all = false;
@@ -40,14 +39,13 @@ async function begin(button) {
   const what = all ? matching(button.dataset) : runs(chosen.size);
   const yes = await ask(`${button.textContent.trim()} ${what}?`, { danger: button.dataset.danger !== undefined, verb: button.textContent.trim() });
   if (!yes) return;
-  try {
+  await act(button, async () => {
     const job = await call("POST", "api/v1/bulk", all ? { verb, q: bar().dataset.query } : { verb, ids: [...chosen] });
     chosen.clear();
     all = false;
     location.href = `${bar().dataset.jobs}/${encodeURIComponent(job.id)}`;
-  } catch (error) {
-    toast(error.message, { tone: "fail" });
-  }
+    return true;
+  });
 }
 
 export function startSelection() {
