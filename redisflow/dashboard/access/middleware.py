@@ -7,10 +7,9 @@ who asks, and for changes that a page of ours asks.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -20,6 +19,7 @@ from redisflow.dashboard.access.csrf import CsrfGuard
 from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.hosts import HostCheck
 from redisflow.dashboard.access.paths import is_open, path_within
+from redisflow.dashboard.access.prefix import ForwardedPrefix
 from redisflow.dashboard.access.refusals import log_refusal, refuse, send_refusal
 from redisflow.dashboard.access.roles import ANYBODY, Admitted, Auth, Identity, Role
 
@@ -62,29 +62,6 @@ def access_middleware(
         *([Middleware(ReadOnly)] if read_only else []),
         Middleware(CsrfGuard),
     ]
-
-
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-"""Not `//host`: a link to that would lead to somewhere else."""
-
-
-class ForwardedPrefix:
-    """Puts back the prefix that a proxy took off, so that links lead through the proxy again."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Around this application."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass it on."""
-        if scope["type"] == "http":
-            prefix = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
-            if _PREFIX.fullmatch(prefix):
-                raw = scope.get("raw_path")
-                scope = {**scope, "root_path": prefix + scope.get("root_path", ""), "path": prefix + scope["path"]}
-                if raw is not None:
-                    scope["raw_path"] = prefix.encode() + raw
-        await self._app(scope, receive, send)
 
 
 class SafeHeaders:
