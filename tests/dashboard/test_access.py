@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -560,3 +561,10 @@ async def test_a_path_makes_no_second_line_of_the_log(make_client, caplog):
     (line,) = [line for line in caplog.messages if line.startswith("refused")]
     assert line.isprintable()
     assert len(line) < 500
+
+
+def test_the_documentation_says_what_each_role_may():
+    text = (Path(__file__).parents[2] / "docs" / "dashboard.md").read_text(encoding="utf-8")
+    for role in (Role.OPERATOR, Role.ADMIN):
+        row = text.partition(f"| {role.name.lower()} | ")[2].partition(" |")[0].removesuffix(" as well")
+        assert set(row.split(", ")) == {action for action, least in NEEDS.items() if least is role}

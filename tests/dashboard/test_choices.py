@@ -12,9 +12,8 @@ import pytest
 
 from redisflow import RedisFlow, Step
 from redisflow.dashboard.access.credentials import BasicAuth
-from redisflow.dashboard.access.roles import Identity, Role
+from redisflow.dashboard.access.roles import Role
 from redisflow.dashboard.actions import Actions
-from redisflow.dashboard.services import Services
 from redisflow.minutes import Minute
 from tests.dashboard.browsing import Browser, Html, browsing
 from tests.dashboard.world import define_world, finish, start
@@ -153,11 +152,3 @@ async def test_queues_are_drawn_as_deep_as_they_were_also_where_no_worker_does_a
     assert [at - drawing["data"][0][0] for at in drawing["data"][0]] == [0, 60, 120]
     depths[:] = [{"mail": 0}, {}]
     assert "Nothing happened in this time" in (await browser.see("/metrics")).text
-
-
-async def test_a_bulk_goes_on_where_no_lifespan_ever_ran(flow: RedisFlow):
-    """As below another application, which runs its own alone."""
-    services = Services.of(flow)
-    runs = [await start(flow, "approval") for _ in range(3)]
-    job = services.bulk_jobs.start("cancel", runs, Identity("ada", Role.ADMIN))
-    assert (await services.bulk_jobs.wait(job.id)).done == 3

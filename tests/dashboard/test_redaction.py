@@ -120,3 +120,9 @@ def test_an_entry_without_an_error_is_not_asked_about():
         raise AssertionError(path)
 
     assert Redactor(fails).history(entry_of(None)) is None
+
+
+def test_what_the_hook_puts_in_and_cannot_be_shown_is_not():
+    endless: list[Any] = []
+    endless.append(endless)
+    assert Redactor(lambda _path, _value: endless).value(("input",), "secret") == HIDDEN

@@ -89,11 +89,11 @@ class Redactor:
     def _walk(self, hook: Redact, path: Path, value: Any) -> Any:
         try:
             shown = hook(path, value)
+            if shown is not value:
+                return documents.jsonable(shown)
         except Exception as error:  # noqa: BLE001  # the hook is the user's: whatever it raises, nothing is shown
             _logger.warning("the redaction hook failed: %s", type(error).__name__)
             return HIDDEN
-        if shown is not value:
-            return documents.jsonable(shown)
         parts: Any = value
         if isinstance(value, dict):
             return {key: self._walk(hook, (*path, key), each) for key, each in parts.items()}
