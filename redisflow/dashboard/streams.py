@@ -11,6 +11,8 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from redisflow.dashboard.access.roles import ANYBODY, Identity
+
 PING_S = 15
 SEND_TIMEOUT_S = 30
 """A client that takes nothing for so long is let go: what is sent to it would be held here."""
@@ -48,9 +50,11 @@ class Streams:
 
 
 def who_asks(request: Request) -> str:
-    """By name and address: many may share a name, or an address."""
-    name = getattr(getattr(request.state, "identity", None), "name", "")
-    return f"{name} {request.client.host if request.client else ''}"
+    """By name, wherever they come from; where nobody says who they are, by address."""
+    identity: Identity = getattr(request.state, "identity", ANYBODY)
+    if identity.name != ANYBODY.name:
+        return f"name {identity.name}"
+    return f"address {request.client.host if request.client else ''}"
 
 
 class CountedStream(EventSourceResponse):

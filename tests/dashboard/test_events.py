@@ -11,11 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 from sse_starlette import ServerSentEvent
+from starlette.requests import Request
 
 from redisflow import RedisFlow, Step
+from redisflow.dashboard.access.roles import Identity, Role
 from redisflow.dashboard.api import answers
 from redisflow.dashboard.services import DashboardOptions, Services
-from redisflow.dashboard.streams import CountedStream, Streams
+from redisflow.dashboard.streams import CountedStream, Streams, who_asks
 from redisflow.run_id import new_run_id
 from tests.dashboard.apps import application
 
@@ -196,3 +198,12 @@ async def test_who_takes_nothing_is_let_go(monkeypatch):
     await asyncio.wait_for(stream({"type": "http", "method": "GET"}, receive, send), 10)
     assert is_closed.is_set()
     assert streams.count == 0
+
+
+def test_somebody_is_known_by_name_and_where_nobody_has_one_by_address():
+    def asks(name: str | None, address: str) -> str:
+        state = {} if name is None else {"identity": Identity(name, Role.VIEWER)}
+        return who_asks(Request({"type": "http", "headers": [], "client": (address, 1), "state": state}))
+
+    assert asks("ann", "10.0.0.1") == asks("ann", "10.0.0.2") != asks("ben", "10.0.0.1")
+    assert asks("anonymous", "10.0.0.1") == asks(None, "10.0.0.1") != asks("anonymous", "10.0.0.2")
