@@ -101,11 +101,12 @@ class Actions:
         *,
         input: Any = SAME_INPUT,  # noqa: A002  # the word that users have for it
         steps: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
     ) -> str:
         """Start a new run that shares the beginning of this one; returns its id."""
         async with self._doing(by, "fork", "run", run_id):
             handle = await self.flow.get_handle(run_id)
-            forked: WorkflowHandle[Any] = await handle.fork(from_step, input=input, steps=steps)
+            forked: WorkflowHandle[Any] = await handle.fork(from_step, input=input, steps=steps, **options)
         await self.note(run_id, "fork", by)
         await self.note(forked.id, "start by fork", by)
         return forked.id

@@ -310,3 +310,13 @@ async def test_a_signal_of_a_name_that_none_can_have_is_refused(client):
     for name in ("again#1", "x" * 129, "a%00b", "%0a"):
         answer = await client.post(f"{V1}/signals/{name.replace('#', '%23')}:send", json={})
         assert answer.status_code == 404
+
+
+async def test_a_fork_with_a_key_is_made_once(client, working: RedisFlow):
+    run = await working.run_workflow("order", 7)
+    await run.result(10)
+    sent = {"from_step": "charge", "key": "again"}
+    forks = [check(await client.post(f"{V1}/runs/{run.id}:fork", json=sent), answers.Done, 201) for _ in range(2)]
+    assert forks[0]["run_id"] == forks[1]["run_id"] != run.id
+    other = check(await client.post(f"{V1}/runs/{run.id}:fork", json={"from_step": "charge"}), answers.Done, 201)
+    assert other["run_id"] != forks[0]["run_id"]

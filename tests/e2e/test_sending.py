@@ -55,6 +55,17 @@ def test_a_double_click_starts_one_run(show: Show, stage: Stage):
     assert len(sent) == len(runs_of(stage, tag)) == 1
 
 
+def test_a_double_click_is_no_answer_to_the_question_that_it_brings_up(show: Show, stage: Stage):
+    run_id = stage.until(stage.start("nap"), "waiting:timer")
+    page = show(f"/runs/{run_id}")
+    page.locator("#page").get_by_role("button", name="Cancel").dblclick()
+    dialog = page.get_by_role("dialog", name="Confirm")
+    expect(dialog).to_be_visible()
+    page.mouse.click(5, 5)
+    expect(dialog).to_be_hidden()
+    assert stage.status(run_id) == "waiting:timer"
+
+
 def test_a_form_that_got_no_answer_is_sent_again_and_starts_one_run(open_page: OpenPage, stage: Stage):
     tag = secrets.token_hex(4)
     page = open_page("/runs/new?workflow=echo", allow="ERR_FAILED").page

@@ -77,6 +77,7 @@ class Fork(Body):
     from_step: str | None = Field(None, description="the key of the first step that runs again")
     steps: dict[str, Any] = Field(default_factory=dict, description="other results of steps, by their keys")
     input: Any = Field(None, description="another input; left out, it is that of the run")
+    key: Key | None = Field(None, description="idempotency key: a second fork with it gives the same run")
 
 
 class Signal(Body):
