@@ -12,6 +12,8 @@ from functools import lru_cache
 from redisflow.errors import InvalidName
 
 MAX_NAME_LENGTH = 128
+AUDIT = "audit"
+"""The kind of events that say what people did to a run: workflow code says none of them."""
 
 _NAME = re.compile(rf"[A-Za-z0-9._:-]{{1,{MAX_NAME_LENGTH}}}")
 _REPEATED = re.compile(r"#[0-9]+\Z")
@@ -46,6 +48,11 @@ def check_text(kind: str, name: object) -> str:
 def check_step_name(name: object) -> str:
     """Return `name` if it may name a step."""
     return check_text("step", name)
+
+
+def name_of_key(key: str) -> str:
+    """The name that was given to what has this key within its run: keys of names that were used again end in `#2`."""
+    return _REPEATED.sub("", key)
 
 
 def partition_prefix(namespace: str, partition: int) -> str:

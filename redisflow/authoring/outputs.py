@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from redisflow.names import check_text
+from redisflow.errors import InvalidName
+from redisflow.names import AUDIT, check_text
 from redisflow.payload import PayloadType
 from redisflow.size_limit import check_size
 
@@ -29,7 +30,9 @@ class OutputPort(Protocol):
 
 def emit(port: OutputPort, kind: str, data: Any) -> None:
     """Say an event. InvalidName, CannotRecord or PayloadTooLarge where it cannot be stored."""
-    check_text("event", kind)
+    if check_text("event", kind) == AUDIT:
+        msg = f"events of kind {AUDIT!r} say what people did to a run (`flow.note`): name it otherwise"
+        raise InvalidName(msg)
     port.emit(kind, _encode(data, f"the data of an event of kind {kind!r}"))
 
 

@@ -352,7 +352,8 @@ class Step:
         is made again says it again, and the event tells which attempt it was. About the last 10,000 events of a run are
         kept.
 
-        Raises CannotRecord and PayloadTooLarge (64 KiB).
+        Raises CannotRecord, PayloadTooLarge (64 KiB), and InvalidName, also for the kind `audit`: what people did to a
+        run is said by `flow.note` alone.
         """
         emit(current_body.get() or self._port.outputs, kind, data)
 

@@ -59,15 +59,19 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
     if not all(map(find_spec, ("uvicorn", "starlette", "jinja2"))):
         msg = "the dashboard needs an extra that is not installed: pip install 'redisflow[dashboard]'"
         raise ValueError(msg)
-    if root_path and not root_path.startswith("/"):
-        msg = f"--root-path begins with a slash, as /redisflow does, not {root_path!r}"
-        raise ValueError(msg)
     _refuse_strangers(host, auth, insecure=insecure)
     if control is not None:
         _end_with(control)
     from redisflow.dashboard.access.given_auth import read_auth  # noqa: PLC0415  # of an extra
+    from redisflow.dashboard.access.prefix import FixedPrefix, is_prefix  # noqa: PLC0415  # the same
     from redisflow.dashboard.app import dashboard_app  # noqa: PLC0415  # the same
 
+    prefix = root_path.rstrip("/")
+    if prefix and not is_prefix(prefix):
+        msg = (
+            f"--root-path is written as /redisflow is, with letters, digits and any of . _ ~ - in it, not {root_path!r}"
+        )
+        raise ValueError(msg)
     flow = given.flow()
     app = dashboard_app(
         flow,
@@ -80,8 +84,8 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
             if control is not None:
                 os.write(control, b'{"works": true}\n')
             else:
-                _say_where(listener, root_path)
-            return await _serve(app, listener, root_path)
+                _say_where(listener, prefix)
+            return await _serve(FixedPrefix(app, prefix) if prefix else app, listener)
 
 
 def _refuse_strangers(host: str, auth: Sequence[str] | None, *, insecure: bool) -> None:
@@ -130,13 +134,13 @@ def _listen(host: str, port: int, descriptor: int | None) -> socket.socket:
     return listener
 
 
-def _say_where(listener: socket.socket, root_path: str) -> None:
+def _say_where(listener: socket.socket, prefix: str) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    note(f"http://{shown}:{port}{root_path or '/'} (Ctrl-C ends it)")
+    note(f"http://{shown}:{port}{prefix}/ (Ctrl-C ends it)")
 
 
-async def _serve(app: Callable[..., Any], listener: socket.socket, root_path: str) -> int:
+async def _serve(app: Callable[..., Any], listener: socket.socket) -> int:
     import uvicorn  # noqa: PLC0415  # an extra
 
     class Server(uvicorn.Server):
@@ -151,7 +155,6 @@ async def _serve(app: Callable[..., Any], listener: socket.socket, root_path: st
         log_config=None,
         access_log=False,
         server_header=False,
-        root_path=root_path,
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
     server = Server(config)

@@ -7,9 +7,8 @@ import secrets
 from redisflow import codec
 from redisflow.client.lifecycle import not_found
 from redisflow.contract import Backend
+from redisflow.names import AUDIT
 
-AUDIT = "audit"
-"""The kind of such events."""
 LONGEST = 500
 """Characters of an action, and of a name."""
 

@@ -21,7 +21,7 @@ from redisflow.client.lifecycle import SAME_INPUT
 from redisflow.client.start import RunOptions, StartedRun, StartOptions
 from redisflow.dashboard.access.roles import Action, Identity, check_permitted
 from redisflow.durations import Instant
-from redisflow.errors import RedisflowError
+from redisflow.errors import RedisflowError, UnknownWorkflow
 from redisflow.flow import RedisFlow
 from redisflow.run_id import check_run_id
 
@@ -46,12 +46,21 @@ class Actions:
     # -- runs -----------------------------------------------------------------------------------------------------
 
     async def start(
-        self, by: Identity, workflow: str, value: Any = None, /, **options: Unpack[RunOptions]
+        self, by: Identity, workflow: str, value: Any = None, /, *, unknown: bool = False, **options: Unpack[RunOptions]
     ) -> StartedRun:
-        """Start a run. Its input is checked here where the workflow's code is here, else where it runs."""
+        """Start a run. Its input is checked here where the workflow's code is here, else where it runs.
+
+        UnknownWorkflow where others are known here, and not this one, unless `unknown` says that it is meant so.
+        """
         async with self._doing(by, "start", "workflow", workflow):
             wanted = workflow if self.flow.served().workflows else untyped(workflow)
-            started = (await self.flow.run_workflow(wanted, value, **options)).workflow_run
+            try:
+                handle = await self.flow.run_workflow(wanted, value, **options)
+            except UnknownWorkflow:
+                if not unknown:
+                    raise
+                handle = await self.flow.run_workflow(untyped(workflow), value, **options)
+            started = handle.workflow_run
         if not started.existing:
             await self.note(started.id, "start", by)
         return started
@@ -92,11 +101,12 @@ class Actions:
         *,
         input: Any = SAME_INPUT,  # noqa: A002  # the word that users have for it
         steps: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
     ) -> str:
         """Start a new run that shares the beginning of this one; returns its id."""
         async with self._doing(by, "fork", "run", run_id):
             handle = await self.flow.get_handle(run_id)
-            forked: WorkflowHandle[Any] = await handle.fork(from_step, input=input, steps=steps)
+            forked: WorkflowHandle[Any] = await handle.fork(from_step, input=input, steps=steps, **options)
         await self.note(run_id, "fork", by)
         await self.note(forked.id, "start by fork", by)
         return forked.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -121,6 +122,8 @@ class _Desk:
 
     def _refuse(self, request: Request, error: Exception) -> Response:
         view = _problem_of(request, error)
+        if not hasattr(request.state, "identity"):  # at what is open to everybody: a page would say what is here
+            return refuse(request.scope, view.status, HTTPStatus(view.status).phrase, view.headers)
         return HTMLResponse(self._renderer.whole(request, view), view.status, view.headers)
 
 

@@ -216,6 +216,8 @@ class BulkJobs:
             async with contextlib.aclosing(cast("AsyncGenerator[BulkOutcome]", aiter(bulk))) as outcomes:
                 async for outcome in outcomes:
                     self._count(job, outcome, bulk.progress)
+                    word = "done" if outcome.error is None else type(outcome.error).__name__
+                    log_action(job.identity, job.view.verb, "run", outcome.run_id, f"{word} (bulk job {job.view.id})")
                     if outcome.is_done and job.view.verb != "delete":
                         done += [outcome.run_id, *([outcome.new_run_id] if outcome.new_run_id else [])]
                     if len(done) >= NOTED_AT_ONCE:
@@ -263,12 +265,15 @@ async def _ids_of(flow: RedisFlow, verb: Verb, query: Query) -> list[str]:
         return [query.id]
     options = query.find_options()
     options.setdefault("status", MEANT[verb])
-    ids: list[str] = []
+    if query.order == "oldest":
+        # From the newest on, none that begins meanwhile comes into sight; from the oldest on, all of them would.
+        options.setdefault("created_before", 0)
+    ids: dict[str, None] = {}  # one that is retried meanwhile may be listed as ended, and then as unfinished
     async for run in flow.list_runs(page_size=PAGE_LIMIT, **options):
-        ids.append(run.id)
+        ids[run.id] = None
         if len(ids) >= MOST_RUNS:
             break
-    return ids
+    return list(ids)
 
 
 def _now() -> datetime:

@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from redisflow.dashboard.streams import LONGEST_S, CountedStream, Streams, who_asks
 from redisflow.errors import BackendError
 
 AWAY = "away"
@@ -30,8 +31,7 @@ class LiveOptions:
 
     interval_s: float = 1.0
     """Between two looks."""
-    longest_s: float = 600.0
-    """Then the browser comes again, and says again who it is."""
+    longest_s: float = LONGEST_S
     most_watchers: int = 200
     """Of one process: the next one is told to come again later."""
 
@@ -54,22 +54,21 @@ class Live:
         """None, yet."""
         self._options = options or LiveOptions()
         self._pages: dict[Key, _Made] = {}
-        self._watchers = 0
+        self._watchers = Streams(self._options.most_watchers)
 
     def respond(self, request: Request, make: Callable[[], Awaitable[str]]) -> Response:
         """Send what `make` makes, each time that it has changed."""
-        if self._watchers >= self._options.most_watchers:
+        if self._watchers.are_full_for(who := who_asks(request)):
             return PlainTextResponse("too many pages are watched", 503, {"Retry-After": "30"})
         role = str(getattr(getattr(request.state, "identity", None), "role", None))
         stream = self._follow((str(request.url), role), request.headers.get("last-event-id"), make)
-        return EventSourceResponse(stream, headers={"Cache-Control": "no-store"}, ping=15)
+        return CountedStream(stream, self._watchers, who)
 
     async def _follow(
         self, key: Key, seen: str | None, make: Callable[[], Awaitable[str]]
     ) -> AsyncGenerator[ServerSentEvent]:
         page = self._pages.setdefault(key, _Made())
         page.watchers += 1
-        self._watchers += 1
         until_s = time.monotonic() + self._options.longest_s
         try:
             while time.monotonic() < until_s:
@@ -85,7 +84,6 @@ class Live:
                         yield ServerSentEvent(data=page.html, id=seen)
                 await asyncio.sleep(self._options.interval_s)
         finally:
-            self._watchers -= 1
             page.watchers -= 1
             if not page.watchers:
                 self._pages.pop(key, None)

@@ -9,7 +9,7 @@ from redisflow.dashboard.access.redact import Redact, Redactor
 from redisflow.dashboard.access.roles import Auth
 from redisflow.dashboard.actions import Actions
 from redisflow.dashboard.bulk_jobs import BulkJobs
-from redisflow.dashboard.streams import Streams
+from redisflow.dashboard.streams import LONGEST_S, Streams
 from redisflow.flow import RedisFlow
 
 
@@ -31,6 +31,17 @@ class DashboardOptions:
     """Bytes of a request of the API."""
     max_streams: int = 100
     """Event streams that are open at once."""
+    longest_s: float = LONGEST_S
+    """How long one of them lasts."""
+
+    def __post_init__(self) -> None:
+        """TypeError where `auth` is nothing that can be asked. It is not shown: it may hold secrets."""
+        if self.auth is not None and not callable(self.auth):
+            msg = (
+                "auth is BasicAuth, BearerAuth or a callable, or None, with which everybody may do everything; "
+                f"not a {type(self.auth).__name__}"
+            )
+            raise TypeError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

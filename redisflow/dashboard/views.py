@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 import redisflow
 from redisflow.dashboard.access.paths import path_within
-from redisflow.dashboard.access.roles import ANYBODY, Action, Identity, may
+from redisflow.dashboard.access.roles import Action, Identity, may
 from redisflow.dashboard.payload_trees import tree_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.tracebacks import read_traceback
@@ -87,7 +87,7 @@ class Renderer:
 
     def _render(self, request: Request, view: View, layout: str) -> str:
         base = request.scope.get("root_path", "").rstrip("/")
-        identity: Identity = getattr(request.state, "identity", ANYBODY)
+        identity: Identity = request.state.identity
         query = f"?{request.url.query}" if request.url.query else ""
         path = quote(path_within(request.scope).removeprefix("/live"), safe="/:@")
 

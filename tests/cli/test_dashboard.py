@@ -96,10 +96,25 @@ async def test_whoever_has_no_password_stays_outside(serve: Callable[..., Served
 
 async def test_it_is_called_by_the_names_that_are_allowed_and_under_its_prefix(serve: Callable[..., Served]):
     served = serve("--allow-host", "runs.example.com", "--root-path", "/redisflow")
-    assert served.said.startswith(f"http://127.0.0.1:{served.port}/redisflow ")
-    status, page = served.get("/runs", Host="runs.example.com")
+    assert served.said.startswith(f"http://127.0.0.1:{served.port}/redisflow/ ")
+    # As a proxy asks that takes the prefix off, as one that leaves it, and at the address that is told.
+    for path in ("/runs", "/redisflow/runs", "/redisflow/", "/redisflow", "/"):
+        status, page = served.get(path, Host="runs.example.com" if path == "/runs" else f"127.0.0.1:{served.port}")
+        assert (path, status) == (path, 200)
+        assert 'href="/redisflow/runs"' in page
+        assert 'hx-sse:connect="/redisflow/live/runs"' in page
+    for prefix in ("", "/redisflow"):
+        assert served.get(f"{prefix}/healthz")[0] == 200
+        assert served.get(f"{prefix}/api/v1/queues")[0] == 200
+        assert served.get(f"{prefix}/nowhere")[0] == 404
+
+
+@pytest.mark.parametrize("written", ["/", "/redisflow/"])
+async def test_a_slash_at_the_end_of_the_prefix_changes_nothing(serve: Callable[..., Served], written: str):
+    served = serve("--root-path", written)
+    status, page = served.get("/runs")
     assert status == 200
-    assert 'href="/redisflow/' in page
+    assert f'href="{written}runs"' in page
 
 
 async def test_it_listens_elsewhere_only_where_somebody_says_who_may_come_in(serve: Callable[..., Served], cli: Cli):
@@ -117,7 +132,8 @@ async def test_what_cannot_be_meant_is_told_without_secrets(cli: Cli, shop: Any)
         port = str(taken.getsockname()[1])
         said = await cli("dashboard", "--port", port)
         assert (said.code, f"cannot listen on 127.0.0.1 port {port}" in said.err) == (2, True)
-    assert (await cli("dashboard", "--root-path", "redisflow")).code == 2
+    for prefix in ("redisflow", "//evil.example", "/a b", "/<x>"):
+        assert (await cli("dashboard", "--root-path", prefix)).code == 2
     said = await cli("dashboard", "--auth", "basic:secret")
     assert (said.code, "secret" in said.err) == (2, False)
     assert (await cli("dashboard", "-n", "nobody-made-it")).code == 4

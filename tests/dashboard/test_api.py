@@ -7,12 +7,13 @@ import re
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
 from pydantic import BaseModel
 
-from redisflow import RedisFlow
+from redisflow import RedisFlow, Step
 from redisflow.dashboard.api import answers
 from redisflow.dashboard.api.endpoint import Endpoint
 from redisflow.dashboard.api.openapi import ALL_ENDPOINTS, describe
@@ -288,3 +289,46 @@ def test_the_page_about_it_names_every_endpoint_and_no_other():
     page = (Path(__file__).resolve().parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(GET|POST|DELETE) (/[^`]*)`", page, re.MULTILINE))
     assert named == {(endpoint.method, endpoint.path) for endpoint in ALL_ENDPOINTS}
+
+
+async def test_a_workflow_that_is_unknown_here_is_started_where_that_is_meant(client, shop: RedisFlow):
+    problem = check_problem(await client.post(f"{V1}/runs", json={"workflow": "elsewhere"}), 422, "UnknownWorkflow")
+    assert "elsewhere" in problem["detail"]
+    sent = {"workflow": "elsewhere", "input": {"any": 1}, "unknown": True}
+    started = check(await client.post(f"{V1}/runs", json=sent), answers.Started, 201)
+    run = await shop.get_run(started["id"])
+    assert (run.workflow, run.input) == ("elsewhere", {"any": 1})
+    # What is known is checked as ever.
+    answer = await client.post(f"{V1}/runs", json={"workflow": "order", "input": "x", "unknown": True})
+    check_problem(answer, 422, "InvalidInput")
+
+
+@pytest.mark.parametrize("name", ["all clear", "a/b", "a/../b", "50%", "grün", "?x=1#y", ":send", "a:b.c-d"])
+async def test_a_signal_of_any_name_is_sent_to_all_who_wait_for_it(client, working: RedisFlow, name: str):
+    @working.define_workflow("waiter")
+    async def waiter(step: Step) -> Any:
+        return await step.wait_for_signal(name)
+
+    async with working.new_worker(grace=0):
+        run = await working.run_workflow("waiter")
+        await until(working, run.id, lambda run: run.waiting_for == "signal")
+        path = f"{V1}/signals/{quote(name, safe='')}:send"
+        reached = check(await client.post(path, json={"data": "now"}), answers.Reached)
+        assert (reached["id"], reached["count"]) == (name, 1)
+        assert await run.result(10) == "now"
+
+
+async def test_a_signal_of_a_name_that_none_can_have_is_refused(client):
+    for name in ("again#1", "x" * 129, "a%00b", "%0a"):
+        answer = await client.post(f"{V1}/signals/{name.replace('#', '%23')}:send", json={})
+        assert answer.status_code == 404
+
+
+async def test_a_fork_with_a_key_is_made_once(client, working: RedisFlow):
+    run = await working.run_workflow("order", 7)
+    await run.result(10)
+    sent = {"from_step": "charge", "key": "again"}
+    forks = [check(await client.post(f"{V1}/runs/{run.id}:fork", json=sent), answers.Done, 201) for _ in range(2)]
+    assert forks[0]["run_id"] == forks[1]["run_id"] != run.id
+    other = check(await client.post(f"{V1}/runs/{run.id}:fork", json={"from_step": "charge"}), answers.Done, 201)
+    assert other["run_id"] != forks[0]["run_id"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from redisflow.dashboard.bulk_jobs import BulkJobs, TooManyJobs
 from redisflow.dashboard.filters import Query
 from redisflow.errors import InvalidName
 from redisflow.run_id import new_run_id
+from redisflow.summaries import RunSummary
 
 V1 = "/api/v1"
 ADA = Identity("ada", Role.ADMIN)
@@ -28,8 +31,10 @@ async def jobs(shop: RedisFlow):
     await jobs.close()
 
 
-async def start(flow: RedisFlow, count: int, workflow: str = "approval", **options) -> list[str]:
-    return [(await flow.run_workflow(workflow, **options)).id for _ in range(count)]
+async def start(
+    flow: RedisFlow, count: int, workflow: str = "approval", value: Any = None, **options: Any
+) -> list[str]:
+    return [(await flow.run_workflow(workflow, value, **options)).id for _ in range(count)]
 
 
 async def notes_of(flow: RedisFlow, run_id: str) -> list[str]:
@@ -50,7 +55,11 @@ async def test_runs_that_match_are_canceled_with_progress_and_an_event_for_each(
     assert {(await shop.get_run(run_id)).status for run_id in others} == {"pending"}
     for run_id in mine:
         assert await notes_of(shop, run_id) == [f"cancel (bulk job {job.id}) by otto"]
-    assert [line for line in caplog.messages if job.id in line] == [
+    told = [line for line in caplog.messages if job.id in line]
+    assert {line for line in told if line.startswith("cancel")} == {
+        f"cancel of run {run_id!r} by 'otto' (operator): done (bulk job {job.id})" for run_id in mine
+    }
+    assert [line for line in told if line.startswith("bulk")] == [
         f"bulk cancel of runs 'workflow:approval tag:customer=c1' by 'otto' (operator): begun as {job.id}",
         f"bulk cancel of bulk job {job.id!r} by 'otto' (operator): done: 70 done, 0 refused, 0 failed",
     ]
@@ -65,6 +74,46 @@ async def test_a_query_without_a_status_means_the_runs_to_which_it_can_be_done(j
     assert (said.total, said.refused) == (1, 1)
     assert said.errors[0].run_id == going
     assert said.errors[0].error == "RunNotFinished"
+
+
+async def test_the_log_names_each_run_that_a_bulk_deleted_or_could_not(jobs, shop, caplog):
+    caplog.set_level(logging.INFO, logger="redisflow.dashboard.audit")
+    ended, going = await start(shop, 2)
+    await shop.cancel_workflow_run(ended)
+    job = await jobs.wait(jobs.start("delete", [ended, going], ADA).id)
+    assert sorted(line for line in caplog.messages if line.startswith("delete of run")) == sorted(
+        [
+            f"delete of run {ended!r} by 'ada' (admin): done (bulk job {job.id})",
+            f"delete of run {going!r} by 'ada' (admin): RunNotFinished (bulk job {job.id})",
+        ]
+    )
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+async def test_a_bulk_is_about_the_runs_that_were_there_when_it_began(shop, monkeypatch, order: str):
+    """Others begin, and ended ones go on, while it lists them; the pages are small, so that it comes to that."""
+    monkeypatch.setattr("redisflow.dashboard.bulk_jobs.PAGE_LIMIT", 2)
+    mine = await start(shop, 6, "order", value=101)
+    async with shop.new_worker(grace=0):
+        for run_id in mine:
+            await asyncio.gather((await shop.get_handle(run_id)).result(10), return_exceptions=True)
+    later: list[str] = []
+    listed = RedisFlow.list_runs
+
+    async def busily(flow: RedisFlow, **options: Any) -> AsyncIterator[RunSummary]:
+        async for run in listed(flow, **options):
+            if len(later) < 20:
+                later.extend(await start(flow, 1, "order", value=101))
+                await asyncio.gather((await flow.get_handle(run.id)).retry(), return_exceptions=True)
+            yield run
+
+    monkeypatch.setattr(RedisFlow, "list_runs", busily)
+    jobs = BulkJobs(Actions(shop))
+    query = Query.parse(f"workflow:order status:failed status:pending order:{order}")
+    job = await jobs.wait(jobs.start("pause", query, OTTO).id)
+    assert (job.state, job.total) == ("done", 6)
+    assert [run_id for run_id in later if (await shop.get_run(run_id)).waiting_for == "paused"] == []
+    await jobs.close()
 
 
 async def test_ids_are_taken_once_and_each_is_judged_alone(jobs, shop):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 import pytest
+from sse_starlette import ServerSentEvent
+from starlette.requests import Request
 
 from redisflow import RedisFlow, Step
+from redisflow.dashboard.access.roles import Identity, Role
 from redisflow.dashboard.api import answers
 from redisflow.dashboard.services import DashboardOptions, Services
+from redisflow.dashboard.streams import CountedStream, Streams, who_asks
 from redisflow.run_id import new_run_id
 from tests.dashboard.apps import application
 
@@ -137,7 +142,7 @@ async def test_so_many_streams_are_open_and_a_closed_one_makes_room(shop: RedisF
         for _ in range(3):
             assert (await client.get(f"{V1}/runs/{done.id}/events", headers=STREAM)).status_code == 200
         reading = asyncio.create_task(client.get(f"{V1}/runs/{run.id}/events", headers=STREAM))
-        while not services.streams.are_full:
+        while not services.streams.count:
             await client.get(f"{V1}/queues")
         answer = await client.get(f"{V1}/runs/{done.id}/events", headers=STREAM)
         assert answer.status_code == 503
@@ -145,3 +150,60 @@ async def test_so_many_streams_are_open_and_a_closed_one_makes_room(shop: RedisF
         await run.cancel()
         assert (await reading).status_code == 200
         assert (await client.get(f"{V1}/runs/{done.id}/events", headers=STREAM)).status_code == 200
+
+
+async def test_a_stream_ends_after_a_while_without_a_word_and_goes_on_with_the_next(talking: RedisFlow):
+    run = await talking.run_workflow("talk", 2)
+    services = Services.of(talking, DashboardOptions(longest_s=0.5))
+    transport = httpx2.ASGITransport(app=application(services))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        first = read((await client.get(f"{V1}/runs/{run.id}/events", headers=STREAM)).text)
+        assert [sent.event for sent in first] == ["message", "message"]  # neither `end` nor `error`
+        await talking.signal(run.id, "enough")
+        again = {**STREAM, "Last-Event-ID": first[-1].id}
+        second = await client.get(f"{V1}/runs/{run.id}/events", headers=again)
+        assert [sent.event for sent in read(second.text)] == ["end"]
+        assert services.streams.count == 0
+
+
+async def test_nobody_takes_all_streams():
+    streams = Streams(4)
+    with streams.opened("ann"), streams.opened("ann"):
+        assert streams.are_full_for("ann")
+        assert not streams.are_full_for("ben")
+        with streams.opened("ben"), streams.opened("cem"):
+            assert streams.are_full_for("ben")
+    assert streams.count == 0
+
+
+async def test_who_takes_nothing_is_let_go(monkeypatch):
+    monkeypatch.setattr("redisflow.dashboard.streams.SEND_TIMEOUT_S", 0.05)
+    streams, is_closed = Streams(2), asyncio.Event()
+
+    async def endless() -> AsyncIterator[ServerSentEvent]:
+        try:
+            while True:
+                yield ServerSentEvent("x" * 1000)
+        finally:
+            is_closed.set()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()  # nobody reads, so nothing more fits
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    stream = CountedStream(endless(), streams, "ann")
+    await asyncio.wait_for(stream({"type": "http", "method": "GET"}, receive, send), 10)
+    assert is_closed.is_set()
+    assert streams.count == 0
+
+
+def test_somebody_is_known_by_name_and_where_nobody_has_one_by_address():
+    def asks(name: str | None, address: str) -> str:
+        state = {} if name is None else {"identity": Identity(name, Role.VIEWER)}
+        return who_asks(Request({"type": "http", "headers": [], "client": (address, 1), "state": state}))
+
+    assert asks("ann", "10.0.0.1") == asks("ann", "10.0.0.2") != asks("ben", "10.0.0.1")
+    assert asks("anonymous", "10.0.0.1") == asks(None, "10.0.0.1") != asks("anonymous", "10.0.0.2")

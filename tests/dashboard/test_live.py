@@ -177,7 +177,7 @@ async def test_who_comes_back_is_sent_nothing_that_they_have():
 
 async def test_no_more_may_watch_than_are_allowed_and_a_place_that_is_left_is_free():
     page = Watched()
-    async with watching(page, most_watchers=2) as watch:
+    async with watching(page, most_watchers=4) as watch:
         first, second = watch(), watch("/live/other")
         await first.frame()
         await second.frame()

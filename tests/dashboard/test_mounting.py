@@ -23,6 +23,7 @@ from redisflow.dashboard.app import dashboard_app
 from tests.dashboard.browsing import Html, browsing, crawl
 from tests.dashboard.test_live import Watcher
 from tests.dashboard.world import define_world, finish, start
+from tests.stories.world import eventually
 
 
 @pytest.fixture
@@ -186,3 +187,20 @@ def test_beside_a_django_application_every_link_keeps_the_prefix(valkey_url: str
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"page": 200, "of django": 404, "leave": [], "answers": [200]}
+
+
+@pytest.mark.parametrize("mount", [in_starlette, in_fastapi, by_hand])
+async def test_a_bulk_goes_on_inside_another_application_which_runs_its_own_lifespan_alone(flow: RedisFlow, mount: Any):
+    async with client_of(mount(dashboard_app(flow))) as client:
+        answer = await client.post("/a/b/api/v1/bulk", json={"verb": "cancel", "q": "tag:a=b"})
+        place = answer.headers["location"]
+        assert place.startswith("/a/b/api/v1/bulk/")
+
+        async def over() -> Any:
+            job = (await client.get(place)).json()
+            return job if job["state"] != "running" else None
+
+        job = await eventually(over)
+        assert (job["state"], job["done"]) == ("done", 1)
+        page = Html((await client.get(place.replace("/api/v1", ""))).text)
+        assert page.one("h1").text == "Cancel tag:a=b"

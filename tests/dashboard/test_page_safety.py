@@ -11,6 +11,7 @@ import redis.asyncio
 
 from redisflow import AesGcm, NonRetryableError, Payloads, RedisFlow, Step
 from redisflow.dashboard.access.credentials import BasicAuth
+from redisflow.dashboard.access.redact import HIDDEN
 from redisflow.dashboard.access.roles import Role
 from redisflow.dashboard.payload_trees import MOST_NODES
 from redisflow.testing import ServerOptions, start_server
@@ -228,15 +229,30 @@ async def test_who_asks_is_not_named_where_the_check_of_them_fails(flow: RedisFl
             assert flow.namespace not in answer.text
 
 
-async def test_a_defect_of_a_page_is_a_page_and_stands_in_the_log(flow: RedisFlow, caplog: pytest.LogCaptureFixture):
+async def test_a_defect_of_a_page_is_a_page_and_stands_in_the_log(
+    flow: RedisFlow, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    async def broken(*_: Any) -> Any:
+        raise RuntimeError("what nobody foresaw")
+
+    run_id = await start(flow, "echo", 1, available_at="1h")
+    monkeypatch.setattr(RedisFlow, "get_run", broken)
+    async with browsing(flow) as browser:
+        page = await browser.see(f"/runs/{run_id}", 500)
+        assert "the log of the dashboard has more" in page.text
+        assert "foresaw" not in page.text
+        assert "failed: RuntimeError" in caplog.text
+
+
+async def test_what_a_hook_answers_and_nobody_can_show_is_hidden(flow: RedisFlow):
     def broken(path: Any, value: Any) -> Any:
         return object.__new__(Unspeakable)
 
-    run_id = await start(flow, "echo", 1, available_at="1h")
+    run_id = await start(flow, "echo", "a-secret", available_at="1h")
     async with browsing(flow, redact=broken) as browser:
-        page = await browser.see(f"/runs/{run_id}", 500)
-        assert "the log of the dashboard has more" in page.text
-        assert "failed" in caplog.text
+        page = await browser.see(f"/runs/{run_id}")
+        assert HIDDEN in page.text
+        assert "a-secret" not in page.source
 
 
 class Unspeakable:
@@ -251,3 +267,16 @@ async def test_pages_say_how_a_browser_has_to_treat_them(flow: RedisFlow):
             assert answer.status_code == status
             assert answer.headers["cache-control"] == "no-store"
             assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+async def test_what_somebody_did_is_shown_also_where_half_of_it_is_hidden(working: RedisFlow):
+    run_id = await finish(working, "echo", 1)
+    await working.note(run_id, "look at it", "ada")
+
+    def without_names(path: tuple[str | int, ...], value: Any) -> Any:
+        return {"action": value["action"]} if path == ("events", "audit") else value
+
+    async with browsing(working, redact=without_names) as browser:
+        events = await browser.see(f"/runs/{run_id}?tab=events")
+        assert "look at it" in events.text
+        assert "ada" not in events.text

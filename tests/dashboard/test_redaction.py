@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from redisflow import RedisFlow
+import pytest
+
+from redisflow import RedisFlow, WorkflowFailed
 from redisflow.dashboard.access.redact import HIDDEN, Path, Redactor
+from redisflow.failure import Failure
+from redisflow.run_history import HistoryEntry
 
 V1 = "/api/v1"
 
@@ -67,3 +72,57 @@ def test_what_the_hook_puts_in_is_not_gone_into_and_is_json():
 
 def test_without_a_hook_all_is_shown():
     assert Redactor().value(("input",), {"a": b"x"}) == {"a": "eA=="}
+
+
+async def test_an_error_in_the_history_is_hidden_by_the_path_of_its_attempt_and_of_its_step(
+    make_client, working: RedisFlow
+):
+    run = await working.run_workflow("order", 101)
+    with pytest.raises(WorkflowFailed):
+        await run.result(10)
+    (entry,) = [entry for entry in await working.get_history(run.id) if entry.error]
+    of_attempt: Path = ("steps", "charge", "attempts", 0, "error", "message")
+    of_step: Path = ("steps", "charge", "error", "message")
+    for hidden in (of_attempt, of_step):
+
+        def hook(path: Path, value: Any, hidden: Path = hidden) -> Any:
+            return "****" if path == hidden else value
+
+        assert Redactor(hook).history(entry)["message"] == "****"
+    assert Redactor().history(entry)["message"] == "declined"
+
+
+def entry_of(error: Failure | None) -> HistoryEntry:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return HistoryEntry(
+        number=0,
+        at=at,
+        what="attempt failed",
+        step=None,
+        attempt=1,
+        due_at=None,
+        child_id=None,
+        error=error,
+        counts=True,
+    )
+
+
+def test_an_error_of_the_run_in_its_history_is_hidden_as_that_of_the_run():
+    def hook(path: Path, value: Any) -> Any:
+        return "****" if path == ("error", "message") else value
+
+    failure = Failure(error_type="ValueError", message="secret", traceback="")
+    assert Redactor(hook).history(entry_of(failure))["message"] == "****"
+
+
+def test_an_entry_without_an_error_is_not_asked_about():
+    def fails(path: Path, value: Any) -> Any:
+        raise AssertionError(path)
+
+    assert Redactor(fails).history(entry_of(None)) is None
+
+
+def test_what_the_hook_puts_in_and_cannot_be_shown_is_not():
+    endless: list[Any] = []
+    endless.append(endless)
+    assert Redactor(lambda _path, _value: endless).value(("input",), "secret") == HIDDEN

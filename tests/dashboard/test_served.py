@@ -65,7 +65,7 @@ async def test_a_stream_ends_with_its_client_and_makes_room(services: Services, 
                 busy = await client.get(f"{V1}/runs/{run.id}/events", headers=STREAM)
                 assert busy.status_code == 503
             async with asyncio.timeout(10):
-                while services.streams.are_full:
+                while services.streams.count:
                     await client.get(f"{V1}/queues")
 
 
@@ -100,7 +100,7 @@ async def test_a_server_that_stops_does_not_wait_for_streams(services: Services,
             with contextlib.suppress(httpx2.HTTPError):
                 async for _ in lines:
                     pass
-    assert not services.streams.are_full
+    assert services.streams.count == 0
 
 
 async def test_a_body_without_a_length_is_cut_off_at_the_limit(services: Services):

@@ -253,6 +253,19 @@ def test_chosen_runs_are_canceled_and_the_progress_is_on_a_page(show: Show, stag
     expect(page.get_by_text("cancel (bulk job")).to_be_visible()
 
 
+def test_the_question_says_how_many_match_where_that_is_known(show: Show, stage: Stage):
+    tag = secrets.token_hex(4)
+    for _ in range(2):
+        stage.finish(stage.start("echo", 1, tags={"t": tag}))
+    page = show(f"/runs?q=tag:t%3D{tag}+status:succeeded")
+    page.get_by_label("Choose all on this page").check()
+    bar = page.locator("#bulk")
+    bar.get_by_role("button", name="All that match").click()
+    bar.get_by_role("button", name="Delete").click()
+    question = f"Delete all 2 runs that match status:succeeded tag:t={tag}?"
+    expect(page.get_by_role("dialog", name="Confirm")).to_contain_text(question)
+
+
 def test_all_that_match_are_done_also_those_of_other_pages(show: Show, stage: Stage):
     tag = secrets.token_hex(4)
     ids = [stage.start("approval", tags={"t": tag}) for _ in range(55)]
@@ -264,7 +277,9 @@ def test_all_that_match_are_done_also_those_of_other_pages(show: Show, stage: St
     bar.get_by_role("button", name="All that match").click()
     expect(bar).to_contain_text("All that match")
     bar.get_by_role("button", name="Cancel").click()
-    page.get_by_role("dialog", name="Confirm").get_by_role("button", name="Cancel").click()
+    dialog = page.get_by_role("dialog", name="Confirm")
+    expect(dialog).to_contain_text(f"Cancel all runs that match tag:t={tag} and have not ended?")
+    dialog.get_by_role("button", name="Cancel").click()
     page.wait_for_url("**/bulk/*")
     expect(page.locator(".facts")).to_contain_text("55 of 55")
     expect(page.locator(".head .pill")).to_have_text("done")

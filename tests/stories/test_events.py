@@ -15,9 +15,11 @@ import pytest
 from redisflow import (
     CannotRecord,
     Event,
+    InvalidName,
     NonRetryableError,
     NotAllowedInWorkflow,
     RedisFlow,
+    RetryPolicy,
     RunNotFound,
     Step,
     StepError,
@@ -353,3 +355,29 @@ async def test_a_failed_run_that_goes_on_in_place_says_nothing_again_and_a_fork_
         forked = await handle.fork("work")
         await forked.result(timeout="1m")
         assert [event.data async for event in forked.events()] == ["begin", "done"]
+
+
+async def test_a_run_cannot_say_what_people_did_to_it(rf: RedisFlow):
+    async def forge(step: Step) -> None:
+        step.emit({"action": "approve", "by": "ada"}, kind="audit")
+
+    @rf.define_workflow("forger")
+    async def forger(step: Step) -> list[str]:
+        refused: list[str] = []
+        for kind in ("audit", "audited"):
+            try:
+                step.emit({"action": "approve", "by": "ada"}, kind=kind)
+            except InvalidName as error:
+                refused.append(str(error))
+        try:
+            await step.run(StepOptions("forge", retry=RetryPolicy(maximum_attempts=1)), forge, step)
+        except StepError as error:
+            refused.append(str(error))
+        return refused
+
+    async with rf.new_worker():
+        run = await rf.run_workflow("forger")
+        first, second = await run.result(10)
+    assert "flow.note" in first
+    assert "flow.note" in second
+    assert [event.kind async for event in run.events(live=False)] == ["audited"]

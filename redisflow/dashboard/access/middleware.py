@@ -7,10 +7,9 @@ who asks, and for changes that a page of ours asks.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -20,8 +19,9 @@ from redisflow.dashboard.access.csrf import CsrfGuard
 from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.hosts import HostCheck
 from redisflow.dashboard.access.paths import is_open, path_within
-from redisflow.dashboard.access.refusals import refuse, send_refusal
-from redisflow.dashboard.access.roles import ANYBODY, Admitted, Auth, Identity
+from redisflow.dashboard.access.prefix import ForwardedPrefix
+from redisflow.dashboard.access.refusals import log_refusal, refuse, send_refusal
+from redisflow.dashboard.access.roles import ANYBODY, Admitted, Auth, Identity, Role
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """They change nothing."""
@@ -64,29 +64,6 @@ def access_middleware(
     ]
 
 
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-"""Not `//host`: a link to that would lead to somewhere else."""
-
-
-class ForwardedPrefix:
-    """Puts back the prefix that a proxy took off, so that links lead through the proxy again."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Around this application."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass it on."""
-        if scope["type"] == "http":
-            prefix = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
-            if _PREFIX.fullmatch(prefix):
-                raw = scope.get("raw_path")
-                scope = {**scope, "root_path": prefix + scope.get("root_path", ""), "path": prefix + scope["path"]}
-                if raw is not None:
-                    scope["raw_path"] = prefix.encode() + raw
-        await self._app(scope, receive, send)
-
-
 class SafeHeaders:
     """Each answer says how a browser has to treat it, those that turn somebody away as well."""
 
@@ -116,6 +93,10 @@ class SafeHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+class NoIdentity(TypeError):
+    """`auth` answered neither a Role nor an Identity nor None: True and False say nothing of what one may do."""
+
+
 class Admission:
     """Who asks, in `request.state.identity`; 401 where nobody knows them."""
 
@@ -132,6 +113,8 @@ class Admission:
         try:
             identity = await self._identify(Request(scope))
         except HTTPException as error:
+            if error.status_code in {403, 429}:  # not those that lead to a log-in
+                log_refusal(scope, error.status_code, error.detail)
             await refuse(scope, error.status_code, error.detail, error.headers)(scope, receive, send)
             return
         except Exception as error:  # noqa: BLE001  # it is the user's: whatever it raises, nobody comes in
@@ -153,6 +136,8 @@ class Admission:
         found: Admitted = await admitted if inspect.isawaitable(admitted) else admitted
         if found is None or isinstance(found, Identity):
             return found
+        if not isinstance(found, Role):
+            raise NoIdentity
         return Identity(ANONYMOUS, found)
 
 

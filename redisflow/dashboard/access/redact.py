@@ -10,6 +10,7 @@ from redisflow import documents
 from redisflow.client.buffered import BufferedSignal
 from redisflow.client.events import Event
 from redisflow.documents import Document
+from redisflow.run_history import HistoryEntry
 from redisflow.runs import StepRun, WorkflowRun
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -66,6 +67,13 @@ class Redactor:
             "data": self.value(("signals", signal.name), signal.data),
         }
 
+    def history(self, entry: HistoryEntry) -> Any:
+        """The error of an entry of the record. It is one of the run's or its steps', and is hidden as they are."""
+        shown: Any = documents.of_failure(entry.error)
+        for place in _places_of(entry) if shown is not None else ():
+            shown = self.value(place, shown)
+        return shown
+
     def event(self, event: Event) -> Document:
         """An event as a document."""
         return {
@@ -90,14 +98,22 @@ class Redactor:
     def _walk(self, hook: Redact, path: Path, value: Any) -> Any:
         try:
             shown = hook(path, value)
+            if shown is not value:
+                return documents.jsonable(shown)
         except Exception as error:  # noqa: BLE001  # the hook is the user's: whatever it raises, nothing is shown
             _logger.warning("the redaction hook failed: %s", type(error).__name__)
             return HIDDEN
-        if shown is not value:
-            return documents.jsonable(shown)
         parts: Any = value
         if isinstance(value, dict):
             return {key: self._walk(hook, (*path, key), each) for key, each in parts.items()}
         if isinstance(value, list):
             return [self._walk(hook, (*path, number), each) for number, each in enumerate(parts)]
         return value
+
+
+def _places_of(entry: HistoryEntry) -> list[Path]:
+    """Where `Redactor.run` has its error: as that of an attempt, and, if it was the last one, as that of the step."""
+    if entry.step is None:
+        return [("error",)]
+    places: list[Path] = [("steps", entry.step, "error")]
+    return places if entry.attempt is None else [*places, ("steps", entry.step, "attempts", entry.attempt - 1, "error")]

@@ -34,7 +34,10 @@ class Identity:
     role: Role
 
     def __post_init__(self) -> None:
-        """Refuse names that a log cannot hold in a line."""
+        """Refuse names that a log cannot hold in a line, and roles that are none."""
+        if not isinstance(self.role, Role):
+            msg = f"the role of an identity is a Role, not a {type(self.role).__name__}"
+            raise TypeError(msg)
         if not (self.name.isprintable() and 0 < len(self.name) <= LONGEST_NAME):
             msg = f"the name of an identity is printable text of 1 to {LONGEST_NAME} characters"
             raise ValueError(msg)
@@ -42,7 +45,7 @@ class Identity:
 
 Admitted: TypeAlias = Identity | Role | None
 Auth: TypeAlias = Callable[[Request], Admitted | Awaitable[Admitted]]
-"""Who sends a request; None: nobody who may come in. What it raises keeps everybody out."""
+"""Who sends a request; None: nobody who may come in. What it raises, or answers otherwise, keeps everybody out."""
 
 ANYBODY: Final = Identity("anonymous", Role.ADMIN)
 """Everybody, where no `auth` is given: for a dashboard on loopback."""

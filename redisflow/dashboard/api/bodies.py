@@ -44,10 +44,13 @@ class Start(Body):
     expires_at: When | None = None
     tags: dict[str, str] | None = None
     priority: int | None = Field(None, ge=0, le=9)
+    unknown: bool = Field(
+        default=False, description="start it also where this dashboard knows others, and not this one"
+    )
 
     def options(self) -> dict[str, Any]:
         """The keywords of `flow.run_workflow`."""
-        said = self.model_dump(exclude={"workflow", "input", "key"}, exclude_none=True)
+        said = self.model_dump(exclude={"workflow", "input", "key", "unknown"}, exclude_none=True)
         if self.key is not None:
             said["idempotency_key"] = self.key
         for name in ("available_at", "deadline_at", "expires_at"):
@@ -74,6 +77,7 @@ class Fork(Body):
     from_step: str | None = Field(None, description="the key of the first step that runs again")
     steps: dict[str, Any] = Field(default_factory=dict, description="other results of steps, by their keys")
     input: Any = Field(None, description="another input; left out, it is that of the run")
+    key: Key | None = Field(None, description="idempotency key: a second fork with it gives the same run")
 
 
 class Signal(Body):

@@ -12,13 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from redisflow.dashboard.access.refusals import log_refusal
 from redisflow.dashboard.access.roles import NEEDS, Action, Identity, NotPermitted, Role
 from redisflow.dashboard.api.bodies import Body, Nothing
 from redisflow.dashboard.api.params import NoParams, Params
 from redisflow.dashboard.api.problems import problem_of
 from redisflow.dashboard.services import Services
 from redisflow.errors import InvalidName
-from redisflow.names import check_name
+from redisflow.names import check_name, check_text
 from redisflow.run_id import check_run_id
 
 P = TypeVar("P", bound=Params)
@@ -96,6 +97,7 @@ class Endpoint:
         identity: Identity = request.state.identity
         if identity.role < self.least_role:
             msg = f"this needs the role {self.least_role.name.lower()}, and {identity.name} has less"
+            log_refusal(request.scope, 403, msg)
             raise NotPermitted(msg)
         return Call(
             services=services,
@@ -124,7 +126,7 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
     "worker": lambda name: name,
     "schedule": lambda name: check_name("schedule", name),
     "queue": lambda name: check_name("queue", name),
-    "signal": lambda name: check_name("signal", name),
+    "signal": lambda name: check_text("signal", name),
     "workflow": lambda name: check_name("workflow", name),
 }
 """What the path may name. What cannot be such a name names nothing that is there."""

@@ -26,7 +26,7 @@ def make_routes(services: Services) -> list[BaseRoute]:
     for endpoint in ALL_ENDPOINTS:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     api = Router(
-        [Route(path, _Path(services, methods)) for path, methods in by_path.items()],
+        [Route(_with_slashes(path), _Path(services, methods)) for path, methods in by_path.items()],
         default=_not_found,
         redirect_slashes=False,
     )
@@ -35,6 +35,11 @@ def make_routes(services: Services) -> list[BaseRoute]:
         Route("/healthz", live),
         Route("/readyz", Readiness(services.flow).respond),
     ]
+
+
+def _with_slashes(path: str) -> str:
+    """Signals are named by any text: what was escaped comes here as it was before."""
+    return path.replace("{signal}", "{signal:path}")
 
 
 class _Path:

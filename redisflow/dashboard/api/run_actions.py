@@ -34,7 +34,9 @@ async def fork(call: Call[NoParams, Fork]) -> Any:
     """Start a new run that shares the beginning of this one; `run_id` is the new one."""
     body = call.body
     value = body.input if "input" in body.model_fields_set else SAME_INPUT
-    new = await call.services.actions.fork(call.identity, call.name, body.from_step, input=value, steps=body.steps)
+    new = await call.services.actions.fork(
+        call.identity, call.name, body.from_step, input=value, steps=body.steps, idempotency_key=body.key
+    )
     return _done(call, "fork", new, status=201)
 
 

@@ -45,7 +45,8 @@ async def start_run(call: Call[NoParams, Start]) -> Any:
     that got no answer may or may not have happened.
     """
     body = call.body
-    started = await call.services.actions.start(call.identity, body.workflow, body.input, **body.options())
+    start = call.services.actions.start
+    started = await start(call.identity, body.workflow, body.input, unknown=body.unknown, **body.options())
     document = {
         "id": started.id,
         "workflow": started.workflow,

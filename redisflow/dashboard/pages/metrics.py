@@ -63,7 +63,7 @@ async def metrics(request: Request, services: Services) -> View:
             "durations": _percentiles(total.durations),
             "latencies": _percentiles(total.latencies),
             "charts": _charts(points, width),
-            "is_empty": not any(minute.workflows for minute in minutes),
+            "is_empty": not any(minute.workflows or any(minute.queues.values()) for minute in minutes),
         },
     )
 

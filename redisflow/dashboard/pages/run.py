@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from redisflow import documents
 from redisflow.client.events import Event
 from redisflow.critical_path import critical_steps
 from redisflow.dashboard.copies import copies_of
@@ -21,6 +20,7 @@ from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.documents import Document
 from redisflow.errors import RunNotFound
+from redisflow.names import name_of_key
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
 from redisflow.runs import StepRun, WorkflowRun
@@ -86,7 +86,7 @@ async def run(request: Request, services: Services) -> View:
             "events": await _events(services, run_id) if tab == "events" else (),
             "history": await _history(services, run_id) if tab == "history" else (),
             "children": await _children(services, found) if tab == "children" else (),
-            "signals": [step.key for step in found.steps if step.kind == "signal" and step.status == "waiting"],
+            "signals": _awaited(found),
             "buffered": await _buffered(services, found),
             "is_undone": any(step.kind == "compensation" for step in found.steps),
             "runnable": _runnable(found, chosen, rows[(number - 1) * ROWS : number * ROWS]),
@@ -98,6 +98,12 @@ def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -
     """From which steps a fork may begin: those on this page, and the one that is looked at, in the run's order."""
     offered = {step.key for step in (*(row.step for row in rows), chosen) if step}
     return [step.key for step in found.steps if step.key in offered and step.kind != "compensation"]
+
+
+def _awaited(found: WorkflowRun) -> list[str]:
+    """The names of the signals that it waits for."""
+    waits = (step for step in found.steps if step.kind == "signal" and step.status == "waiting")
+    return list(dict.fromkeys(name_of_key(step.key) for step in waits))
 
 
 def _is_shown(step: StepRun, show: str, find: str) -> bool:
@@ -159,10 +165,7 @@ async def _buffered(services: Services, found: WorkflowRun) -> Sequence[Document
 async def _history(services: Services, run_id: str) -> Sequence[tuple[HistoryEntry, Any]]:
     """The last entries of the record, the newest first, with what may be shown of their errors."""
     entries = await services.flow.get_history(run_id)
-    return [
-        (entry, services.redact.value(("history", entry.number, "error"), documents.of_failure(entry.error)))
-        for entry in reversed(entries[-HISTORY:])
-    ]
+    return [(entry, services.redact.history(entry)) for entry in reversed(entries[-HISTORY:])]
 
 
 async def _children(services: Services, found: WorkflowRun) -> Sequence[tuple[StepRun, WorkflowRun | None]]:

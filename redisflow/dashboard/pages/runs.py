@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from redisflow.dashboard.bulk_jobs import MEANT, Verb
 from redisflow.dashboard.filters import Query
+from redisflow.dashboard.finding import find_page
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
-from redisflow.errors import InvalidCursor, RunNotFound
-from redisflow.runs import WorkflowRun
+from redisflow.errors import InvalidCursor
 from redisflow.summaries import RunCounts, RunPage, RunSummary
 
 PAGE_SIZE = 50
@@ -43,6 +44,8 @@ async def runs(request: Request, services: Services) -> View:
     counts, (page, lost) = await asyncio.gather(
         services.flow.count_runs(), _page(services, query, request.query_params.get("cursor"), problem)
     )
+    known = _known(query, counts)
+    is_first = "cursor" not in request.query_params
     longest = max((_seconds(each) for each in page.runs), default=0.0)
     return View(
         template="runs.html",
@@ -53,12 +56,13 @@ async def runs(request: Request, services: Services) -> View:
             "problem": problem or lost,
             "query": query,
             "chips": [(chip, _link(rest)) for chip, rest in query.chips()] if not problem else [],
-            "tabs": _tabs(query, counts),
+            "tabs": _tabs(query, known),
+            "reach": _reach(query, known, page if is_first and not page.cursor else None),
             "spans": _spans(query),
             "page": page,
             "shares": {each.id: 100 * _seconds(each) / longest if longest else 0 for each in page.runs},
             "older": page.cursor and f"?{urlencode({'q': text, 'cursor': page.cursor})}",
-            "is_first": "cursor" not in request.query_params,
+            "is_first": is_first,
             "first": _link(query.to_text()),
             "is_empty": not any((counts.pending, counts.running, counts.waiting, *counts.workflows)),
             "workflows": sorted(counts.workflows),
@@ -72,34 +76,10 @@ async def _page(
     """With what is wrong with the place where it should go on."""
     if problem:
         return RunPage((), None), None
-    if query.id is not None:
-        try:
-            return RunPage([_summary(await services.flow.get_run(query.id))], None), None
-        except RunNotFound:
-            return RunPage((), None), None
     try:
-        return await services.flow.list_page(cursor=cursor, page_size=PAGE_SIZE, **query.find_options()), None
+        return await find_page(services.flow, query, page_size=PAGE_SIZE, cursor=cursor), None
     except InvalidCursor as error:
-        return await services.flow.list_page(page_size=PAGE_SIZE, **query.find_options()), str(error)
-
-
-def _summary(run: WorkflowRun) -> RunSummary:
-    """What is shown of it in a list; why it ended is on its own page."""
-    return RunSummary(
-        id=run.id,
-        workflow=run.workflow,
-        version=run.version,
-        queue=run.queue,
-        status=run.status,
-        waiting_for=run.waiting_for,
-        tags=run.tags,
-        created_at=run.created_at,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        claims=run.claims,
-        crashes=run.crashes,
-        cause=None,
-    )
+        return await find_page(services.flow, query, page_size=PAGE_SIZE), str(error)
 
 
 def _seconds(run: RunSummary) -> float:
@@ -112,15 +92,31 @@ def _link(text: str) -> str:
     return f"?{urlencode({'q': text})}" if text else "?"
 
 
-def _tabs(query: Query, counts: RunCounts) -> Sequence[Choice]:
-    """With counts where they are known without looking at each run: of all, or of a whole workflow's."""
-    plain = Query(workflow=query.workflow)
-    known: dict[str, int] = {}
-    if replace(query, statuses=()) == Query():
-        known = {status: getattr(counts, status) for status in STATUSES} | {"stranded": counts.stuck}
-    elif replace(query, statuses=()) == plain and (of_workflow := counts.workflows.get(query.workflow or "")):
+def _known(query: Query, counts: RunCounts) -> Mapping[str, int]:
+    """How many runs there are of each status, where it is known without a look at each: of all, or of a workflow."""
+    others = replace(query, statuses=(), order="newest")
+    if others == Query():
+        return {status: getattr(counts, status) for status in STATUSES} | {"stranded": counts.stuck}
+    if others == Query(workflow=query.workflow) and (of_workflow := counts.workflows.get(query.workflow or "")):
         known = {status: getattr(of_workflow, status) for status in STATUSES[3:]} | {"stranded": of_workflow.stuck}
-        known |= dict(of_workflow.by_status or {})
+        return known | dict(of_workflow.by_status or {})
+    return {}
+
+
+def _reach(query: Query, known: Mapping[str, int], whole: RunPage | None) -> Mapping[Verb, int | None]:
+    """To how many of those that match each verb would be done, where that is known. `whole` is a page of all."""
+    found: dict[Verb, int | None] = {}
+    for verb, meant in MEANT.items():
+        statuses = query.statuses or meant
+        if whole is not None:
+            found[verb] = sum(bool({run.status, f"{run.status}:{run.waiting_for}"} & {*statuses}) for run in whole.runs)
+        else:
+            found[verb] = sum(known[each] for each in statuses) if known.keys() >= {*statuses} else None
+    return found
+
+
+def _tabs(query: Query, known: Mapping[str, int]) -> Sequence[Choice]:
+    """With counts where they are known."""
     chosen = set(query.statuses)
     tabs = [Choice("All", _link(replace(query, statuses=()).to_text()), not chosen)]
     tabs += [

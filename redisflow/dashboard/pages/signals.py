@@ -12,6 +12,7 @@ from starlette.requests import Request
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.errors import InvalidCursor, RunNotFound
+from redisflow.names import name_of_key
 from redisflow.runs import StepRun, WorkflowRun
 from redisflow.summaries import RunPage
 
@@ -38,7 +39,7 @@ async def signals(request: Request, services: Services) -> View:
         nav="signals",
         context={
             "waits": waits,
-            "names": sorted({step.key for _, step, _ in waits}),
+            "names": sorted({name_of_key(step.key) for _, step, _ in waits}),
             "is_first": "cursor" not in request.query_params,
             "older": page.cursor and f"?{urlencode({'cursor': page.cursor})}",
         },

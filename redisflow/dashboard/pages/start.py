@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 
 from starlette.requests import Request
 
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
-from redisflow.fleet import place_of
 
 
 async def new_run(request: Request, services: Services) -> View:
     """With the workflows that live workers serve, or that have runs."""
     counts, alive = await asyncio.gather(services.flow.count_runs(), services.flow.workers())
-    served = sorted(
-        {place for worker in alive for place in worker.workflows}, key=lambda each: (each[0], each[1] or "")
-    )
-    others = sorted(set(counts.workflows) - {name for name, _ in served})
+    served: dict[str, set[str]] = defaultdict(set)
+    of_version: dict[str, set[str]] = defaultdict(set)
+    for name, version in (place for worker in alive for place in worker.workflows):
+        served[name] |= {version} if version else set()
+        if version:
+            of_version[version].add(name)
+    chosen = request.query_params.get("workflow", "")
+    if chosen in served:
+        of_version = {version: {chosen} for version in served[chosen]}
     return View(
         template="new_run.html",
         title="New run",
         nav="runs",
         context={
-            "served": [(name, version or "", place_of(name, version)) for name, version in served],
-            "others": others,
-            "chosen": request.query_params.get("workflow", ""),
+            "served": {name: ", ".join(sorted(versions)) for name, versions in sorted(served.items())},
+            "others": sorted(counts.workflows.keys() - served.keys()),
+            "versions": {version: ", ".join(sorted(names)) for version, names in sorted(of_version.items())},
+            "chosen": chosen,
             "schemas": services.flow.input_schemas(),
         },
     )

@@ -2,20 +2,26 @@
 //
 //   <button data-post="api/v1/runs/1:cancel" data-confirm="Cancel this run?" data-said="Canceled">
 //   <form data-post="api/v1/runs" data-said="Started"> with fields; those with data-json hold JSON
+//
+// With data-once what is sent carries an idempotency key.
+import { answered, once, read, toJson } from "./forms.js";
 import { refresh } from "./live.js";
 import { toast } from "./toast.js";
 
 const meta = (name) => document.querySelector(`meta[name='redisflow-${name}']`)?.content ?? "";
 
-/** The JSON that the API answers; an Error with its words where it refuses. */
+// What is being sent, and is not sent again meanwhile.
+let busy = new WeakSet();
+
+/** The JSON that the API answers; an Error with its words where it refuses. The body is an object, or JSON. */
 export async function call(method, path, body) {
   const response = await fetch(path.startsWith("/") ? path : `${meta("base")}/${path}`, {
     method,
     headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": meta("csrf") },
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: typeof body === "object" ? JSON.stringify(body) : body,
   });
   const said = response.status === 204 ? {} : await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(said.detail || said.title || `${response.status} ${response.statusText}`);
+  if (!response.ok) throw Object.assign(new Error(said.detail || said.title || `${response.status} ${response.statusText}`), { kind: said.error });
   return said;
 }
 
@@ -31,45 +37,50 @@ export function ask(question, { danger = false, verb = "Yes" } = {}) {
   return new Promise((answer) => dialog.addEventListener("close", () => answer(dialog.returnValue === "yes"), { once: true }));
 }
 
-async function act(element, body) {
-  const { post, method = "POST", said = "Done", then } = element.dataset;
+/** Does it, unless it is being done: a page that is about to be left stays busy. */
+export async function act(element, doIt) {
+  if (busy.has(element)) return;
+  busy.add(element);
+  const buttons = element.matches("form") ? [...element.querySelectorAll("[type=submit]")] : [element];
+  for (const each of buttons) each.disabled = true;
+  let leaves = false;
   try {
-    const answer = await call(method, post, body);
-    element.closest("dialog")?.close();
-    const other = answer.run_id || (then === "run" && answer.id);
-    if (then === "list") location.href = `${meta("base")}/runs`;
-    else if (then === "run" && other) location.href = `${meta("base")}/runs/${encodeURIComponent(other)}`;
-    else {
-      const reached = answer.count === undefined ? said : `${said} to ${answer.count} ${answer.count === 1 ? "run" : "runs"}`;
-      toast(other ? `${said}: ` : reached, other ? { href: `${meta("base")}/runs/${encodeURIComponent(other)}`, link: other.slice(0, 13) } : {});
-      refresh();
-    }
+    leaves = await doIt();
   } catch (error) {
     toast(error.message, { tone: "fail" });
   }
+  if (leaves) return;
+  busy.delete(element);
+  for (const each of buttons) each.disabled = false;
 }
 
-function read(form) {
-  const body = {};
-  for (const field of form.elements) {
-    if (!field.name || field.disabled) continue;
-    const text = field.type === "checkbox" ? field.checked : field.value;
-    if (text === "" ) continue;
-    if ("json" in field.dataset) {
-      try {
-        body[field.name] = JSON.parse(text);
-      } catch (error) {
-        field.focus();
-        throw new Error(`${field.dataset.label || field.name} is not JSON: ${error.message}`);
-      }
-    } else if ("pairs" in field.dataset) {
-      body[field.name] = Object.fromEntries(text.split(/[\s,]+/).filter(Boolean).map((pair) => {
-        const at = pair.indexOf("=");
-        return at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)];
-      }));
-    } else body[field.name] = text;
+/** Whether it leads to another page. */
+async function send(element, plain) {
+  const { said = "Done", then } = element.dataset;
+  const answer = await request(element, "once" in element.dataset ? once(element, plain) : plain);
+  if (answer === null) return false;
+  answered(element);
+  element.closest("dialog")?.close();
+  const other = answer.run_id || (then === "run" && answer.id);
+  if (then === "list" || (then === "run" && other)) {
+    location.href = then === "list" ? `${meta("base")}/runs` : `${meta("base")}/runs/${encodeURIComponent(other)}`;
+    return true;
   }
-  return body;
+  const reached = answer.count === undefined ? said : `${said} to ${answer.count} ${answer.count === 1 ? "run" : "runs"}`;
+  toast(other ? `${said}: ` : reached, other ? { href: `${meta("base")}/runs/${encodeURIComponent(other)}`, link: other.slice(0, 13) } : {});
+  refresh();
+  return false;
+}
+
+/** What the API answers; null where it did not know the workflow, and nobody wanted to start it all the same. */
+async function request(element, said) {
+  const { post, method = "POST", unknown } = element.dataset;
+  try {
+    return await call(method, post, toJson(said));
+  } catch (error) {
+    if (error.kind !== "UnknownWorkflow" || !unknown) throw error;
+    return (await ask(unknown, { verb: "Start it" })) ? call(method, post, toJson([...said, ["unknown", "true"]])) : null;
+  }
 }
 
 export function startActions() {
@@ -91,21 +102,21 @@ export function startActions() {
     if (!button || button.disabled) return;
     const { confirm, danger, verb } = button.dataset;
     if (confirm && !(await ask(confirm, { danger: danger !== undefined, verb: verb || button.textContent.trim() }))) return;
-    button.disabled = true;
-    await act(button, button.dataset.body ? JSON.parse(button.dataset.body) : {});
-    button.disabled = false;
+    act(button, () => send(button, []));
   });
   document.addEventListener("change", (event) => { if (event.target.matches("select[data-submit]")) event.target.form.submit(); });
-  document.addEventListener("submit", async (event) => {
+  document.addEventListener("submit", (event) => {
     const form = event.target.closest("form[data-post]");
     if (!form) return;
     event.preventDefault();
     const path = form.querySelector("[data-path]");
     if (path) form.dataset.post = form.dataset.template.replace("{}", encodeURIComponent(path.value));
-    try {
-      await act(form, read(form));
-    } catch (error) {
-      toast(error.message, { tone: "fail" });
-    }
+    act(form, () => send(form, read(form)));
+  });
+  // Brought back as it was left.
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    busy = new WeakSet();
+    for (const each of document.querySelectorAll("[data-post]:disabled, form[data-post] :disabled")) each.disabled = false;
   });
 }

@@ -1,6 +1,7 @@
 // What pages need besides links: each file here does one thing, and this one starts them.
 import { startActions } from "./actions.js";
 import { startCharts } from "./charts.js";
+import { startFolds } from "./folds.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startPalette } from "./palette.js";
@@ -10,4 +11,4 @@ import { startTheme } from "./theme.js";
 import { startTimes } from "./times.js";
 import { startZoom } from "./zoom.js";
 
-for (const start of [startTheme, startTimes, startLive, startActions, startSelection, startSaved, startPalette, startKeys, startCharts, startZoom]) start();
+for (const start of [startTheme, startTimes, startLive, startFolds, startActions, startSelection, startSaved, startPalette, startKeys, startCharts, startZoom]) start();

@@ -36,14 +36,18 @@ function options(chart, width) {
 }
 
 function draw() {
-  for (const [element, plot] of made) if (!element.isConnected) { plot.destroy(); made.delete(element); }
+  for (const [element, { plot }] of made) if (!element.isConnected) { plot.destroy(); made.delete(element); }
   for (const element of document.querySelectorAll("[data-chart]")) {
     const source = document.getElementById(element.dataset.chart);
     if (!source) continue;
     const chart = JSON.parse(source.textContent);
+    const lines = JSON.stringify(chart.series);
     const known = made.get(element);
-    if (known) known.setData(chart.data);
-    else made.set(element, new uPlot(options(chart, element.clientWidth), chart.data, element));
+    if (known?.lines === lines) known.plot.setData(chart.data);
+    else {
+      known?.plot.destroy(); // other queues are the deepest now
+      made.set(element, { lines, plot: new uPlot(options(chart, element.clientWidth), chart.data, element) });
+    }
   }
 }
 
@@ -51,8 +55,8 @@ export function startCharts() {
   if (!window.uPlot) return;
   draw();
   document.addEventListener("htmx:after:swap", draw);
-  const again = () => { for (const [element, plot] of made) { plot.destroy(); made.delete(element); } draw(); };
+  const again = () => { for (const [element, { plot }] of made) { plot.destroy(); made.delete(element); } draw(); };
   document.addEventListener("redisflow:theme", again);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-  addEventListener("resize", () => { for (const [element, plot] of made) plot.setSize({ width: element.clientWidth, height: 220 }); });
+  addEventListener("resize", () => { for (const [element, { plot }] of made) plot.setSize({ width: element.clientWidth, height: 220 }); });
 }

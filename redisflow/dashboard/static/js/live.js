@@ -5,6 +5,8 @@ const page = () => document.getElementById("page");
 let paused = false;
 let state = "begins";
 let missed = false;
+let reading = false;
+let wanted = false;
 
 function say(now) {
   state = now;
@@ -22,21 +24,30 @@ export function toggleLive() {
 }
 
 /** Reads the page again, whatever its live state is: after an action, and when it goes on after a pause. */
-export function refresh() {
+export async function refresh() {
+  wanted = reading;
+  if (reading || !page()) return;
+  reading = true;
   missed = false;
-  const it = page();
-  if (it) htmx.ajax("GET", location.href, { target: "#page", select: "#page > *", swap: "innerMorph" });
+  try {
+    await htmx.ajax("GET", location.href, { target: "#page", select: "#page > *", swap: "innerMorph" });
+  } finally {
+    reading = false;
+    if (wanted) refresh();
+    else catchUp();
+  }
 }
 
 const busy = () => Boolean(document.querySelector("#page :is(input:not([type=checkbox]), textarea, select):focus, #page dialog[open]"));
 
+// What comes while the page is being read is newer than what was asked for before, and would be overwritten by it.
 function withhold(event) {
-  if (!paused && !busy()) return;
+  if (!paused && !busy() && !reading) return;
   event.preventDefault();
   missed = true;
 }
 
-// What came meanwhile is read once nobody types any more.
+// What came meanwhile is read once nobody types any more, and what was asked for is here.
 function catchUp() {
   setTimeout(() => { if (missed && !paused && !busy()) refresh(); });
 }

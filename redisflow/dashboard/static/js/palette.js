@@ -52,6 +52,6 @@ export function startPalette() {
     }
   });
   for (const each of document.querySelectorAll("dialog")) {
-    each.addEventListener("click", (event) => { if (event.target === each) each.close(); });
+    each.addEventListener("click", (event) => { if (event.target === each && event.detail < 2) each.close(); });
   }
 }

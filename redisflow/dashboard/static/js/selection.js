@@ -1,6 +1,5 @@
 // Runs that are chosen in a list, and what is done to all of them. What is chosen survives live updates.
-import { ask, call } from "./actions.js";
-import { toast } from "./toast.js";
+import { act, ask, call } from "./actions.js";
 
 const chosen = new Set();
 let all = false;
@@ -27,19 +26,26 @@ export function toggleRun(row) {
   show();
 }
 
+const runs = (count) => `${count.toLocaleString("en")} ${count === 1 ? "run" : "runs"}`;
+
+/** Which runs are meant, and how many where the page knows it. */
+function matching({ reach, meant }) {
+  const many = reach === undefined ? "all runs" : `all ${runs(Number(reach))}`;
+  return `${many} that match ${bar().dataset.query}${meant ? ` and ${meant}` : ""}`;
+}
+
 async function begin(button) {
   const verb = button.dataset.bulk;
-  const what = all ? "all runs that match the filter" : `${chosen.size} ${chosen.size === 1 ? "run" : "runs"}`;
+  const what = all ? matching(button.dataset) : runs(chosen.size);
   const yes = await ask(`${button.textContent.trim()} ${what}?`, { danger: button.dataset.danger !== undefined, verb: button.textContent.trim() });
   if (!yes) return;
-  try {
+  await act(button, async () => {
     const job = await call("POST", "api/v1/bulk", all ? { verb, q: bar().dataset.query } : { verb, ids: [...chosen] });
     chosen.clear();
     all = false;
     location.href = `${bar().dataset.jobs}/${encodeURIComponent(job.id)}`;
-  } catch (error) {
-    toast(error.message, { tone: "fail" });
-  }
+    return true;
+  });
 }
 
 export function startSelection() {
