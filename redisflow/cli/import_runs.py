@@ -42,14 +42,21 @@ class _Text:
 
 
 async def import_runs(
-    file: Annotated[str, Parameter(help="a file that `redisflow run export` wrote; - for standard input")],
+    file: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="what `redisflow run export` wrote; - is standard input:"
+            " `redisflow run export -w order -l 0 | redisflow run import - -n staging`",
+        ),
+    ],
     /,
     *,
     new_ids: Annotated[bool, Parameter(negative=(), help="under other ids, the same each time")] = False,
     dry_run: Annotated[bool, Parameter(negative=(), help="look at every run, and store nothing")] = False,
     given: Given = PLAIN,
 ) -> int:
-    """Import finished runs that were exported elsewhere: `redisflow run import runs.jsonl --namespace staging`.
+    """Import finished runs that were exported elsewhere.
 
     Each is stored whole or not at all, and kept as long as if it had ended now. What is here already stays as it is, so
     the same file may be imported again. Exit code 5 where runs were refused, 1 where lines cannot be read.
