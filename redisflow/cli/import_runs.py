@@ -18,7 +18,14 @@ from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Document, note, write_line
 from redisflow.cli.progress import progress
-from redisflow.errors import BackendError, InvalidExport, RecordGone, RedisflowError, RunExists, RunStateConflict
+from redisflow.errors import (
+    BackendUnavailable,
+    BackpressureError,
+    InvalidExport,
+    RedisflowError,
+    RunExists,
+    RunStateConflict,
+)
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow
@@ -67,10 +74,15 @@ async def import_runs(
         with _opened(file) as source, progress("import") as tell:
             async with given.flow() as flow:
                 for some in _batches(_split(source)):
-                    for outcome in await asyncio.gather(*(_import(flow, each, new_ids, dry_run) for each in some)):
-                        counts[outcome["outcome"]] += 1
-                        _tell_one(outcome, outcomes, given, is_dry=dry_run)
+                    calls = (_import(flow, each, new_ids, dry_run) for each in some)
+                    done = await asyncio.gather(*calls, return_exceptions=True)
+                    for outcome in done:
+                        if not isinstance(outcome, BaseException):
+                            counts[outcome["outcome"]] += 1
+                            _tell_one(outcome, outcomes, given, is_dry=dry_run)
                     tell(sum(counts.values()))
+                    if error := next((each for each in done if isinstance(each, BaseException)), None):
+                        raise error
     finally:
         # What was done is told, also where the server went away in between.
         if given.out.form not in ("table", "id"):
@@ -86,9 +98,9 @@ async def _import(flow: RedisFlow, text: _Text, new_ids: bool, dry_run: bool) ->
         done = await flow.import_run(document, new_id=new_ids, dry_run=dry_run)
     except (RunExists, RunStateConflict) as error:
         return {**outcome, "id": error.run_id, "outcome": "refused", "error": _error(error)}
+    except (BackendUnavailable, BackpressureError):
+        raise  # it would be the same for all that follow
     except RedisflowError as error:
-        if isinstance(error, BackendError) and not isinstance(error, RecordGone):
-            raise
         return {**outcome, "error": _error(error)}
     return {**outcome, "id": done.id, "exported_id": done.exported_id, "outcome": OUTCOMES[not done.is_new]}
 

@@ -7,6 +7,7 @@ import json
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ async def test_runs_come_back_from_a_file_of_several(
     said = await bring(file)
     assert (said.code, said.out.split(), said.err) == (0, run_ids, "import: imported 3 runs\n")
     for run_id in run_ids:
-        assert await staging.get_run(run_id) == await working.get_run(run_id)
+        assert replace(await staging.get_run(run_id), imported_at=None) == await working.get_run(run_id)
         assert await staging.get_history(run_id) == await working.get_history(run_id)
     again = await bring(file)
     assert (again.code, again.out, again.err) == (0, "", "import: imported 0 runs, 3 here already\n")
@@ -63,6 +64,7 @@ async def test_runs_come_back_from_a_file_of_several(
     assert listed.out.split() == [run_ids[2]]
     shown = await cli("run", "show", run_ids[2], "-n", staging.namespace)
     assert "declined" in shown.out
+    assert "imported" in shown.out
     # What was brought here is exported as it was there.
     lines = [await cli("run", "export", run_ids[0], "-n", name) for name in (working.namespace, staging.namespace)]
     assert lines[0].json == {**lines[1].json, "namespace": working.namespace}

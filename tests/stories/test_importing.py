@@ -24,9 +24,11 @@ from redisflow import (
     RedisFlow,
     Retention,
     RetryPolicy,
+    RunAlreadyActive,
     RunExists,
     RunNotFound,
     RunStateConflict,
+    StartRules,
     Step,
     StepError,
     StepOptions,
@@ -99,7 +101,9 @@ async def ended(flow: RedisFlow, workflow: Any, number: int, **options: Any) -> 
 
 async def same_in_both(one: RedisFlow, other: RedisFlow, run_id: str) -> None:
     """Every field of the run, its record, and what it said."""
-    assert await one.get_run(run_id) == await other.get_run(run_id)
+    run, imported = await one.get_run(run_id), await other.get_run(run_id)
+    assert imported.imported_at is not None
+    assert replace(imported, imported_at=run.imported_at) == run
     assert await one.get_history(run_id) == await other.get_history(run_id)
     first, second = [await flow.get_handle(run_id) for flow in (one, other)]
     assert [event async for event in first.events(live=False)] == [event async for event in second.events(live=False)]
@@ -165,7 +169,7 @@ async def test_what_is_imported_again_is_left_as_it_is(flow: RedisFlow, elsewher
     again = await elsewhere.import_run(document, new_id=True)
     assert (again.id, again.is_new) == (first.id, False)
     copy, original = await elsewhere.get_run(first.id), await elsewhere.get_run(handle.id)
-    assert replace(copy, id=handle.id) == original
+    assert replace(copy, id=handle.id, imported_at=original.imported_at) == original
     assert (await elsewhere.count_runs()).succeeded == 2
 
 
@@ -222,10 +226,71 @@ async def test_it_is_retried_forked_and_run_again_where_it_came_to(flow: RedisFl
         await here.retry()
         assert await here.result(timeout="1m") == ["done", -2, None, 1]
         assert runs == 2
+        assert (await here.get()).imported_at is None  # by now it has ended here
         # Nothing of the run that it came from has changed.
         assert (await flow.get_run(handle.id)).status == "failed"
         again = await elsewhere.get_run((await here.rerun()).id)
         assert (again.forked_from, again.queue, again.input) == (handle.id, "slow", -1)
+
+
+async def test_runs_come_however_they_ended(flow: RedisFlow, elsewhere: RedisFlow):
+    """By a deadline, by nobody taking it up, continued as new, and undone."""
+    undone: list[str] = []
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async def undo() -> None:
+        undone.append("it")
+
+    @flow.define_workflow("late")
+    async def late(step: Step) -> None:
+        await step.sleep("nap", "1h")
+
+    @flow.define_workflow("anew")
+    async def anew(number: int, step: Step) -> int:
+        await step.run("one", lambda: number)
+        return number if number == 2 else await step.continue_as_new(number + 1)
+
+    @flow.define_workflow("undone")
+    async def compensated(step: Step) -> None:
+        step.on_failure("undo", undo)
+        await step.run(StepOptions("fail", retry=ONCE), fail)
+
+    expired = await late.run(expires_at="1ms")
+    await asyncio.sleep(0.01)  # so long nobody takes it up
+    handles: list[Any] = [expired, await late.run(deadline_at="20ms"), await anew.run(0), await compensated.run()]
+    async with flow.new_worker(grace=0):
+        for handle in handles:
+            await until(flow, handle.id, lambda run: run.is_finished)
+    for handle in handles:
+        await elsewhere.import_run(json.loads(json.dumps(await flow.export_run(handle.id))))
+        await same_in_both(flow, elsewhere, handle.id)
+    runs = [await elsewhere.get_run(handle.id) for handle in handles]
+    assert [run.status for run in runs] == ["canceled", "failed", "succeeded", "failed"]
+    errors = [run.error.error_type.rpartition(".")[2] for run in runs if run.error]
+    assert errors == ["WorkflowExpired", "DeadlineExceeded", "StepError"]
+    assert (runs[2].continued, undone) == (2, ["it"])
+    with pytest.raises(RunStateConflict, match="compensations have undone"):
+        await (await elsewhere.get_handle(handles[3].id)).retry()
+
+
+async def test_its_unique_key_counts_once_it_is_retried(flow: RedisFlow, elsewhere: RedisFlow):
+    async def fail(_number: int, step: Step) -> None:
+        raise ValueError("no")
+
+    workflows = [made.define_workflow("one", start=StartRules(unique_key=str))(fail) for made in (flow, elsewhere)]
+    handle = await ended(flow, workflows[0], 1)
+    await elsewhere.import_run(await flow.export_run(handle.id))
+    # Until then another run may have it.
+    other = await workflows[1].run(1)
+    assert other.id != handle.id
+    here = await elsewhere.get_handle(handle.id)
+    with pytest.raises(RunAlreadyActive):
+        await here.retry()
+    await other.cancel()
+    await here.retry()
+    assert (await elsewhere.get_run(handle.id)).status == "pending"
 
 
 async def test_it_is_kept_from_its_import_on(flow: RedisFlow, elsewhere: RedisFlow, server_url: str):
