@@ -339,7 +339,7 @@ async def test_it_is_deleted_as_any_run(flow: RedisFlow, elsewhere: RedisFlow):
 async def test_a_run_of_a_partition_that_is_not_there_comes_under_a_new_id(server_url: str, namespace: str):
     async with (
         RedisFlow(server_url, namespace=f"{namespace}-wide", partitions=8) as wide,
-        RedisFlow(server_url, namespace=f"{namespace}-narrow", partitions=1) as narrow,
+        RedisFlow(server_url, namespace=f"{namespace}-2", partitions=1) as narrow,
     ):
 
         @wide.define_workflow("plain")
@@ -377,10 +377,10 @@ async def test_sealed_runs_travel_opened_and_are_sealed_where_they_come_to(
         return "secret " + words * 4000
 
     async with (
-        RedisFlow(server_url, namespace=f"{namespace}-1", payloads=sealed("one")) as one,
+        RedisFlow(server_url, namespace=namespace, payloads=sealed("one")) as one,
         RedisFlow(server_url, namespace=f"{namespace}-2", payloads=sealed("two")) as two,
         RedisFlow(server_url, namespace=f"{namespace}-3") as plain,
-        RedisFlow(server_url, namespace=f"{namespace}-1") as keyless,
+        RedisFlow(server_url, namespace=namespace) as keyless,
     ):
 
         @one.define_workflow("shout")
