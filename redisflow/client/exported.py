@@ -18,7 +18,7 @@ from redisflow.client.export import FORMAT, INSTANTS, NUMBERS, TEXT
 from redisflow.contract import EVENTS_KEPT, STATE_KEYS, EndedRun, Mark, StoredEvent
 from redisflow.errors import CannotDecode, InvalidExport, InvalidName, RunStateConflict
 from redisflow.names import MAX_NAME_LENGTH, check_name
-from redisflow.records import CompensationAsked, decode_record
+from redisflow.records import CompensationAsked, Record, decode_record
 from redisflow.run_history import view_history
 from redisflow.run_id import check_run_id
 from redisflow.run_views import view_run
@@ -35,15 +35,24 @@ _AROUND_BYTES: Final = 256 * 1024
 _EVENT_BYTES: Final = 128 * 1024
 _LAST_MS: Final = 10**15 - 1
 _MANY: Final = 10**9
-_EVENT_ID = re.compile(r"(\d{1,15})-(\d{1,18})")
+_EVENT_ID = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
+_WHOLE, _TEXT = (int,), (str,)
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("ordinal", "mark", "at_ms", "started_at_ms", "attempt"), _WHOLE),
+    **dict.fromkeys(("due_at_ms", "archived_from"), (int, type(None))),
+    **dict.fromkeys(("key", "run_id", "status", "cause", "name"), _TEXT),
+    **dict.fromkeys(("payload",), (bytes,)),
+    **dict.fromkeys(("timed_out", "alone"), (bool,)),
+}
+"""Of the values of records: what shows and replays them relies on it."""
 _HASH = re.compile(r"[0-9a-f]{1,64}")
-_LIMIT = r"[0-9a-f]{1,64}:\d{1,10}:\d{1,13}(@\d{1,5})?"
+_LIMIT = r"[0-9a-f]{1,64}:[0-9]{1,10}:[0-9]{1,13}(@[0-9]{1,5})?"
 _FORMS: Final = {
     "cause": re.compile(r"[a-z_]{1,32}"),
     "unique_key": _HASH,
     "fair_key": _HASH,
     "limits": re.compile(rf"{_LIMIT}( {_LIMIT}){{0,31}}"),
-    "said": re.compile(r"-?\d{1,9}:\d{1,9}"),
+    "said": re.compile(r"-?[0-9]{1,9}:[0-9]{1,9}"),
 }
 
 
@@ -68,7 +77,7 @@ def read_export(document: Mapping[str, Any], run_id: str, payload_limit: int) ->
     if status.partition(":")[0] in {"pending", "running", "waiting"}:
         msg = (
             f"run {given.values.get('id')} was {status} when it was exported: only a run that has ended is imported,"
-            " or its steps could be done twice, there and here"
+            " or its steps could be done twice, there and here; export it when it has ended, or replay it from its file"
         )
         raise RunStateConflict(msg, run_id, status.partition(":")[0])
     if status not in TERMINAL:
@@ -222,12 +231,27 @@ def _read_as_one(run: EndedRun) -> EndedRun:
         view_run(run.run_id, fields)
         view_history(run.run_id, fields)
         base_ms = int(run.fields.get("a", run.created_at_ms))
-        if any(isinstance(decode_record(record, base_ms), CompensationAsked) for record in run.records):
-            return replace(run, fields={**run.fields, "cp": "1"})
+        records = [decode_record(record, base_ms) for record in run.records]
     except (CannotDecode, RecursionError) as error:
         msg = f"it cannot be read as a run: {error}"
         raise InvalidExport(msg) from error
+    for number, record in enumerate(records):
+        _check_record(number, record)
+    if any(isinstance(record, CompensationAsked) for record in records):
+        return replace(run, fields={**run.fields, "cp": "1"})
     return run
+
+
+def _check_record(number: int, record: Record) -> None:
+    values = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    call = values.pop("call", None)
+    if call is not None:
+        values |= {"key": call.key, "ordinal": call.ordinal, "mark": call.mark}
+    for name, value in values.items():
+        if name in _KINDS and type(value) not in _KINDS[name]:
+            _refuse(f"records[{number}]", f"wrong: its {name} is {_shown(value)}")
+        if isinstance(value, str) and not (value.isprintable() and len(value) <= 2 * MAX_NAME_LENGTH):
+            _refuse(f"records[{number}]", f"wrong: its {name} is no name: {_shown(value)}")
 
 
 def _data(what: str, value: object, limit: int) -> bytes:

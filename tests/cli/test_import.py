@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from redisflow import RedisFlow
+from redisflow import RedisFlow, codec
 from redisflow.cli import import_runs
 from redisflow.client.export import FORMAT
 from redisflow.run_id import new_run_id
@@ -162,6 +162,12 @@ def _base64(data: bytes) -> str:
     return b64encode(data).decode()
 
 
+def _record(value: Any, key: Any = "charge", at: Any = 1, attempt: Any = 1) -> str:
+    """A step's result as it is stored, but for what is wrong with it."""
+    header = codec.encode([0, key, 0, -1, at, 1, attempt])
+    return _base64(bytes((len(header),)) + header + codec.encode(value))
+
+
 _EVENT = {"id": "5-1", "kind": "data", "data": "AQ=="}
 HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a list": (lambda _: [], "no exported run"),
@@ -198,9 +204,14 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a record that is a number": (_set(records=[1]), "'records[0]' is a int"),
     "a record that is none": (_set(records=[_base64(b"\x00\x01")]), "cannot be read as a run"),
     "an empty record": (_set(records=[""]), "cannot be read as a run"),
+    "a record whose step has no name": (_set(records=[_record("x", key=5)]), "its key is 5"),
+    "a record whose step has an odd name": (_set(records=[_record("x", key="\x1b[31m")]), "is no name"),
+    "a record of half an attempt": (_set(records=[_record("x", attempt=1.5)]), "its attempt is 1.5"),
+    "a record of no time": (_set(records=[_record("x", at="x")]), "cannot be read as a run"),
     "tags that are none": (_set(tags="customer=c1"), "'tags' is not what is stored of tags"),
     "tags with hashes that are not theirs": (_set(tags="ffffffffffff\ncustomer=c1"), "'tags' is not"),
     "a parent that is none": (_set(parent="up"), "'parent' is wrong"),
+    "limits in other digits": (_set(limits="ab:\u0663:0"), "'limits' is not"),
     "limits that are none": (_set(limits="all:of:them"), "'limits' is not"),
     "a unique key that names another": (_set(unique_key="a}:b"), "'unique_key' is not"),
     "a cause that is long": (_set(cause="a" * 100), "'cause' is not"),
