@@ -59,5 +59,5 @@ redis.call('ZREM', prefix .. 'done:' .. run.workflow .. ':failed', run_id)
 -- Its entry before anything is taken from it: the rest is in the run's own key, and cannot fail.
 requeue(prefix, run_id, run.queue, nil, taken_fence(run.fence))
 append_records(run_key, fields, before, records, #ARGV)
-redis.call('HDEL', run_key, 'o', 'er', 't', 'ca', 'x', 'z', 'xp')
+redis.call('HDEL', run_key, 'o', 'er', 't', 'ca', 'x', 'z', 'xp', 'im')
 return { 'retried' }

@@ -72,6 +72,7 @@ def of_run(run: WorkflowRun) -> Document:
         "available_at": iso(run.available_at),
         "deadline_at": iso(run.deadline_at),
         "expires_at": iso(run.expires_at),
+        "imported_at": iso(run.imported_at),
         "parent": run.parent,
         "forked_from": run.forked_from,
         "scheduled_at": iso(run.scheduled_at),

@@ -10,6 +10,7 @@ A message says what happened, to which run, and what to do next.
     ├── InvalidInput                an input that does not fit the workflow's type
     ├── InvalidStart                options of a start that contradict each other
     ├── InvalidWorkflow             a workflow, step or flow that cannot be registered, called or served so
+    ├── InvalidExport               a document that is no exported run, or that cannot be imported
     ├── InvalidSchedule             a cron expression, an interval, a time zone or a policy that makes no schedule
     ├── ScheduleNotFound
     ├── InvalidLimit                a limit, a rate, a priority, or what their key gives
@@ -34,6 +35,7 @@ A message says what happened, to which run, and what to do next.
     ├── CalledInEventLoop           flow.sync was called where it would stop an event loop
     ├── NonDeterminismError         replay does not match the record
     ├── RunNotFound
+    ├── RunExists                   another run of this id is stored, so this one was not imported
     ├── RunEnded                    the run has ended, so it cannot be told anything any more
     ├── MailboxFull                 a run that does not read its signals: this one was refused
     ├── RunNotFinished              only a finished run can be deleted
@@ -100,6 +102,10 @@ class InvalidStart(RedisflowError, ValueError):
 
 class InvalidWorkflow(RedisflowError, TypeError):
     """A function that cannot serve as a workflow or step, one registered twice, a flow that cannot be served."""
+
+
+class InvalidExport(RedisflowError, ValueError):
+    """A document that is no exported run, or is damaged, or cannot be imported here; nothing was stored."""
 
 
 class InvalidSchedule(RedisflowError, ValueError):
@@ -240,6 +246,19 @@ class RunEnded(RedisflowError):
 
 class MailboxFull(RedisflowError):
     """The run's mailbox holds as many signals as it may; nothing was stored, so it can be sent again."""
+
+
+class RunExists(RedisflowError):
+    """A run was to be imported, and another one of its id is stored; nothing was changed."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        """`status` is that of the run that is stored."""
+        self.run_id = run_id
+        self.status = status
+        super().__init__(
+            f"another run of the id {run_id} is stored ({status}): it was left alone; import this one under a new id"
+            " (new_id=True, --new-ids), or delete the other first"
+        )
 
 
 class RunNotFinished(RedisflowError):

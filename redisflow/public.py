@@ -14,6 +14,7 @@ from redisflow.client.bulk import Bulk, BulkJob, BulkOutcome, BulkProgress
 from redisflow.client.controls import Control, Controls
 from redisflow.client.events import Event
 from redisflow.client.handle import WorkflowHandle
+from redisflow.client.importing import ImportedRun
 from redisflow.client.workflow import Workflow
 from redisflow.durability import Durability, Loss
 from redisflow.errors import (
@@ -32,6 +33,7 @@ from redisflow.errors import (
     IdempotencyConflict,
     InvalidCursor,
     InvalidDuration,
+    InvalidExport,
     InvalidInput,
     InvalidLimit,
     InvalidName,
@@ -58,6 +60,7 @@ from redisflow.errors import (
     RetryAfter,
     RunAlreadyActive,
     RunEnded,
+    RunExists,
     RunNotFinished,
     RunNotFound,
     RunStateConflict,
@@ -125,8 +128,10 @@ __all__ = [
     "HistoryEntry",
     "HistoryTooLong",
     "IdempotencyConflict",
+    "ImportedRun",
     "InvalidCursor",
     "InvalidDuration",
+    "InvalidExport",
     "InvalidInput",
     "InvalidLimit",
     "InvalidName",
@@ -166,6 +171,7 @@ __all__ = [
     "RunAlreadyActive",
     "RunCounts",
     "RunEnded",
+    "RunExists",
     "RunInfo",
     "RunNotFinished",
     "RunNotFound",

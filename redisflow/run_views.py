@@ -92,10 +92,11 @@ def _view(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         scheduled_at=_instant(text.get(b"sa")),
         retries=int(text.get(b"rt", 0)),
         forked_from=text.get(b"ff"),
+        imported_at=_instant(text.get(b"im", "").partition(" ")[0] or None),
     )
 
 
-_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa rt ff ct".split())
+_TEXT = frozenset(b"s w v q c a t h f x dl xp av ca pa tg sc sa rt ff ct im".split())
 
 
 def _instant(text: str | int | None) -> datetime | None:

@@ -122,6 +122,8 @@ class WorkflowRun:
     """How often it was retried in place, by hand."""
     forked_from: str | None = None
     """The run that this one repeats, or whose beginning it shares."""
+    imported_at: datetime | None = None
+    """When it was brought here from elsewhere, where it had ended; None where it is of this place."""
 
     def __str__(self) -> str:
         """For people, a line for the run and one for each step, without what users store."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # The clock of tests looks for what is left in a namespace, and whether anybody awaits a run; then what the scripts
 # call that tests give to `step.redis`.
 OF_TESTS = "+scan +pubsub|shardchannels +incr +incrby +decr +decrby"
-# Some tests have a second namespace beside their own.
-BESIDE = ("x", "-wide")
+# Some tests have other namespaces beside their own.
+BESIDE = ("x", "-wide", "-2", "-3")
 
 
 def rule_of_tests(namespace: str) -> str:

@@ -22,6 +22,7 @@ PIECE_BYTES = 256 * 1024
 _FIELDS = (
     *("w", "v", "q", "c", "a", "t", "s", "e", "f", "h", "x", "d", "dl", "xp", "av"),
     *("k", "ca", "er", "o", "p", "i", "pa", "tg", "rt", "ff", "lk", "pr", "fp", "sc", "sa", "ct", "vd", "dp"),
+    *("uq", "ev", "im"),
 )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend import replies
+from redisflow.backend.pieces import KEEP_STAGED_MS, pieces_of
 from redisflow.contract import Mark
 from redisflow.contract.lifecycle import Paused, Resumed, Retried
 from redisflow.sealing import numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from redisflow.backend.patience import Patience
     from redisflow.backend.scripts import Scripts
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from redisflow.contract import Extension
     from redisflow.durations import When
     from redisflow.sealing import Seals
-
-KEEP_STAGED_MS = 3_600_000
-# A piece of a record: below 5 ms of the server's time.
-_PIECE_RECORDS = 500
-_PIECE_BYTES = 256 * 1024
 
 
 class Lifecycle:
@@ -115,9 +111,8 @@ class Lifecycle:
         """Put a record aside, in pieces."""
         prefix = self._prefix_of(run_id)
         sealed = await self._seal(run_id, 0, records)
-        for first, piece in _pieces(sealed):
-            tail = [part for number, record in enumerate(piece, first) for part in (number, record)]
-            command = self._scripts.stage_fork.call(prefix, tail, run_id=run_id, keep_ms=KEEP_STAGED_MS)
+        for piece in pieces_of(enumerate(sealed)):
+            command = self._scripts.stage_fork.call(prefix, piece, run_id=run_id, keep_ms=KEEP_STAGED_MS)
             await self._patience.give(self._transport.send(prefix, command, bulk=True))
         return Mark(len(sealed), sum(map(len, sealed)))
 
@@ -142,17 +137,3 @@ class Lifecycle:
 
 def _listing(prefix: str, workflow: str, status: str | None) -> str:
     return f"{prefix}runs:{workflow}" if status is None else f"{prefix}done:{workflow}:{status}"
-
-
-def _pieces(records: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Parts of a record that a call can carry, each with the number of its first."""
-    piece: list[bytes] = []
-    size = 0
-    for number, record in enumerate(records):
-        piece.append(record)
-        size += len(record)
-        if len(piece) == _PIECE_RECORDS or size > _PIECE_BYTES:
-            yield number + 1 - len(piece), piece
-            piece, size = [], 0
-    if piece:
-        yield len(records) - len(piece), piece

@@ -24,6 +24,7 @@ from redisflow.backend.events import Events, effect_of, size_of
 from redisflow.backend.fleet import Workforce
 from redisflow.backend.heartbeat import ThreadHeartbeat
 from redisflow.backend.histories import Histories, came_whole
+from redisflow.backend.imports import ImportsOnRedis
 from redisflow.backend.inspection import look_at_others, look_at_rights, look_at_server
 from redisflow.backend.lifecycle import Lifecycle
 from redisflow.backend.listening import listen, watch
@@ -61,6 +62,7 @@ from redisflow.contract import (
     Extension,
     Heartbeat,
     Hold,
+    ImportCalls,
     MailCalls,
     NewRun,
     PayloadCalls,
@@ -220,6 +222,12 @@ class RedisBackend:
         return self._fleet
 
     @property
+    def imports(self) -> ImportCalls:
+        """Storing runs that ended elsewhere; once it is open."""
+        self._server()
+        return self._imports
+
+    @property
     def retention(self) -> RetentionOnRedis:
         """Deleting finished runs."""
         self._server()
@@ -302,6 +310,7 @@ class RedisBackend:
         self._starts = RuledStarts(self._batches, self._patience, self._scripts, self._prefix_of, self._max_pending)
         parts = (transport, self._scripts, self._prefixes, patience, self._prefix_of)
         self._listings, self._retention = ListingCalls(*parts), RetentionOnRedis(*parts)
+        self._imports = ImportsOnRedis(transport, self._scripts, patience, self._prefix_of)
         self._audit = AuditOnRedis(
             transport,
             self._scripts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,8 @@ class RetentionOnRedis:
         self._prefixes = prefixes
         self._patience = patience
         self._prefix_of = prefix_of
+        self._staying: dict[int, Counter[tuple[bytes, str]]] = {}
+        """By partition and listing, in a round that goes on: how many of the oldest stay, being imported since."""
         self._told: set[bytes] = set()
         """Workflows of which it was told that their policy cannot be read."""
 
@@ -57,14 +60,19 @@ class RetentionOnRedis:
         meta = replies.named(await self._transport.send(first, ("HGETALL", f"{first}meta")))
         workflows = await self._transport.send(prefix, ("SMEMBERS", f"{prefix}workflows"))
         listings = [
-            part
+            (workflow, status, keep_ms)
             for workflow in sorted(workflows)
             for status, keep_ms in self._policy_of(workflow, meta.get(b"keep:" + workflow, b"")).items()
-            for part in (workflow, status, keep_ms)
         ]
+        staying = self._staying.pop(partition, Counter())
+        tail = chain.from_iterable((*listing, staying[listing[:2]]) for listing in listings)
         tell = "ids" if tell_ids else ""
-        command = self._scripts.purge_runs.call(prefix, listings, limit=STEP, all_bytes=STEP_BYTES, tell=tell)
-        runs, has_more, *run_ids = replies.expect_ok(await self._transport.send(prefix, command))
+        command = self._scripts.purge_runs.call(prefix, tail, limit=STEP, all_bytes=STEP_BYTES, tell=tell)
+        runs, has_more, more_stay, *run_ids = replies.expect_ok(await self._transport.send(prefix, command))
+        if has_more:
+            for number, count in zip(more_stay[::2], more_stay[1::2], strict=True):
+                staying[listings[number - 1][:2]] += count
+            self._staying[partition] = staying
         return Purged(done=not has_more, runs=runs, run_ids=list(map(replies.shown, run_ids)))
 
     def _policy_of(self, workflow: bytes, stored: bytes) -> dict[str, int]:

@@ -21,6 +21,7 @@ from redisflow.backend.options import BackendOptions
 from redisflow.backend.payloads import NOTHING_STORED, StoredPayloads, folder_of
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.sealed_events import SealedEvents, seal_saying
+from redisflow.backend.sealed_imports import SealedImports
 from redisflow.backend.sealed_mail import SealedBroadcasts, SealedMail
 from redisflow.backend.sealed_starts import SealedStarts, with_fingerprints
 from redisflow.contract import (
@@ -33,6 +34,7 @@ from redisflow.contract import (
     EventCalls,
     Extension,
     Hold,
+    ImportCalls,
     MailCalls,
     Mark,
     NewRun,
@@ -97,6 +99,11 @@ class SealedBackend(RedisBackend):
     def events(self) -> EventCalls:
         """What its runs say."""
         return SealedEvents(super().events, self.seals)
+
+    @property
+    def imports(self) -> ImportCalls:
+        """Storing runs that ended elsewhere."""
+        return SealedImports(super().imports, self.seals, self._timeout_s)
 
     def _sealed_mail(self, within_s: float) -> SealedMail:
         return SealedMail(super().mail, self.seals, self._keep, within_s)

@@ -36,8 +36,11 @@ class SealedEvents:
     ) -> Answer[Emission]:
         """Append events of bodies, and change the state."""
         seals = self._seals
-        sealed = [replace(event, data=seals.seal_now(_packed(event), run_id, _EVENT), step=_INSIDE) for event in events]
-        return self._events.emit_events(run_id, fence, number, sealed, _seal_state(seals, run_id, state))
+        sealed = [
+            replace(event, data=_seal_with_step(seals, run_id, event.step, event.data), step=_INSIDE)
+            for event in events
+        ]
+        return self._events.emit_events(run_id, fence, number, sealed, seal_state(seals, run_id, state))
 
     async def note_event(self, run_id: str, kind: str, data: bytes) -> bool:
         """Append an event from outside."""
@@ -67,18 +70,26 @@ class SealedEvents:
         return {key: self._seals.open_now(data, run_id, _field(key)) for key, data in state.items()}
 
 
-def _packed(event: NewEvent) -> bytes:
-    step = event.step.encode()
-    return _LENGTH.pack(len(step)) + step + event.data
+def _seal_with_step(seals: Seals, run_id: str, step: str, data: bytes) -> bytes:
+    said_by = step.encode()
+    return seals.seal_now(_LENGTH.pack(len(said_by)) + said_by + data, run_id, _EVENT)
+
+
+def seal_event(seals: Seals, run_id: str, event: StoredEvent) -> StoredEvent:
+    """An event as it is read, sealed as it is stored."""
+    if event.step is None:
+        return replace(event, data=seals.seal_now(event.data, run_id, _EVENT))
+    return replace(event, data=_seal_with_step(seals, run_id, event.step, event.data), step=_INSIDE)
 
 
 def seal_saying(seals: Seals, run_id: str, saying: Saying) -> Saying:
     """What a commit says, sealed."""
     events = [(kind, seals.seal_now(data, run_id, _EVENT)) for kind, data in saying.events]
-    return Saying(saying.up_to, events, _seal_state(seals, run_id, saying.state))
+    return Saying(saying.up_to, events, seal_state(seals, run_id, saying.state))
 
 
-def _seal_state(seals: Seals, run_id: str, state: Mapping[str, bytes]) -> dict[str, bytes]:
+def seal_state(seals: Seals, run_id: str, state: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Values by key, sealed."""
     return {key: seals.seal_now(data, run_id, _field(key)) for key, data in state.items()}
 
 

@@ -35,6 +35,7 @@ _GROUPS = {
             ("resume", "change_runs:resume", "Let paused runs go on."),
             ("delete", "change_runs:delete", "Delete finished runs."),
             ("export", "export_runs:export", "Export runs with their records."),
+            ("import", "import_runs:import_runs", "Import finished runs that were exported elsewhere."),
             ("replay", "replay:replay", "Replay runs with the code that is here: does it still do the same?"),
         ),
     ),

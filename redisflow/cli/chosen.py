@@ -44,12 +44,12 @@ class Chosen:
         self.query = {name: said for name, said in query.items() if said is not None}
         self.limit = limit
 
-    async def export(self, flow: RedisFlow) -> AsyncIterator[dict[str, Any]]:
+    async def export(self, flow: RedisFlow, *, events: bool = True) -> AsyncIterator[dict[str, Any]]:
         """Each as a document, one at a time: a long one is not kept beside the others."""
         seen = 0
         async for run in flow.list_runs(**self.query):
             with contextlib.suppress(RunNotFound):  # it was deleted meanwhile
-                yield await flow.export_run(run.id)
+                yield await flow.export_run(run.id, events=events)
                 seen += 1
             if seen == self.limit > 0:
                 return

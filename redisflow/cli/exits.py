@@ -42,6 +42,7 @@ CODES: Mapping[type[Exception], int] = {
     errors.NotPaused: EXIT_CONFLICT,
     errors.RunAlreadyActive: EXIT_CONFLICT,
     errors.RunEnded: EXIT_CONFLICT,
+    errors.RunExists: EXIT_CONFLICT,
     errors.RunNotFinished: EXIT_CONFLICT,
     errors.RunStateConflict: EXIT_CONFLICT,
     errors.StartThrottled: EXIT_CONFLICT,

@@ -30,7 +30,7 @@ async def export(
     chosen: Chosen = NONE,
     given: Given = PLAIN,
 ) -> None:
-    """Export runs with their whole records and their payloads, for `redisflow run replay`, tests and bug reports.
+    """Export runs with their records, payloads and events, for `redisflow run import` and `replay`, and for reports.
 
     One run is a JSON document over several lines; of several, each is a line.
     """

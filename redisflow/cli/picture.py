@@ -42,6 +42,8 @@ def _facts(run: Document, out: Output) -> list[Text]:
     if run["finished_at"]:
         facts.append(f"took {took(_seconds(run['created_at'], run['finished_at']))}")
     facts += [f"{name} {out.when(run[key])}" for name, key in _INSTANTS if run[key] and not run["finished_at"]]
+    if run["imported_at"]:
+        facts.append(f"imported {out.when(run['imported_at'])}")
     facts += [f"{name} {run[key]}" for name, key in _RELATIONS if run[key]]
     facts += [f"{name} {run[key]}" for name, key in (("attempt", "attempt"), ("claims", "claims")) if run[key] > 1]
     if run["crashes"]:

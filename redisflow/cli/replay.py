@@ -68,12 +68,12 @@ async def _histories(given: Given, runs: Sequence[str], chosen: Chosen) -> Async
                 run_id = check_run_id(name)
                 if stored is None:
                     stored = await stack.enter_async_context(given.flow())
-                documents = [await stored.export_run(run_id)]
+                documents = [await stored.export_run(run_id, events=False)]
             for document in documents:
                 yield document
         if chosen.query:
             listed = await stack.enter_async_context(given.flow())
-            async for document in chosen.export(listed):
+            async for document in chosen.export(listed, events=False):
                 yield document
 
 

@@ -6,7 +6,7 @@ It is the part of `RedisFlow` that knows no workflow.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Unpack
 
 from redisflow.authoring.outside import Broadcast
@@ -14,9 +14,10 @@ from redisflow.client.audit import AuditProgress, audit_namespace
 from redisflow.client.buffered import BufferedSignal, list_buffered
 from redisflow.client.bulk import Bulk
 from redisflow.client.controls import Controls
-from redisflow.client.export import export_fields
+from redisflow.client.export import export_fields, export_said
 from redisflow.client.finding import PAGE_SIZE, FindOptions, RunQuery, list_page, list_runs
 from redisflow.client.handle import cancel_run, delete_run
+from redisflow.client.importing import ImportedRun, import_run
 from redisflow.client.lifecycle import not_found
 from redisflow.client.notes import note_action
 from redisflow.client.queues import list_queues
@@ -87,16 +88,32 @@ class StoredRuns(ABC):
         """
         return await list_buffered(await self.open(), check_run_id(run_id), most)
 
-    async def export_run(self, run_id: str) -> dict[str, Any]:
-        """The run as one document for `json.dumps`, with its whole record and its payloads. RunNotFound.
+    async def export_run(self, run_id: str, *, events: bool = True) -> dict[str, Any]:
+        """The run as one document for `json.dumps`, with its whole record, its payloads, events and state. RunNotFound.
 
-        `redisflow.testing.assert_replays` plays it to the code that is here.
+        `redisflow.testing.assert_replays` plays it to the code that is here, without its `events`; `import_run` stores
+        it elsewhere.
         """
         backend = await self.open()
         fields = await backend.read_run(check_run_id(run_id))
         if fields is None:
             raise not_found(run_id, backend)
-        return export_fields(check_run_id(run_id), self.namespace, fields)
+        document = export_fields(check_run_id(run_id), self.namespace, fields)
+        return document | (await export_said(backend, check_run_id(run_id)) if events else {})
+
+    async def import_run(
+        self, document: Mapping[str, Any], *, new_id: bool = False, dry_run: bool = False
+    ) -> ImportedRun:
+        """Store a run that ended elsewhere, as `export_run` gave it: to be looked at, replayed, retried or forked here.
+
+        It is stored whole or not at all, under its own id, or with `new_id` under another one, which is the same each
+        time. Safe to repeat: a run that is stored already is left as it is. It is kept as long as if it had ended now.
+        With `dry_run` everything is looked at, and nothing stored.
+
+        InvalidExport where the document is damaged, of another format, or of a partition that is not here;
+        RunStateConflict where the run had not ended; RunExists where another run has its id.
+        """
+        return await import_run(await self.open(), document, new_id=new_id, dry_run=dry_run)
 
     async def cancel_workflow_run(self, run_id: str) -> bool:
         """Cancel a run; True where it is canceled now, False where it had ended in another way. Safe to repeat."""

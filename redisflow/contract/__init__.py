@@ -15,6 +15,7 @@ from redisflow.contract.events import (
     StoredEvent,
 )
 from redisflow.contract.fleet import FleetCalls
+from redisflow.contract.imports import EndedRun, ImportCalls, Imported, KnownEnd
 from redisflow.contract.listings import Listings, Order, RunFilter
 from redisflow.contract.mail import Delivery, MailBatch, MailCalls
 from redisflow.contract.metrics import MetricCalls
@@ -76,6 +77,7 @@ __all__ = [
     "DueSchedules",
     "DurabilityCalls",
     "Emission",
+    "EndedRun",
     "EventBatch",
     "EventCalls",
     "Extension",
@@ -84,6 +86,9 @@ __all__ = [
     "Heartbeat",
     "Hold",
     "Idempotency",
+    "ImportCalls",
+    "Imported",
+    "KnownEnd",
     "Listings",
     "MailBatch",
     "MailCalls",

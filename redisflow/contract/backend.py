@@ -18,6 +18,7 @@ from redisflow.contract.controls import ControlCalls
 from redisflow.contract.durability import DurabilityCalls
 from redisflow.contract.events import EventCalls
 from redisflow.contract.fleet import FleetCalls
+from redisflow.contract.imports import ImportCalls
 from redisflow.contract.lifecycle import LifecycleCalls
 from redisflow.contract.listings import Listings
 from redisflow.contract.mail import MailCalls
@@ -115,6 +116,11 @@ class Backend(Protocol):
     @property
     def fleet(self) -> FleetCalls:
         """Who works here, and what nobody serves."""
+        ...
+
+    @property
+    def imports(self) -> ImportCalls:
+        """Storing runs that ended elsewhere; once it is open."""
         ...
 
     @property

@@ -7,6 +7,7 @@ PASSING = (
     "acked:",
     "turn:",
     "fork:",
+    "import:",
     "limit:",
     "debounce:",
     "joined:",

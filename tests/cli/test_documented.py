@@ -48,7 +48,7 @@ def test_the_page_names_every_command():
     rows = [row for row in page.splitlines() if row.startswith("| `redisflow")]
     for group, commands in {
         "run": "list show trace watch start exec result signal cancel retry rerun fork pause resume delete "
-        "export replay",
+        "export import replay",
         "workflow": "list show pause resume",
         "queue": "list peek pause resume",
         "schedule": "list show create pause resume trigger delete",

@@ -90,7 +90,9 @@ def test_creating_a_run_again_leaves_it_alone_whatever_it_does_by_now(lua: Lua) 
 
 DELETIONS: dict[str, Callable[[Lua], object]] = {
     "by hand": lambda lua: lua.call("delete_run", run_id="run-1"),
-    "by retention": lambda lua: lua.call("purge_runs", ["order", "succeeded", 0], limit=9, all_bytes=1 << 20, tell=""),
+    "by retention": lambda lua: lua.call(
+        "purge_runs", ["order", "succeeded", 0, 0], limit=9, all_bytes=1 << 20, tell=""
+    ),
 }
 
 

@@ -84,7 +84,7 @@ def test_running_work_goes_on_to_its_end(full: Lua) -> None:
     assert full.call("open_namespace", partitions=1, layout=1)[0] == "ok"
     assert full.call("count_runs")[0] == "ok"
     assert full.call("delete_run", run_id="cancel") == ["gone"]
-    assert full.call("purge_runs", ["order", "succeeded", 0], limit=100, all_bytes=100, tell="") == ["ok", 1, 0]
+    assert full.call("purge_runs", ["order", "succeeded", 0, 0], limit=100, all_bytes=100, tell="") == ["ok", 1, 0, []]
     assert full.call("set_retention", ["order", "failed=1"]) == ["ok"]
 
 
@@ -129,7 +129,7 @@ def test_no_script_reaches_for_a_key_of_another_slot(cluster_lua: Lua) -> None:
     assert lua.call("count_runs")[0] == "ok"
     assert lua.call("count_statuses", workflow="order", at_ms=0, at_id="", limit=9)[0] == "ok"
     assert lua.call("delete_run", run_id="tagged") == ["gone"]
-    assert lua.call("purge_runs", ["order", "succeeded", 0], limit=9, all_bytes=9, tell="") == ["ok", 1, 0]
+    assert lua.call("purge_runs", ["order", "succeeded", 0, 0], limit=9, all_bytes=9, tell="") == ["ok", 1, 0, []]
     assert lua.call("set_retention", ["order", "failed=1"]) == ["ok"]
     audit(lua)
     assert {lua.redis.cluster("KEYSLOT", key) for key in lua.redis.keys("*")} == {slot}

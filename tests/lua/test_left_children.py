@@ -26,7 +26,7 @@ def test_children_of_a_run_that_is_deleted_at_once_are_still_looked_after(lua: L
     if how == "delete":
         assert lua.call("delete_run", run_id="parent") == ["gone"]
     else:
-        lua.call("purge_runs", ["order", "canceled", 0], limit=10, all_bytes=1000, tell="")
+        lua.call("purge_runs", ["order", "canceled", 0, 0], limit=10, all_bytes=1000, tell="")
     assert not lua.redis.exists(f"{PREFIX}run:parent")
     assert lua.redis.hgetall(f"{PREFIX}kids:parent") == {b"child": b"cancel"}
     assert ("end_kids", "parent") in outbox(lua)

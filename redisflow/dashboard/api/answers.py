@@ -126,6 +126,7 @@ class Run(Answer):
     finished_at: datetime | None
     deadline_at: datetime | None
     expires_at: datetime | None
+    imported_at: datetime | None
     parent: str | None
     forked_from: str | None
     schedule: str | None

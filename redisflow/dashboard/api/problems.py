@@ -29,6 +29,7 @@ STATUSES: Final[Mapping[type[Exception], int]] = {
     errors.NotPaused: 409,
     errors.RunAlreadyActive: 409,
     errors.RunEnded: 409,
+    errors.RunExists: 409,
     errors.RunNotFinished: 409,
     errors.RunStateConflict: 409,
     errors.PayloadTooLarge: 413,

@@ -1,0 +1,111 @@
+"""Exported runs that somebody has changed: what is stored of them can be read, shown and audited, or nothing is."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from redisflow import InvalidExport, RedisFlow, RetryPolicy, RunExists, RunStateConflict, Step, StepOptions
+from redisflow.documents import of_run
+from redisflow.timeline import draw_timeline
+from tests.keyspace import breaches, raw_calls
+from tests.stories.world import until
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+async def exported(url: str, namespace: str) -> dict[str, Any]:
+    """A run with a record of each common kind."""
+
+    async def fail(step: Step) -> None:
+        step.emit("failing")
+        step.set_state("phase", 1)
+        raise ValueError("no")
+
+    async with RedisFlow(url, namespace=namespace) as flow:
+
+        @flow.define_workflow("all")
+        async def workflow(number: int, step: Step) -> int:
+            step.on_failure("undo", lambda: None)
+            await step.run("one", lambda: number)
+            await step.sleep("nap", "1ms")
+            await step.wait_for_signal("word", timeout="1ms")
+            retry = RetryPolicy(maximum_attempts=2, initial_interval="1ms")
+            await step.run(StepOptions("fail", retry=retry), fail, step)
+            return number
+
+        handle = await workflow.run(1, tags={"a": "b"})
+        async with flow.new_worker(grace=0):
+            await until(flow, handle.id, lambda run: run.is_finished)
+        return json.loads(json.dumps(await flow.export_run(handle.id)))  # type: ignore[no-any-return]
+
+
+def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where each value within it is."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, inner in pairs for found in paths_of(inner, (*path, key)))]
+
+
+def changed(document: dict[str, Any], data: st.DataObject) -> Any:
+    """The document with a value in place of another, or with some bytes of a payload changed."""
+    made = json.loads(json.dumps(document))
+    *before, last = data.draw(st.sampled_from(paths_of(made)[1:]))
+    holder = made
+    for key in before:
+        holder = holder[key]
+    kept = holder[last]
+    try:
+        payload = bytearray(b64decode(kept, validate=True))
+    except (TypeError, ValueError):
+        payload = bytearray()
+    if payload and data.draw(st.booleans()):
+        for _ in range(data.draw(st.integers(1, 3))):
+            payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+        holder[last] = b64encode(bytes(payload)).decode()
+    else:
+        holder[last] = data.draw(_JSON)
+    return made
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+async def test_a_changed_document_is_refused_or_makes_a_run_like_any_other(
+    memory_url: str, namespace: str, data: st.DataObject
+) -> None:
+    if namespace not in _DOCUMENTS:
+        _DOCUMENTS[namespace] = await exported(memory_url, namespace)
+    document = changed(_DOCUMENTS[namespace], data)
+    place = f"{namespace}-2"
+    async with RedisFlow(memory_url, namespace=place) as flow:
+        try:
+            done = await flow.import_run(document)
+        except (InvalidExport, RunStateConflict, RunExists):
+            pass
+        else:
+            run = await flow.get_run(done.id)
+            json.dumps(of_run(run))
+            draw_timeline(run, run.finished_at or run.created_at)
+            str(run)
+            [str(entry) for entry in await flow.get_history(done.id)]
+            handle = await flow.get_handle(done.id)
+            [event async for event in handle.events(live=False)]
+            await handle.state()
+            await flow.import_run(await flow.export_run(done.id))
+            assert done.id in [found.id async for found in flow.list_runs()]
+            raw, close = raw_calls(memory_url)
+            assert not breaches(raw, place)
+            close()
+            await flow.delete_run(done.id)
+        assert [found.id async for found in flow.list_runs()] == []
+
+
+_DOCUMENTS: dict[str, dict[str, Any]] = {}
+"""What each namespace exported: once for all examples."""
