@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from redisflow.cli.exits import EXIT_FAILED, EXIT_USAGE
 from redisflow.cli.output import is_terminal, note, printable
-
-SHOWN = 10
-"""Things that are named before a question."""
+from redisflow.words import first_of
 
 
 def refusal(doing: str, names: Sequence[str] = (), *, is_sure: bool) -> int | None:
@@ -27,14 +25,6 @@ def refusal(doing: str, names: Sequence[str] = (), *, is_sure: bool) -> int | No
     return None if sys.stdin.readline().strip().lower() in {"y", "yes"} else EXIT_FAILED
 
 
-def counted(count: int, thing: str) -> str:
-    """`1 run`, `2,000 runs`."""
-    return f"1 {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
 def named(names: Sequence[str]) -> str:
     """The first of them, in brackets."""
-    if not names:
-        return ""
-    more = ", ..." if len(names) > SHOWN else ""
-    return f" ({', '.join(names[:SHOWN])}{more})"
+    return f" ({first_of(names)})" if names else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import counted, named, refusal
+from redisflow.cli.asking import named, refusal
 from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
 from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
@@ -16,6 +16,7 @@ from redisflow.cli.progress import Tell, progress
 from redisflow.cli.start_run import read_value
 from redisflow.durations import read_instant
 from redisflow.run_id import check_run_id
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.client.bulk import BulkJob, BulkOutcome

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import counted
 from redisflow.cli.chosen import NONE, Chosen
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note
 from redisflow.cli.progress import progress
 from redisflow.run_id import check_run_id
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from redisflow.cli.exits import EXIT_CONFLICT
 from redisflow.cli.output import note, write_line
+from redisflow.words import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,14 +96,10 @@ def _others(target: Path) -> list[str]:
 
 
 def _explain(target: Path, there: list[str], others: list[str]) -> None:
-    note(f"redisflow: {target.absolute()} is not empty, and nothing was written. In it: {_named(others)}")
+    note(f"redisflow: {target.absolute()} is not empty, and nothing was written. In it: {first_of(others)}")
     if there:
         note(f"These would not be written, they exist: {', '.join(there)}")
     note("`redisflow init --yes` writes the others beside what is there; `redisflow init NAME` makes a new folder.")
-
-
-def _named(names: list[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _say_what_is_next(target: Path) -> None:

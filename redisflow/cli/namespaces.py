@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import counted, refusal
+from redisflow.cli.asking import refusal
 from redisflow.cli.exits import EXIT_CONFLICT
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note
@@ -17,6 +17,7 @@ from redisflow.cli.progress import progress
 from redisflow.client.namespaces import delete_namespace
 from redisflow.errors import NamespaceNotFound
 from redisflow.names import check_name
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.backend.redis_backend import RedisBackend

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from redisflow import documents
-from redisflow.cli.asking import counted, named, refusal
+from redisflow.cli.asking import named, refusal
 from redisflow.cli.exits import EXIT_NOT_FOUND, WaitedTooLong
 from redisflow.cli.find_runs import as_duration
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, note
 from redisflow.cli.progress import progress
 from redisflow.durations import to_ms
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend

@@ -15,7 +15,6 @@ from contextlib import suppress
 from redisflow.cli.dev.child import Child
 from redisflow.cli.dev.log import DevLog
 
-PORT = 8899
 _PORTS_TRIED = 50
 _STOP_WITHIN_S = 3.0
 

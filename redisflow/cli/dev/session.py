@@ -19,7 +19,7 @@ from redisflow.cli.dev.pages import Pages, listen, open_in_browser
 from redisflow.cli.dev.server import DevServer, NamedServer, OwnServer, open_server
 from redisflow.cli.dev.workers import Found, WorkerKeeper
 from redisflow.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED
-from redisflow.fleet import counted
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.cli.dev.log import DevLog
