@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 import redisflow
 from redisflow.cli.exits import EXIT_INTERRUPTED, EXIT_USAGE, code_of, hint_of
 from redisflow.cli.output import printable, to_json
+from redisflow.cli.signals import Ended
 from redisflow.errors import RedisflowError
 
 # Commands are named by where they are: what is not called is not imported.
@@ -137,6 +138,8 @@ def run_command(words: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except Ended as error:
+        return 128 + error.number
     except CycloptsError as error:
         return _fail(str(error), EXIT_USAGE, f"redisflow {' '.join(words[:1])} --help".replace("  ", " "), is_json)
     except (RedisflowError, ValueError) as error:
