@@ -104,7 +104,7 @@ async def test_a_server_that_goes_away_meanwhile_is_told_in_a_line(cli: Cli, lef
     monkeypatch.setattr("redisflow.worker.worker.GOOD_BYE_S", 0.3)
     with start_server() as server:
         left_over = left_over_on(server.url)
-        said = asyncio.create_task(cli("bench", "--runs", "50000", "--url", server.url))
+        said = asyncio.ensure_future(cli("bench", "--runs", "50000", "--url", server.url))
         async with asyncio.timeout(60):
             while len(left_over()) < 30:
                 await asyncio.sleep(0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import pty
@@ -46,7 +47,7 @@ def _take_the_terminal() -> None:
 class Dev:
     """One `redisflow dev`; what it has written is read as it comes."""
 
-    def __init__(self, folder: Path, *words: str, terminal: bool = False, **more: str) -> None:
+    def __init__(self, folder: Path, *words: str, terminal: bool = False, within: str = "", **more: str) -> None:
         self.folder = folder
         self.text = ""
         self.descriptor: Any
@@ -55,7 +56,7 @@ class Dev:
         if terminal:
             self.ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "redisflow", "dev", *words],
+            [*within.split(), sys.executable, "-m", "redisflow", "dev", *words],
             cwd=folder,
             env={**ENVIRONMENT, "TERM": "xterm", **more},
             stdin=theirs if terminal else subprocess.DEVNULL,
@@ -274,6 +275,40 @@ def test_when_it_is_killed_nothing_is_left_either(project: Path, dev):
     second.wait_for("ready in")
 
 
+def test_when_it_is_killed_code_that_is_imported_for_ever_is_not_left_either(project: Path, dev):
+    (project / "workflows.py").write_text("import time\nprint('importing')\ntime.sleep(1000)\n")
+    running = dev("--headless")
+    running.wait_for("importing")
+    running.process.kill()
+    running.process.wait()
+    wait_until(lambda: processes_in(project) == [])
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_step_that_blocks_the_worker(project: Path, dev):
+    text = MINIMAL.format(said="late")
+    blocking = "async def answer() -> str:\n    print('blocked')\n    time.sleep(1000)\n"
+    (project / "workflows.py").write_text("import time\n" + text.replace("async def answer() -> str:\n", blocking))
+    running = dev("--headless")
+    running.wait_for("ready in")
+    assert run(project, "run", "start", "greet").returncode == 0
+    running.wait_for("blocked")
+    running.process.send_signal(signal.SIGINT)
+    running.wait_for("stopping")
+    began_s = time.monotonic()
+    assert running.end() == 130
+    assert time.monotonic() - began_s < 8
+    assert processes_in(project) == []
+
+
+def test_under_nohup_it_goes_on_when_the_terminal_is_closed(project: Path, dev):
+    running = dev("--headless", within="nohup")
+    running.wait_for("ready in")
+    running.process.send_signal(signal.SIGHUP)
+    assert json.loads(run(project, "workers", "list", "--json").stdout)
+    assert running.end(signal.SIGTERM) == 0
+    assert "stopping" in running.text
+
+
 def test_a_worker_that_dies_is_replaced(project: Path, dev):
     (project / "workflows.py").write_text(MINIMAL.format(said="here"))
     running = dev("--headless")
@@ -384,16 +419,34 @@ def test_keys_of_a_terminal_restart_clear_and_quit(project: Path, dev):
     running.press("n")
     running.wait_for("nothing is cleared")
     assert len(json.loads(run(project, "run", "list", "--json").stdout)) == 1
-    running.press("c")
+    port = json.loads((project / ".redisflow" / "dev.lock").read_text())["url"]
+    for key in ("c", "y", "c", "y"):
+        running.press(key)
+        time.sleep(0.1)  # as fast as somebody types
     running.wait_for(r"Clear all runs .* y/n")
-    running.press("y")
     running.wait_for("the data are cleared")
     running.wait_for("begun anew: workflows:flow with 1 workflow was taken up")
     assert json.loads(run(project, "run", "list", "--json").stdout) == []
+    assert json.loads((project / ".redisflow" / "dev.lock").read_text())["url"] == port
+    assert "Clear all runs" not in running.text, "which was asked while it cleared"
     running.press("q")
     with contextlib.suppress(AssertionError):
         running.read(lambda _: False)
     assert running.process.wait(WITHIN_S) == 0
+
+
+def test_what_is_pasted_is_no_keys(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
+    running = dev("--headless", terminal=True)
+    running.wait_for("ready in")
+    running.press("cy and then quit, or restart" * 10)
+    running.press("\x1b[A")
+    time.sleep(0.2)
+    running.press("q")
+    with contextlib.suppress(AssertionError):
+        running.read(lambda _: False)
+    assert running.process.wait(WITHIN_S) == 0
+    assert not re.search("Clear|cleared|as you asked", running.text)
 
 
 def test_on_a_terminal_errors_are_a_panel_and_ctrl_c_ends_it(project: Path, dev):
@@ -421,8 +474,11 @@ def test_the_port_of_the_dashboard_is_the_next_free_one_where_it_is_taken(projec
 
 
 def fetch(url: str) -> tuple[int, str]:
-    with urllib.request.urlopen(url, timeout=WITHIN_S) as response:
-        return response.status, response.read().decode()
+    try:
+        with urllib.request.urlopen(url, timeout=WITHIN_S) as response:
+            return response.status, response.read().decode()
+    except http.client.RemoteDisconnected:  # by one that was just ending; browsers ask again, too
+        return fetch(url)
 
 
 def test_the_dashboard_shows_the_runs_and_goes_on_through_changes(project: Path, dev):

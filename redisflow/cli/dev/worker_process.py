@@ -51,6 +51,9 @@ def main() -> int:
     target, descriptor = sys.argv[1], int(sys.argv[2])
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
+    # From now on: what is imported may block for ever.
+    supervisor = Supervisor(os.dup(descriptor), WorkerOptions(grace=GRACE_S))
+    supervisor.follow()
     _log_as_records()
     try:
         name, flow = load_app(target)
@@ -66,9 +69,8 @@ def main() -> int:
         namespace=flow.namespace,
         elsewhere=_elsewhere(flow),
     )
-    with contextlib.suppress(OSError):
-        if control.recv(1):
-            _work(flow, control)
+    supervisor.wait_to_begin()
+    _work(flow, control)
     return 0
 
 
@@ -107,8 +109,6 @@ def _is_ours(path: str) -> bool:
 
 
 def _work(flow: RedisFlow, control: socket.socket) -> None:
-    Supervisor(os.dup(control.fileno()), WorkerOptions(grace=GRACE_S)).follow()
-
     async def work() -> None:
         async with flow:
             await flow.new_worker(grace=GRACE_S, resources=_announcing(flow, control)).run()

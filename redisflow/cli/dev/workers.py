@@ -18,6 +18,8 @@ from redisflow.cli.dev.log import DevLog
 
 _AGAIN_S = 1.0
 """Before a worker that died is replaced."""
+_HURRY_S = 1.0
+"""For handing back what it has, where nobody wants to wait; then it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class WorkerKeeper:
         """Let a worker that stops hand everything back at once."""
         if self._stopping is not None:
             self._stopping.signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(_HURRY_S, self._stopping.signal, signal.SIGKILL)
 
     async def pause(self) -> None:
         """Stop the worker that is there; `request` begins again."""
