@@ -55,7 +55,7 @@ def init(
         msg = f"{target} is a file"
         raise ValueError(msg)
     planned = read_project(chosen[0] if chosen else "order")
-    there = sorted(path for path in planned if os.path.lexists(target / path))
+    there = sorted(path for path in planned if os.path.lexists(target / path) or _leads_elsewhere(target, path))
     others = _others(target)
     if others and not yes:
         _explain(target, there, others)
@@ -93,6 +93,11 @@ def _others(target: Path) -> list[str]:
     if not target.is_dir():
         return []
     return sorted(entry.name for entry in target.iterdir() if entry.name not in MAY_BE_THERE)
+
+
+def _leads_elsewhere(target: Path, path: str) -> bool:
+    """Whether a folder on the way is a link: what is behind it is no part of the new project."""
+    return any((target / folder).is_symlink() for folder in Path(path).parents if folder.name)
 
 
 def _explain(target: Path, there: list[str], others: list[str]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from redisflow.cli.dev.running import Running, claim, find_running
 from redisflow.cli.init import read_project
 from redisflow.testing.server_process import pick_port
 
@@ -375,6 +376,30 @@ def test_what_code_of_users_prints_and_logs_is_in_the_log_and_cannot_steer_the_t
     assert run(project, "run", "exec", "greet").returncode == 0
     running.wait_for(r"app +\\x1b\[2Jprinted")
     running.wait_for(r"app +logged")
+
+
+def test_links_and_folders_of_others_are_not_written_to(project: Path, tmp_path: Path):
+    (tmp_path / "theirs").mkdir()
+    (project / ".redisflow").symlink_to(tmp_path / "theirs")
+    done = run(project, "dev", "--headless")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert ".redisflow: it is a link or a file: move it away" in done.stderr
+    assert list((tmp_path / "theirs").iterdir()) == []
+    (project / ".redisflow").unlink()
+    (project / ".redisflow").mkdir()
+    (project / ".redisflow" / "dev.lock").symlink_to(tmp_path / "theirs" / "precious")
+    assert run(project, "dev", "--headless").returncode == 1
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_a_server_is_believed_only_where_the_file_that_names_it_is_ones_own(tmp_path: Path, monkeypatch):
+    claimed = claim(tmp_path)
+    assert claimed is not None
+    claimed.say(Running(1, "redis://127.0.0.1:1/0"))
+    assert find_running(tmp_path / "below") == Running(1, "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert find_running(tmp_path / "below") is None
+    claimed.release()
 
 
 def test_without_an_app_it_says_how_to_name_one(tmp_path: Path):
