@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
 import redisflow
-from redisflow.cli.exits import EXIT_INTERRUPTED, EXIT_USAGE, code_of, hint_of
-from redisflow.cli.output import printable, to_json
+from redisflow.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from redisflow.cli.output import flush
+from redisflow.cli.problems import give_up_broken_streams, say_what_file, tell_error, tell_problem
 from redisflow.cli.signals import Ended
 from redisflow.errors import RedisflowError
 
@@ -131,22 +130,33 @@ def run_command(words: Sequence[str]) -> int:
         code = make_app()(
             list(words), exit_on_error=False, print_error=False, result_action="return_value", backend="asyncio"
         )
-        sys.stdout.flush()
+        flush()
     except BrokenPipeError:
-        # Whoever read it has seen enough (`| head`). What Python would still write goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_broken_streams()  # whoever read it has seen enough (`| head`)
         return 0
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Ended as error:
         return 128 + error.number
     except CycloptsError as error:
-        return _fail(str(error), EXIT_USAGE, f"redisflow {' '.join(words[:1])} --help".replace("  ", " "), is_json)
+        tell_problem(str(error), EXIT_USAGE, _where_help_is(words), is_json=is_json, kind="Usage")
+        return EXIT_USAGE
     except (RedisflowError, ValueError) as error:
         if "--debug" in words:
             raise
-        return _fail(str(error), code_of(error), hint_of(error), is_json, type(error).__name__)
+        return tell_error(error, is_json=is_json)
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        give_up_broken_streams()
+        tell_problem(say_what_file(error), EXIT_FAILED, None, is_json=is_json, kind=type(error).__name__)
+        return EXIT_FAILED
     return code if isinstance(code, int) else 0
+
+
+def _where_help_is(words: Sequence[str]) -> str:
+    known = {*_GROUPS, *(name for name, _, _ in _SINGLE)}
+    return " ".join(("redisflow", *(word for word in words[:1] if word in known), "--help"))
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:
@@ -160,13 +170,3 @@ def _asks_for_json(words: Sequence[str]) -> bool:
 
 _JSON_PAIRS = frozenset(f"{option} {form}" for option in ("-o", "--output") for form in ("json", "jsonl"))
 _JSON_WORDS = frozenset(f"{option}{form}" for option in ("-o", "-o=", "--output=") for form in ("json", "jsonl"))
-
-
-def _fail(message: str, code: int, hint: str | None, is_json: bool, kind: str = "Usage") -> int:  # noqa: FBT001  # it is so for the whole command
-    if is_json:
-        problem = {"type": f"urn:redisflow:{kind}", "title": kind, "detail": message, "hint": hint, "exit_code": code}
-        sys.stderr.write(to_json(problem) + "\n")
-    else:
-        hinted = f" ({hint})" if hint else ""
-        sys.stderr.write(f"redisflow: {printable(' '.join(message.split()))}{hinted}\n")
-    return code

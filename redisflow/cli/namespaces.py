@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import refusal
-from redisflow.cli.exits import EXIT_CONFLICT
+from redisflow.cli.asking import is_meant
+from redisflow.cli.exits import EXIT_FAILED, Refused
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note
 from redisflow.cli.progress import progress
@@ -46,19 +46,18 @@ async def create(
     *,
     partitions: Annotated[int, Parameter(help="1 for a single server, 16 or more for a cluster; fixed for good")] = 1,
     given: Given = PLAIN,
-) -> int:
+) -> None:
     """Create a namespace with so many partitions. Whoever opens one first would create it with their own number."""
     if not 1 <= partitions <= PARTITIONS_AT_MOST:
         msg = f"--partitions is a whole number from 1 to {PARTITIONS_AT_MOST}, not {partitions}"
         raise ValueError(msg)
     with contextlib.suppress(NamespaceNotFound):
         async with _opened(name, None, given) as backend:
-            note(f"redisflow: namespace {name} is there already, with {counted(backend.partitions, 'partition')}")
-            return EXIT_CONFLICT
+            msg = f"namespace {name} is there already, with {counted(backend.partitions, 'partition')}"
+            raise Refused(msg)
     async with _opened(name, partitions, given) as backend:
         count = backend.partitions
     given.out.one({"id": name, "partitions": count}, lambda: f"namespace {name} has {counted(count, 'partition')}")
-    return 0
 
 
 async def delete(
@@ -90,12 +89,10 @@ async def delete(
                 given.out.one(document, str)
             return 0
         if workers and not force:
-            msg = f"redisflow: {counted(len(workers), 'worker')} serve namespace {name}: drain them first, or --force"
-            note(msg)
-            return EXIT_CONFLICT
-        refused = refusal(what, is_sure=yes)
-        if refused is not None:
-            return refused
+            msg = f"{counted(len(workers), 'worker')} alive in namespace {name}: drain them first, or --force"
+            raise Refused(msg)
+        if not is_meant(what, is_sure=yes):
+            return EXIT_FAILED
         with progress("delete") as tell:
             document["deleted_keys"] = await delete_namespace(backend, tell)
     given.out.one(document, lambda: f"deleted namespace {name}: {counted(document['deleted_keys'], 'key')}")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from cyclopts import Parameter
 
 from redisflow import documents
-from redisflow.cli.exits import EXIT_CONFLICT
+from redisflow.cli.exits import Refused
 from redisflow.cli.find_runs import as_duration, status_of
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, Output, note
+from redisflow.cli.problems import unsure
 from redisflow.cli.start_run import Value, read_value, wanted_of
 
 if TYPE_CHECKING:
@@ -133,16 +134,16 @@ async def resume(schedule_id: str, /, *, given: Given = PLAIN) -> None:
     note(f"schedule {schedule_id} goes on")
 
 
-async def trigger(schedule_id: str, /, *, given: Given = PLAIN) -> int:
+async def trigger(schedule_id: str, /, *, given: Given = PLAIN) -> None:
     """Start a run of it now; prints its id."""
     async with given.flow() as flow:
-        run = await flow.schedules.trigger(schedule_id)
+        with unsure("a run was started", f"look first: `redisflow schedule show {schedule_id}`"):
+            run = await flow.schedules.trigger(schedule_id)
     if run is None:
-        note(f"schedule {schedule_id}: skipped, since the run before has not ended")
-        return EXIT_CONFLICT
+        msg = f"schedule {schedule_id}: skipped, since the run before has not ended"
+        raise Refused(msg)
     run_id = run.id
     given.out.one({"id": run_id, "schedule": schedule_id}, lambda: run_id)
-    return 0
 
 
 async def delete(schedule_id: str, /, *, given: Given = PLAIN) -> None:

@@ -15,10 +15,11 @@ from redisflow.authoring.definition import WorkflowSpec, untyped
 from redisflow.cli.find_runs import as_duration, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
+from redisflow.cli.problems import look_or_key, unsure
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions
 from redisflow.durations import read_instant
-from redisflow.errors import BackendError, BackendUnavailable
+from redisflow.errors import BackendError
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow
@@ -85,9 +86,12 @@ async def execute(
     start: Start = DEFAULT,
     given: Given = PLAIN,
 ) -> None:
-    """Start a run, wait for its end, and print its result."""
+    """Start a run, tell its id on standard error, wait for its end, and print its result."""
     async with given.flow() as flow:
-        _print_result(await (await _start(flow, workflow, value, start)).result(as_duration(wait)))
+        run = await _start(flow, workflow, value, start)
+        # Before anything can end the wait: the run goes on, and whoever does not know its id would start it again.
+        note(to_json({"id": run.id}) if given.out.is_json else f"run {run.id}")
+        _print_result(await run.result(as_duration(wait)))
 
 
 async def result(
@@ -104,12 +108,9 @@ async def result(
 
 async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
     read = read_value(value)
-    try:
+    look = f"`redisflow run list --workflow {workflow} --created-after 5m`"
+    with unsure("the run was started", look_or_key(look, start.options.get("idempotency_key"))):
         return await flow.run_workflow(wanted_of(flow, workflow), read, **start.options)
-    except BackendUnavailable:
-        if "idempotency_key" not in start.options:
-            note("redisflow: whether the run was started is not known; with --key it can be tried again safely")
-        raise
 
 
 def wanted_of(flow: RedisFlow, workflow: str) -> str | WorkflowSpec[Any, Any]:
