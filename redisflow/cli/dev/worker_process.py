@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from redisflow.backend.connect import mask_url, read_url
+from redisflow.backend.connect import is_same_place, mask_url
 from redisflow.cli.dev.between import GRACE_S, MARK
 from redisflow.cli.exits import BadTarget
 from redisflow.cli.target import load_app
@@ -89,11 +89,8 @@ def _say(control: socket.socket, **said: Any) -> int:
 
 def _elsewhere(flow: RedisFlow) -> str | None:
     """The URL of the flow where that is not what `redisflow dev` says."""
-    own, wanted = read_url(flow.location.url), read_url(os.environ["REDISFLOW_URL"])
-    is_same = (own.kind, own.hosts, own.path, own.service, own.name, own.db, own.tls) == (
-        *(wanted.kind, wanted.hosts, wanted.path, wanted.service, wanted.name, wanted.db, wanted.tls),
-    )
-    return None if is_same else mask_url(flow.location.url)
+    own = flow.location.url
+    return None if is_same_place(own, os.environ["REDISFLOW_URL"]) else mask_url(own)
 
 
 def _trace(error: BaseException) -> str:
