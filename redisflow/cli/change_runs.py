@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from redisflow.cli.arguments import RunId, RunIds
 from redisflow.cli.asking import is_meant, named
 from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
 from redisflow.cli.find_runs import read_tags
@@ -58,16 +59,15 @@ class Which:
 
 
 BY_ID = Which()
-Ids = Annotated[tuple[str, ...], Parameter(help="run ids, such as `redisflow run list -o id` prints")]
 
 
-async def cancel(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def cancel(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Cancel runs. What they have done is undone where they have compensations."""
     return await _change("cancel", run_ids, which, GOES_ON, given, lambda flow, ids: flow.bulk.cancel(ids))
 
 
 async def retry(
-    run_ids: Ids = (),
+    run_ids: RunIds = (),
     /,
     *,
     deadline: Annotated[str | None, Parameter(help="a new one, where the old one has passed")] = None,
@@ -81,7 +81,7 @@ async def retry(
     )
 
 
-async def rerun(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def rerun(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Start new runs with the inputs of these; prints the new ids."""
     look_first = unsure("others were started anew as well", "look first: `redisflow run list --created-after 5m`")
     return await _change(
@@ -89,23 +89,23 @@ async def rerun(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PL
     )
 
 
-async def pause(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def pause(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Pause runs: they stop after the step that runs now."""
     return await _change("pause", run_ids, which, GOES_ON, given, lambda flow, ids: flow.bulk.pause(ids))
 
 
-async def resume(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def resume(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Let paused runs go on."""
     return await _change("resume", run_ids, which, ("waiting:paused",), given, lambda flow, ids: flow.bulk.resume(ids))
 
 
-async def delete(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def delete(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Delete finished runs with all that is kept of them."""
     return await _change("delete", run_ids, which, ENDED, given, lambda flow, ids: flow.bulk.delete(ids))
 
 
 async def fork(
-    run_id: str,
+    run_id: RunId,
     /,
     *,
     from_step: Annotated[str | None, Parameter(help="the key of the first step that runs again")] = None,
@@ -131,7 +131,7 @@ async def fork(
 
 
 async def signal(
-    name: str,
+    name: Annotated[str, Parameter(help="that the run waits for")],
     data: Annotated[str | None, Parameter(help="JSON; @FILE, or @- for standard input")] = None,
     /,
     *,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from redisflow.cli.arguments import NamespaceName
 from redisflow.cli.asking import is_meant
 from redisflow.cli.exits import EXIT_FAILED, Refused
 from redisflow.cli.given import PLAIN, Given
@@ -41,7 +42,7 @@ async def list_namespaces(*, given: Given = PLAIN) -> None:
 
 
 async def create(
-    name: str,
+    name: NamespaceName,
     /,
     *,
     partitions: Annotated[int, Parameter(help="1 for a single server, 16 or more for a cluster; fixed for good")] = 1,
@@ -61,7 +62,7 @@ async def create(
 
 
 async def delete(
-    name: str,
+    name: NamespaceName,
     /,
     *,
     force: Annotated[bool, Parameter(negative=(), help="although workers are alive that serve it")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from cyclopts import Parameter
 
 from redisflow import documents
+from redisflow.cli.arguments import ScheduleId, WorkflowName
 from redisflow.cli.exits import Refused
 from redisflow.cli.find_runs import as_duration, status_of
 from redisflow.cli.given import PLAIN, Given
@@ -43,7 +44,7 @@ async def list_schedules(*, given: Given = PLAIN) -> None:
         note("there is no schedule")
 
 
-async def show(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def show(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Show a schedule: when it is due, in words too, what it does where runs overlap, and its last runs."""
     async with given.flow() as flow:
         info = await flow.schedules.get(schedule_id)
@@ -89,8 +90,8 @@ def _text(document: Document, out: Output) -> str:
 
 
 async def create(  # noqa: PLR0913  # each is a part of its definition
-    schedule_id: str,
-    workflow: str,
+    schedule_id: ScheduleId,
+    workflow: WorkflowName,
     /,
     value: Value = None,
     *,
@@ -120,21 +121,21 @@ async def create(  # noqa: PLR0913  # each is a part of its definition
     given.out.one(document, lambda: f"{info}\n{document['explanation']}")
 
 
-async def pause(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def pause(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Start nothing from now on."""
     async with given.flow() as flow:
         await flow.schedules.pause(schedule_id)
     note(f"schedule {schedule_id} is paused")
 
 
-async def resume(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def resume(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Go on with the next tick."""
     async with given.flow() as flow:
         await flow.schedules.resume(schedule_id)
     note(f"schedule {schedule_id} goes on")
 
 
-async def trigger(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def trigger(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Start a run of it now; prints its id."""
     async with given.flow() as flow:
         with unsure("a run was started", f"look first: `redisflow schedule show {schedule_id}`"):
@@ -146,7 +147,7 @@ async def trigger(schedule_id: str, /, *, given: Given = PLAIN) -> None:
     given.out.one({"id": run_id, "schedule": schedule_id}, lambda: run_id)
 
 
-async def delete(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def delete(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Delete it; its runs stay."""
     async with given.flow() as flow:
         await flow.schedules.delete(schedule_id)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec, untyped
+from redisflow.cli.arguments import RunId, WorkflowName
 from redisflow.cli.find_runs import as_duration, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
@@ -34,7 +35,7 @@ class Start:
     def __init__(
         self,
         *,
-        version: str | None = None,
+        version: Annotated[str | None, Parameter(help="of the workflow; by default that of the app, or none")] = None,
         queue: Annotated[str | None, Parameter(help="by default that of the workflow (--app), or `default`")] = None,
         key: Annotated[str | None, Parameter(help="idempotency key: a second start with it gives the same run")] = None,
         unique: Annotated[str | None, Parameter(help="unique key: one run of it at a time")] = None,
@@ -60,7 +61,9 @@ class Start:
 DEFAULT = Start()
 
 
-async def start(workflow: str, /, value: Value = None, *, start: Start = DEFAULT, given: Given = PLAIN) -> None:
+async def start(
+    workflow: WorkflowName, /, value: Value = None, *, start: Start = DEFAULT, given: Given = PLAIN
+) -> None:
     """Start a run of a workflow; prints its id."""
     async with given.flow() as flow:
         started = (await _start(flow, workflow, value, start)).workflow_run
@@ -78,7 +81,7 @@ async def start(workflow: str, /, value: Value = None, *, start: Start = DEFAULT
 
 
 async def execute(
-    workflow: str,
+    workflow: WorkflowName,
     /,
     value: Value = None,
     *,
@@ -95,7 +98,7 @@ async def execute(
 
 
 async def result(
-    run_id: str,
+    run_id: RunId,
     /,
     *,
     wait: Annotated[str | None, Parameter(name="--timeout", help="how long to wait; the run goes on")] = None,
