@@ -170,6 +170,9 @@ async def answer() -> str:
 async def greet(step: Step) -> str:
     return await step.run("answer", answer)
 """
+ENDLESS = "import asyncio\n" + MINIMAL.format(said="late").replace(
+    "async def answer() -> str:\n", "async def answer() -> str:\n    print('began')\n    await asyncio.sleep(1000)\n"
+)
 
 
 def test_a_run_that_is_started_beside_it_finishes_and_it_says_so(project: Path, dev):
@@ -187,18 +190,14 @@ def test_a_run_that_is_started_beside_it_finishes_and_it_says_so(project: Path, 
 
 
 def test_without_a_terminal_it_writes_plain_text_to_standard_error_alone(project: Path, dev):
-    command = [sys.executable, "-m", "redisflow", "dev", "--headless", "--ephemeral"]
     (project / "workflows.py").write_text("import this_is_nowhere\n")
-    process = subprocess.Popen(
-        [*command, "--no-reload"], cwd=project, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    out, err = process.communicate(timeout=WITHIN_S)
-    assert (process.returncode, out) == (1, b"")
-    assert err.isascii()
-    assert b"\x1b" not in err
-    assert b"workflows:flow cannot be imported\n" in err
-    assert b"ModuleNotFoundError: No module named 'this_is_nowhere'\n" in err
-    assert b"redisflow/cli" not in err
+    done = run(project, "dev", "--headless", "--ephemeral", "--no-reload")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.isascii()
+    assert "\x1b" not in done.stderr
+    assert "workflows:flow cannot be imported\n" in done.stderr
+    assert "ModuleNotFoundError: No module named 'this_is_nowhere'\n" in done.stderr
+    assert "redisflow/cli" not in done.stderr
 
 
 def test_a_syntax_error_keeps_the_old_worker_and_a_fix_is_taken_up(project: Path, dev):
@@ -217,16 +216,21 @@ def test_a_syntax_error_keeps_the_old_worker_and_a_fix_is_taken_up(project: Path
     assert json.loads(run(project, "run", "exec", "greet").stdout) == "new"
 
 
-def test_data_survive_a_restart_and_so_does_the_port(project: Path, dev):
+def test_data_survive_a_restart_and_so_does_the_port_and_runs_are_given_back(project: Path, dev):
+    code = project / "workflows.py"
+    code.write_text(ENDLESS)
     first = dev("--headless")
     port = first.wait_for(r"redis-cli -p (\d+)")[1]
     first.wait_for("ready in")
-    run_id = run(project, "run", "start", "order", "--input", "@order.json").stdout.strip()
+    run_id = run(project, "run", "start", "greet").stdout.strip()
+    first.wait_for("began")
     assert first.end() == 130
-    assert run(project, "run", "list").returncode == 3  # it is gone with its server
+    assert "redisflow dev" not in run(project, "config", "show").stdout, "which is gone with its server"
+    code.write_text(MINIMAL.format(said="given back"))
     second = dev("--headless")
     assert second.wait_for(r"redis-cli -p (\d+)")[1] == port
-    second.wait_for(rf"run\.succeeded order {run_id}")
+    second.wait_for(rf"run\.succeeded greet {run_id}")
+    assert json.loads(run(project, "run", "show", run_id, "--json").stdout)["crashes"] == 0
     assert second.end(signal.SIGTERM) == 0
 
 
@@ -245,44 +249,32 @@ def test_a_second_one_uses_the_server_of_the_first_and_ends_with_it(project: Pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_no_process_behind_and_gives_runs_back(project: Path, dev, number: signal.Signals):
-    text = (
-        MINIMAL.format(said="late")
-        .replace("    return {", "    return {")
-        .replace("async def answer() -> str:\n", "async def answer() -> str:\n    await asyncio.sleep(1000)\n")
-    )
-    (project / "workflows.py").write_text("import asyncio\n" + text)
+def test_a_signal_leaves_no_process_behind(project: Path, dev, number: signal.Signals):
+    (project / "workflows.py").write_text(ENDLESS)
     running = dev("--headless")
     running.wait_for("ready in")
-    run_id = run(project, "run", "start", "greet").stdout.strip()
-    wait_until(lambda: json.loads(run(project, "run", "show", run_id, "--json").stdout)["status"] == "running")
+    assert run(project, "run", "start", "greet").returncode == 0
+    running.wait_for("began")
     assert len(processes_in(project)) >= 3
     began_s = time.monotonic()
     assert running.end(number) == (130 if number == signal.SIGINT else 0)
     assert time.monotonic() - began_s < 15
     assert processes_in(project) == []
-    again = dev("--headless", "--no-reload")
-    again.wait_for("ready in")
-    assert json.loads(run(project, "run", "show", run_id, "--json").stdout)["crashes"] == 0
 
 
-def test_when_it_is_killed_nothing_is_left_either(project: Path, dev):
+def test_when_it_is_killed_nothing_is_left_either_and_no_code_that_is_imported_for_ever(project: Path, dev):
+    code = project / "workflows.py"
+    code.write_text(MINIMAL.format(said="x"))
     running = dev("--headless")
     running.wait_for("ready in")
-    running.process.kill()
-    running.process.wait()
-    wait_until(lambda: processes_in(project) == [])
-    second = dev("--headless")
-    second.wait_for("ready in")
-
-
-def test_when_it_is_killed_code_that_is_imported_for_ever_is_not_left_either(project: Path, dev):
-    (project / "workflows.py").write_text("import time\nprint('importing')\ntime.sleep(1000)\n")
-    running = dev("--headless")
+    code.write_text("import time\nprint('importing')\ntime.sleep(1000)\n")
     running.wait_for("importing")
     running.process.kill()
     running.process.wait()
     wait_until(lambda: processes_in(project) == [])
+    code.write_text(MINIMAL.format(said="x"))
+    second = dev("--headless")
+    second.wait_for("ready in")
 
 
 def test_a_second_ctrl_c_does_not_wait_for_a_step_that_blocks_the_worker(project: Path, dev):
@@ -302,10 +294,11 @@ def test_a_second_ctrl_c_does_not_wait_for_a_step_that_blocks_the_worker(project
 
 
 def test_under_nohup_it_goes_on_when_the_terminal_is_closed(project: Path, dev):
+    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
     running = dev("--headless", within="nohup")
     running.wait_for("ready in")
     running.process.send_signal(signal.SIGHUP)
-    assert json.loads(run(project, "workers", "list", "--json").stdout)
+    assert json.loads(run(project, "run", "exec", "greet").stdout) == "x"
     assert running.end(signal.SIGTERM) == 0
     assert "stopping" in running.text
 
@@ -339,11 +332,12 @@ def test_an_app_that_names_another_server_is_told_and_nothing_is_done_there(proj
     assert not any("valkey-server" in command for command in processes_in(project))
 
 
-def test_an_ephemeral_one_leaves_no_data(project: Path, dev):
+def test_an_ephemeral_one_leaves_no_data_and_workflows_py_is_found_without_settings(project: Path, dev):
+    (project / "redisflow.toml").unlink()
     running = dev("--headless", "--ephemeral")
     running.wait_for("its data are gone at the end")
-    running.wait_for("ready in")
-    assert run(project, "run", "exec", "order", "--input", "@order.json").returncode == 0
+    running.wait_for("ready in [\\d.]+ s: workflows:flow, 2 workflows")
+    assert run(project, "run", "exec", "order", "--input", "@order.json", "--app", "workflows:flow").returncode == 0
     assert running.end() == 130
     assert not (project / ".redisflow" / "valkey").exists()
 
@@ -409,12 +403,6 @@ def test_without_an_app_it_says_how_to_name_one(tmp_path: Path):
     assert "redisflow init" in done.stderr
 
 
-def test_workflows_py_is_found_without_settings(project: Path, dev):
-    (project / "redisflow.toml").unlink()
-    running = dev("--headless")
-    running.wait_for("ready in [\\d.]+ s: workflows:flow, 2 workflows")
-
-
 def test_a_package_of_workflows_is_found_with_all_its_modules(project: Path, dev):
     (project / "redisflow.toml").unlink()
     (project / "workflows.py").unlink()
@@ -435,8 +423,11 @@ def test_keys_of_a_terminal_restart_clear_and_quit(project: Path, dev):
     running = dev("--headless", terminal=True)
     running.wait_for("r restart")
     running.wait_for("ready in")
+    running.press("cy and then quit, or restart" * 10)
+    running.press("\x1b[A")
     assert run(project, "run", "exec", "greet").returncode == 0
-    running.wait_for(r"run\.succeeded")
+    pasted = running.read(re.compile(r"(?s).*run\.succeeded").search)[0]
+    assert not re.search("Clear|cleared|as you asked", pasted), "what is pasted is no keys"
     running.press("r")
     running.wait_for("as you asked: workflows:flow with 1 workflow was taken up")
     running.press("c")
@@ -458,20 +449,6 @@ def test_keys_of_a_terminal_restart_clear_and_quit(project: Path, dev):
     with contextlib.suppress(AssertionError):
         running.read(lambda _: False)
     assert running.process.wait(WITHIN_S) == 0
-
-
-def test_what_is_pasted_is_no_keys(project: Path, dev):
-    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
-    running = dev("--headless", terminal=True)
-    running.wait_for("ready in")
-    running.press("cy and then quit, or restart" * 10)
-    running.press("\x1b[A")
-    time.sleep(0.2)
-    running.press("q")
-    with contextlib.suppress(AssertionError):
-        running.read(lambda _: False)
-    assert running.process.wait(WITHIN_S) == 0
-    assert not re.search("Clear|cleared|as you asked", running.text)
 
 
 def test_on_a_terminal_errors_are_a_panel_and_ctrl_c_ends_it(project: Path, dev):
@@ -506,7 +483,7 @@ def fetch(url: str) -> tuple[int, str]:
         return fetch(url)
 
 
-def test_the_dashboard_shows_the_runs_and_goes_on_through_changes(project: Path, dev):
+def test_the_dashboard_shows_the_runs_and_goes_on_when_it_dies_and_through_changes(project: Path, dev):
     code = project / "workflows.py"
     code.write_text(MINIMAL.format(said="old"))
     running = dev("--port", str(pick_port()), "--no-open")
@@ -516,6 +493,11 @@ def test_the_dashboard_shows_the_runs_and_goes_on_through_changes(project: Path,
     running.wait_for(f"run.succeeded greet {run_id}")
     status, page = fetch(f"{url}/runs")
     assert (status, run_id in page) == (200, True)
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    (pid,) = (int(each) for each in children if "--fd" in Path(f"/proc/{each}/cmdline").read_text())
+    os.kill(pid, signal.SIGKILL)
+    running.wait_for("the dashboard ended with -9")
+    assert run_id in fetch(f"{url}/runs")[1]
     code.write_text(MINIMAL.format(said="new"))
     running.wait_for("was taken up")
     assert run_id in fetch(f"{url}/runs")[1]  # whoever asks in between waits for the next
@@ -532,19 +514,6 @@ def test_on_a_terminal_run_ids_lead_to_the_dashboard(project: Path, dev):
     running.wait_for("ready in")
     run_id = run(project, "run", "start", "greet").stdout.strip()
     running.wait_for(rf"\x1b\]8;[^;]*;{url}/runs/{run_id}\x1b\\[^\n]*{run_id}")
-
-
-def test_a_dashboard_that_dies_is_replaced_on_its_port(project: Path, dev):
-    (project / "workflows.py").write_text(MINIMAL.format(said="x"))
-    running = dev("--port", str(pick_port()), "--no-open")
-    url = running.wait_for(r"dashboard  (http://127\.0\.0\.1:\d+)\n")[1]
-    running.wait_for("ready in")
-    assert fetch(f"{url}/runs")[0] == 200
-    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
-    (pid,) = (int(each) for each in children if "--fd" in Path(f"/proc/{each}/cmdline").read_text())
-    os.kill(pid, signal.SIGKILL)
-    running.wait_for("the dashboard ended with -9")
-    assert fetch(f"{url}/runs")[0] == 200
 
 
 def test_a_named_server_that_is_away_ends_it_with_3(project: Path):
