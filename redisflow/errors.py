@@ -390,7 +390,11 @@ class BackendError(RedisflowError):
 
 
 class BackendUnavailable(BackendError):
-    """Redis is not reachable, loading, or failing over. Every call may be sent again."""
+    """Redis is not reachable, loading, or failing over.
+
+    Every call may be made again. Whether this one was done is not known: what starts or sends something needs an
+    idempotency key for it not to be done twice.
+    """
 
 
 class PayloadStoreUnavailable(BackendUnavailable):

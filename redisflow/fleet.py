@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from redisflow.words import counted, first_of
+
 NAMED = 3
 """Workers that a sentence names; of the others it says how many they are."""
 
@@ -218,15 +220,8 @@ def place_of(workflow: str, version: str | None) -> str:
     return f"{workflow}@{version}" if version else workflow
 
 
-def counted(count: int, what: str) -> str:
-    """A number of things, as people write it."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def _named(workers: Iterable[WorkerInfo]) -> str:
-    names = sorted(worker.name for worker in workers)
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return first_of(sorted(worker.name for worker in workers), NAMED)
 
 
 def _clock(instant: datetime) -> str:

@@ -89,6 +89,16 @@ class Target:
         return context
 
 
+def is_same_place(url: str, other: str) -> bool:
+    """Whether both lead to the same data, however they are written and whoever asks there. InvalidName."""
+    return _place(read_url(url)) == _place(read_url(other))
+
+
+def _place(target: Target) -> tuple[object, ...]:
+    hosts = frozenset((host.lower(), port) for host, port in target.hosts)
+    return target.kind, hosts, target.path, target.service, target.name, target.db, target.tls
+
+
 def mask_url(url: str) -> str:
     """The URL without its password: user and password become `***`."""
     return _SECRET_OPTIONS.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", url))

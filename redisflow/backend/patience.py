@@ -78,6 +78,6 @@ class Patience:
         why = f" ({self._transport.trouble})" if self._transport.trouble else ""
         return BackendUnavailable(
             f"no answer from {self._transport.masked_url} within {self.timeout_s:g} s{why}. Check that the server"
-            " runs and that the URL is right (rediss:// where it speaks TLS); the call may be made again: what it"
-            " did is not done twice"
+            " runs and that the URL is right (rediss:// where it speaks TLS). The call may be made again; what"
+            " starts or sends something may have done so, and needs an idempotency key for that"
         )

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -101,8 +100,9 @@ def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, 
 @cache
 def _folder() -> Path:
     """Beside the package in a checkout, inside it in a wheel."""
-    inside = Path(str(files("redisflow"))) / "lua"
-    return inside if inside.is_dir() else Path(str(files("redisflow"))).parent / "lua"
+    package = Path(__file__).parents[1]
+    inside = package / "lua"
+    return inside if inside.is_dir() else package.parent / "lua"
 
 
 def _inline(name: str, clock: Clock, seen: set[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from redisflow.checks.finding import Finding
 from redisflow.errors import BackendError, BackendUnavailable, NamespaceNotFound
-from redisflow.fleet import counted
+from redisflow.words import counted, first_of
 
 if TYPE_CHECKING:
     from redisflow.backend.redis_backend import RedisBackend
@@ -56,7 +56,7 @@ def check_fleet(report: StrandedReport) -> Iterator[Finding]:
     workers = report.workers
     alive = f"{counted(len(workers), 'worker')} alive"
     if workers:
-        yield Finding(GROUP, "workers", "ok", f"{alive}: {_named([worker.name for worker in workers])}")
+        yield Finding(GROUP, "workers", "ok", f"{alive}: {first_of([worker.name for worker in workers], 3)}")
     elif report.workflows or report.queues:
         yield Finding(GROUP, "workers", "fail", "none is alive, and runs wait", "`redisflow worker MODULE:NAME`")
     else:
@@ -80,7 +80,3 @@ async def _check_losses(backend: RedisBackend) -> Finding:
         return Finding(GROUP, "losses", "ok", "no acknowledged write is known to be lost")
     fix = "runs fell back to an earlier state: docs/durability.md says which level prevents it"
     return Finding(GROUP, "losses", "warn", f"{counted(len(losses), 'time')}, the last: {losses[0]}", fix)
-
-
-def _named(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

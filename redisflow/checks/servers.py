@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from redisflow.checks.finding import Finding
 from redisflow.durations import describe_ms
-from redisflow.fleet import counted
 from redisflow.server_info import SLOTS
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.durability import Durability

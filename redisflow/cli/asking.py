@@ -5,36 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from redisflow.cli.exits import EXIT_FAILED, EXIT_USAGE
-from redisflow.cli.output import is_terminal, note, printable
-
-SHOWN = 10
-"""Things that are named before a question."""
+from redisflow.cli.exits import NotSure
+from redisflow.cli.output import is_terminal, printable
+from redisflow.words import first_of
 
 
-def refusal(doing: str, names: Sequence[str] = (), *, is_sure: bool) -> int | None:
-    """The exit code where it is not to be done; None where somebody is sure, or says so now.
-
-    Where nobody can be asked, only `--yes` is an answer.
-    """
+def is_meant(doing: str, names: Sequence[str] = (), *, is_sure: bool) -> bool:
+    """Whether somebody is sure, or says so now. Where nobody can be asked, only `--yes` is an answer: NotSure."""
     if is_sure:
-        return None
+        return True
     if not (is_terminal() and sys.stdin.isatty()):
-        note(f"redisflow: this would {doing}: add --yes (or --dry-run)")
-        return EXIT_USAGE
+        msg = f"this would {doing}: add --yes (or --dry-run)"
+        raise NotSure(msg)
     sys.stderr.write(printable(f"{doing}{named(names)}? [y/N] "))
     sys.stderr.flush()
-    return None if sys.stdin.readline().strip().lower() in {"y", "yes"} else EXIT_FAILED
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 run`, `2,000 runs`."""
-    return f"1 {thing}" if count == 1 else f"{count:,} {thing}s"
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def named(names: Sequence[str]) -> str:
     """The first of them, in brackets."""
-    if not names:
-        return ""
-    more = ", ..." if len(names) > SHOWN else ""
-    return f" ({', '.join(names[:SHOWN])}{more})"
+    return f" ({first_of(names)})" if names else ""

@@ -20,6 +20,7 @@ from redisflow.cli.bench_profiles import Profile, define_profile
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Document, note
 from redisflow.cli.progress import Tell, progress
+from redisflow.cli.signals import canceled_by_signals
 from redisflow.cli.workflow_show import percentile
 from redisflow.client.namespaces import delete_namespace
 from redisflow.contract import ScanPlace
@@ -56,7 +57,7 @@ async def bench(
 ) -> None:
     """Measure this server from this machine, with clients and a worker in this process. It puts load on the server.
 
-    What it stores is in a namespace of its own, which is deleted at the end, also after Ctrl-C.
+    What it stores is in a namespace of its own, which is deleted at the end, also after Ctrl-C and SIGTERM.
     """
     if not (1 <= runs <= RUNS_AT_MOST and 1 <= concurrency <= AT_ONCE_AT_MOST):
         msg = f"--runs is a number from 1 to {RUNS_AT_MOST:,}, --concurrency one from 1 to {AT_ONCE_AT_MOST:,}"
@@ -65,15 +66,21 @@ async def bench(
     location = replace(
         given.location(), namespace=f"bench:{secrets.token_hex(4)}", partitions=1, payloads=None, max_pending=None
     )
-    note(f"this puts load on {read_url(location.url).masked}: {runs:,} runs, {concurrency:,} at once")
+    where = f"{read_url(location.url).masked}, in namespace {location.namespace}"
+    note(f"this puts load on {where}: {runs:,} runs, {concurrency:,} at once")
     flow = RedisFlow("memory://bench")
     chosen = define_profile(flow, profile)
-    async with flow.moved_to(location), _thrown_away(location), flow, flow.new_worker(concurrency=concurrency, grace=0):
-        await _run_all(chosen, min(WARM_UP, runs), concurrency, lambda _: None)
-        with progress(profile, runs) as tell:
-            measured = await _measure(flow, chosen, runs, concurrency, tell)
+    with canceled_by_signals():
+        measured = await _measure_there(location, flow, chosen, runs, concurrency)
     document = _document(profile, chosen, measured, concurrency)
     given.out.one(document, lambda: _text(document))
+
+
+async def _measure_there(location: Location, flow: RedisFlow, chosen: Profile, runs: int, concurrency: int) -> Measured:
+    async with flow.moved_to(location), _thrown_away(location), flow, flow.new_worker(concurrency=concurrency, grace=0):
+        await _run_all(chosen, min(WARM_UP, runs), concurrency, lambda _: None)
+        with progress(chosen.workflow.name, runs) as tell:
+            return await _measure(flow, chosen, runs, concurrency, tell)
 
 
 @asynccontextmanager
@@ -110,20 +117,20 @@ async def _run_all(chosen: Profile, runs: int, concurrency: int, tell: Tell) -> 
     left = iter(range(runs))
 
     async def keep_starting() -> None:
-        task = asyncio.current_task()
         for _ in left:
-            if task is not None and task.cancelling():
-                # A cancellation comes once. One that a call swallowed is seen here.
-                return
             began_s = time.perf_counter()
             handle = await chosen.workflow.run()
             await handle.result(timeout=RESULT_S)
             latencies_ms.append((time.perf_counter() - began_s) * 1000)
             tell(len(latencies_ms))
 
-    async with asyncio.TaskGroup() as clients:
-        for _ in range(min(concurrency, runs)):
-            clients.create_task(keep_starting())
+    try:
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(min(concurrency, runs)):
+                clients.create_task(keep_starting())
+    except ExceptionGroup as errors:
+        # What one client met, the others meet as well: a server that went away.
+        raise errors.exceptions[0] from None
     return latencies_ms
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import counted, named, refusal
+from redisflow.cli.arguments import RunId, RunIds
+from redisflow.cli.asking import is_meant, named
 from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
 from redisflow.cli.find_runs import read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, write_line
+from redisflow.cli.problems import look_or_key, tell_error, unsure
 from redisflow.cli.progress import Tell, progress
 from redisflow.cli.start_run import read_value
 from redisflow.durations import read_instant
 from redisflow.run_id import check_run_id
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.client.bulk import BulkJob, BulkOutcome
@@ -55,16 +59,15 @@ class Which:
 
 
 BY_ID = Which()
-Ids = Annotated[tuple[str, ...], Parameter(help="run ids, such as `redisflow run list -o id` prints")]
 
 
-async def cancel(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def cancel(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Cancel runs. What they have done is undone where they have compensations."""
     return await _change("cancel", run_ids, which, GOES_ON, given, lambda flow, ids: flow.bulk.cancel(ids))
 
 
 async def retry(
-    run_ids: Ids = (),
+    run_ids: RunIds = (),
     /,
     *,
     deadline: Annotated[str | None, Parameter(help="a new one, where the old one has passed")] = None,
@@ -78,51 +81,57 @@ async def retry(
     )
 
 
-async def rerun(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def rerun(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Start new runs with the inputs of these; prints the new ids."""
-    return await _change("rerun", run_ids, which, ENDED, given, lambda flow, ids: flow.bulk.rerun(ids))
+    look_first = unsure("others were started anew as well", "look first: `redisflow run list --created-after 5m`")
+    return await _change(
+        "rerun", run_ids, which, ENDED, given, lambda flow, ids: flow.bulk.rerun(ids), around=look_first
+    )
 
 
-async def pause(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def pause(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Pause runs: they stop after the step that runs now."""
     return await _change("pause", run_ids, which, GOES_ON, given, lambda flow, ids: flow.bulk.pause(ids))
 
 
-async def resume(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def resume(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Let paused runs go on."""
     return await _change("resume", run_ids, which, ("waiting:paused",), given, lambda flow, ids: flow.bulk.resume(ids))
 
 
-async def delete(run_ids: Ids = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
+async def delete(run_ids: RunIds = (), /, *, which: Which = BY_ID, given: Given = PLAIN) -> int:
     """Delete finished runs with all that is kept of them."""
     return await _change("delete", run_ids, which, ENDED, given, lambda flow, ids: flow.bulk.delete(ids))
 
 
 async def fork(
-    run_id: str,
+    run_id: RunId,
     /,
     *,
     from_step: Annotated[str | None, Parameter(help="the key of the first step that runs again")] = None,
     step: Annotated[list[str] | None, Parameter(help="KEY=JSON: another result of a step", negative=())] = None,
     value: Annotated[str | None, Parameter(name="--input", alias="-i", help="another input, as JSON")] = None,
+    key: Annotated[str | None, Parameter(help="idempotency key: a second fork with it gives the same run")] = None,
     given: Given = PLAIN,
 ) -> None:
     """Start a new run that shares the beginning of this one; prints its id."""
     results: dict[str, Any] = {}
     for text in step or ():
-        key, is_pair, result = text.partition("=")
+        name, is_pair, result = text.partition("=")
         if not is_pair:
             msg = f"--step is written KEY=JSON, not {text!r}"
             raise ValueError(msg)
-        results[key] = read_value(result)
+        results[name] = read_value(result)
     other = {} if value is None else {"input": read_value(value)}
     async with given.flow() as flow:
-        forked = await (await flow.get_handle(run_id)).fork(from_step, steps=results, **other)
+        handle = await flow.get_handle(run_id)
+        with unsure("the run was started", look_or_key("`redisflow run list --created-after 5m`", key)):
+            forked = await handle.fork(from_step, steps=results, idempotency_key=key, **other)
     given.out.one({"id": forked.id, "forked_from": run_id}, lambda: forked.id)
 
 
 async def signal(
-    name: str,
+    name: Annotated[str, Parameter(help="that the run waits for")],
     data: Annotated[str | None, Parameter(help="JSON; @FILE, or @- for standard input")] = None,
     /,
     *,
@@ -134,10 +143,12 @@ async def signal(
     read = read_value(data)
     async with given.flow() as flow:
         if run is not None:
-            await flow.signal(run, name, read, idempotency_key=key)
+            with unsure("the signal was sent", look_or_key(f"`redisflow run show {run}`", key)):
+                await flow.signal(run, name, read, idempotency_key=key)
             given.out.one({"id": run, "signal": name}, lambda: f"sent {name} to {run}")
         else:
-            reached = await flow.send_signal(name, read, idempotency_key=key)
+            with unsure("the signal was sent", look_or_key("`redisflow run list --status waiting:signal`", key)):
+                reached = await flow.send_signal(name, read, idempotency_key=key)
             document = {"id": name, "count": reached.count, "run_ids": list(reached.run_ids)}
             given.out.one(document, lambda: f"sent {name} to {counted(reached.count, 'run')}")
 
@@ -149,6 +160,8 @@ async def _change(
     statuses: tuple[str, ...],
     given: Given,
     begin: Callable[[RedisFlow, list[str]], BulkJob],
+    *,
+    around: AbstractContextManager[None] | None = None,
 ) -> int:
     if bool(run_ids) == bool(which.query):
         msg = f"say which runs to {verb}: their ids, or filters such as --workflow NAME"
@@ -164,11 +177,10 @@ async def _change(
                 given.out.rows((), [{"id": run_id} for run_id in ids])
             note(f"would {verb} {counted(len(ids), 'run')}{named(ids)}")
             return 0
-        if which.query and ids:
-            refused = refusal(f"{verb} {counted(len(ids), 'run')}", ids, is_sure=which.is_sure)
-            if refused is not None:
-                return refused
-        with progress(verb, len(ids)) as tell:
+        is_sure = which.is_sure or not (which.query and ids)
+        if not is_meant(f"{verb} {counted(len(ids), 'run')}", ids, is_sure=is_sure):
+            return EXIT_FAILED
+        with around or nullcontext(), progress(verb, len(ids)) as tell:
             return await _carry_out(verb, begin(flow, ids), given, tell)
 
 
@@ -179,7 +191,7 @@ async def _carry_out(verb: str, job: BulkJob, given: Given, tell: Tell) -> int:
         async for outcome in job:
             tell(job.progress.seen)
             if outcome.error is not None:
-                note(f"redisflow: {outcome.error}")
+                tell_error(outcome.error, is_json=given.out.is_json)
             if form != "table":
                 outcomes.append(_document(outcome))
             elif outcome.is_done:

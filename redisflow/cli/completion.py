@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from redisflow.cli import app
+from redisflow.cli.output import write_line
 
 
-def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="for which")], /) -> None:
     """Print the completions of a shell: `source <(redisflow completion bash)`, say, in ~/.bashrc."""
-    sys.stdout.write(app.make_app().generate_completion(shell=shell))
+    write_line(app.make_app().generate_completion(shell=shell).rstrip("\n"))

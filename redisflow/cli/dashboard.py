@@ -36,7 +36,7 @@ _Hidden = Parameter(show=False)
 async def dashboard(  # noqa: PLR0913  # each is a flag
     *,
     host: Annotated[str, Parameter(help="where to listen")] = "127.0.0.1",
-    port: int = PORT,
+    port: Annotated[int, Parameter(help="of the pages and the API")] = PORT,
     read_only: Annotated[bool, Parameter(negative=(), help="change nothing")] = False,
     auth: Annotated[
         list[str] | None,

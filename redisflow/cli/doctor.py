@@ -18,7 +18,7 @@ from redisflow.cli.output import is_terminal, printable
 from redisflow.cli.settings import DEV, follow_dev
 from redisflow.durability import AS_CONFIGURED
 from redisflow.errors import BackendError, BackendUnavailable
-from redisflow.fleet import counted
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -25,6 +25,23 @@ class BadTarget(errors.RedisflowError):
     """The words that were to name a RedisFlow object do not."""
 
 
+class Refused(errors.RedisflowError):
+    """What is there does not allow what was asked."""
+
+
+class NotSure(errors.RedisflowError, ValueError):
+    """Much would be changed, nobody has said that it is meant, and nobody can be asked."""
+
+
+class OutcomeUnknown(errors.BackendUnavailable):
+    """The answer was lost of something that must not be done twice."""
+
+    def __init__(self, whether: str, error: Exception, how_to_look: str) -> None:
+        """`how_to_look` is what to do before it is tried again."""
+        super().__init__(f"whether {whether} is not known: {error}")
+        self.how_to_look = how_to_look
+
+
 class WaitedTooLong(errors.RedisflowError):
     """A command's own `--timeout` is over."""
 
@@ -48,6 +65,7 @@ CODES: Mapping[type[Exception], int] = {
     errors.StartThrottled: EXIT_CONFLICT,
     errors.CannotDecode: EXIT_FAILED,
     BadTarget: EXIT_USAGE,
+    Refused: EXIT_CONFLICT,
     WaitedTooLong: EXIT_TIMEOUT,
     ValueError: EXIT_USAGE,
 }
@@ -69,4 +87,6 @@ def code_of(error: Exception) -> int:
 
 def hint_of(error: Exception) -> str | None:
     """What to do about it, where that can be said of all errors of its kind."""
+    if isinstance(error, OutcomeUnknown):
+        return error.how_to_look
     return next((hint for kind, hint in HINTS.items() if isinstance(error, kind)), None)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import counted
 from redisflow.cli.chosen import NONE, Chosen
 from redisflow.cli.given import PLAIN, Given
-from redisflow.cli.output import note
+from redisflow.cli.output import STDOUT, about_file, note
 from redisflow.cli.progress import progress
 from redisflow.run_id import check_run_id
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow
@@ -40,7 +40,7 @@ async def export(
     ids = [check_run_id(run_id) for run_id in run_ids]
     indent = 1 if len(ids) == 1 else None
     count = 0
-    with ExitStack() as stack:
+    with about_file(str(to or STDOUT)), ExitStack() as stack:
         async with given.flow() as flow:
             # Opened when there is something to write: what was there before is not lost to a mistyped id.
             file = sys.stdout if to is None else None

@@ -17,7 +17,7 @@ from redisflow.durations import read_instant
 async def list_runs(  # noqa: PLR0913  # each is a filter
     *,
     workflow: Annotated[str | None, Parameter(alias="-w", help="of this workflow")] = None,
-    version: str | None = None,
+    version: Annotated[str | None, Parameter(help="of this version of it")] = None,
     status: Annotated[
         list[str] | None,
         Parameter(
@@ -26,10 +26,10 @@ async def list_runs(  # noqa: PLR0913  # each is a filter
     ] = None,
     tag: Annotated[list[str] | None, Parameter(alias="-t", help="NAME=VALUE; all of them", negative=())] = None,
     created_after: Annotated[str | None, Parameter(help="so long ago at most (`1h`), or an instant")] = None,
-    created_before: str | None = None,
-    finished_after: str | None = None,
-    finished_before: str | None = None,
-    oldest_first: Annotated[bool, Parameter(negative=())] = False,
+    created_before: Annotated[str | None, Parameter(help="so long ago at least, or an instant")] = None,
+    finished_after: Annotated[str | None, Parameter(help="ended so long ago at most, or an instant")] = None,
+    finished_before: Annotated[str | None, Parameter(help="ended so long ago at least, or an instant")] = None,
+    oldest_first: Annotated[bool, Parameter(negative=(), help="instead of the latest")] = False,
     limit: Annotated[int, Parameter(alias="-l", help="at most so many; 0: all")] = 50,
     given: Given = PLAIN,
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from redisflow.backend.connect import is_same_place
 from redisflow.backend.location import Location
 from redisflow.cli.output import Format, Output
 from redisflow.cli.settings import DEV, Setting, follow_dev, read_settings
@@ -60,12 +61,10 @@ class Given:
 
             follow_dev(settings)
             flow = load_flow(app)
-            for name, own in (("url", flow.location.url), ("namespace", flow.namespace)):
-                said = settings[name]
-                if said.source not in ("default", DEV) and said.value != own:
-                    # Nobody is to change the runs of another place than the one that they named.
-                    msg = f"{said.source} says another {name} than {app} has: leave one of them out"
-                    raise ValueError(msg)
+            for name in contradictions(settings, flow):
+                # Nobody is to change the runs of another place than the one that they named.
+                msg = f"{settings[name].source} says another {name} than {app} has: leave one of them out"
+                raise ValueError(msg)
             return flow
         from redisflow.flow import RedisFlow  # noqa: PLC0415  # listing runs needs half of what it imports
 
@@ -104,6 +103,15 @@ class Given:
         """Where a backend would be opened: for commands about other namespaces than that of their settings."""
         settings = self.settings()
         return self.flow().location if self._asks_the_app(settings) else _location(settings)
+
+
+def contradictions(settings: Mapping[str, Setting], flow: RedisFlow) -> Iterator[str]:
+    """What somebody has said about the place, and the app says otherwise: `url`, `namespace`."""
+    url, namespace = settings["url"], settings["namespace"]
+    if url.source not in ("default", DEV) and not is_same_place(url.value or "", flow.location.url):
+        yield "url"
+    if namespace.source != "default" and namespace.value != flow.namespace:
+        yield "namespace"
 
 
 def _location(settings: dict[str, Setting]) -> Location:

@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import counted
 from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Document, note, write_line
@@ -26,6 +25,7 @@ from redisflow.errors import (
     RunExists,
     RunStateConflict,
 )
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow

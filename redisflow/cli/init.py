@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from redisflow.cli.exits import EXIT_CONFLICT
 from redisflow.cli.output import note, write_line
+from redisflow.words import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,7 +55,7 @@ def init(
         msg = f"{target} is a file"
         raise ValueError(msg)
     planned = read_project(chosen[0] if chosen else "order")
-    there = sorted(path for path in planned if os.path.lexists(target / path))
+    there = sorted(path for path in planned if os.path.lexists(target / path) or _leads_elsewhere(target, path))
     others = _others(target)
     if others and not yes:
         _explain(target, there, others)
@@ -94,15 +95,16 @@ def _others(target: Path) -> list[str]:
     return sorted(entry.name for entry in target.iterdir() if entry.name not in MAY_BE_THERE)
 
 
+def _leads_elsewhere(target: Path, path: str) -> bool:
+    """Whether a folder on the way is a link: what is behind it is no part of the new project."""
+    return any((target / folder).is_symlink() for folder in Path(path).parents if folder.name)
+
+
 def _explain(target: Path, there: list[str], others: list[str]) -> None:
-    note(f"redisflow: {target.absolute()} is not empty, and nothing was written. In it: {_named(others)}")
+    note(f"redisflow: {target.absolute()} is not empty, and nothing was written. In it: {first_of(others)}")
     if there:
         note(f"These would not be written, they exist: {', '.join(there)}")
     note("`redisflow init --yes` writes the others beside what is there; `redisflow init NAME` makes a new folder.")
-
-
-def _named(names: list[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _say_what_is_next(target: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import redisflow
-from redisflow.backend.connect import read_url
+from redisflow.backend.connect import mask_url, read_url
 from redisflow.checks.finding import Finding
 from redisflow.cli.discovery import guess_target
+from redisflow.cli.given import contradictions
 from redisflow.cli.settings import DEV
 from redisflow.errors import RedisflowError
 
@@ -68,13 +69,12 @@ def check_app(settings: Mapping[str, Setting]) -> tuple[Finding, RedisFlow | Non
 
 def check_place(flow: RedisFlow, settings: Mapping[str, Setting]) -> Iterator[Finding]:
     """Whether settings and app mean the same place."""
+    differ = set(contradictions(settings, flow))
     for name, own in (("url", flow.location.url), ("namespace", flow.namespace)):
         said = settings[name]
-        if said.value == own:
-            continue
-        shown = read_url(own).masked if name == "url" else own
-        if said.source in ("default", DEV):
-            yield Finding("app", name, "ok", f"{shown} (its own)")
-        else:
+        shown = mask_url(own) if name == "url" else own
+        if name in differ:
             says = f"{said.source} says another {name} than the app has, which is {shown}"
             yield Finding("app", name, "warn", says, "leave one of them out")
+        elif said.source in ("default", DEV) and said.value != own:
+            yield Finding("app", name, "ok", f"{shown} (its own)")

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import redisflow
 from redisflow.cli.exits import EXIT_USAGE
+from redisflow.cli.problems import replace_closed_streams
 
 NEEDED = ("cyclopts", "rich")
 MISSING = """\
@@ -21,6 +22,7 @@ redisflow: this command needs an extra that is not installed: pip install 'redis
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code."""
+    replace_closed_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in (["--version"], ["-V"]):
         sys.stdout.write(f"redisflow {redisflow.__version__}\n")

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from redisflow.cli.asking import counted, refusal
-from redisflow.cli.exits import EXIT_CONFLICT
+from redisflow.cli.arguments import NamespaceName
+from redisflow.cli.asking import is_meant
+from redisflow.cli.exits import EXIT_FAILED, Refused
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note
 from redisflow.cli.progress import progress
 from redisflow.client.namespaces import delete_namespace
 from redisflow.errors import NamespaceNotFound
 from redisflow.names import check_name
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.backend.redis_backend import RedisBackend
@@ -40,28 +42,27 @@ async def list_namespaces(*, given: Given = PLAIN) -> None:
 
 
 async def create(
-    name: str,
+    name: NamespaceName,
     /,
     *,
     partitions: Annotated[int, Parameter(help="1 for a single server, 16 or more for a cluster; fixed for good")] = 1,
     given: Given = PLAIN,
-) -> int:
+) -> None:
     """Create a namespace with so many partitions. Whoever opens one first would create it with their own number."""
     if not 1 <= partitions <= PARTITIONS_AT_MOST:
         msg = f"--partitions is a whole number from 1 to {PARTITIONS_AT_MOST}, not {partitions}"
         raise ValueError(msg)
     with contextlib.suppress(NamespaceNotFound):
         async with _opened(name, None, given) as backend:
-            note(f"redisflow: namespace {name} is there already, with {counted(backend.partitions, 'partition')}")
-            return EXIT_CONFLICT
+            msg = f"namespace {name} is there already, with {counted(backend.partitions, 'partition')}"
+            raise Refused(msg)
     async with _opened(name, partitions, given) as backend:
         count = backend.partitions
     given.out.one({"id": name, "partitions": count}, lambda: f"namespace {name} has {counted(count, 'partition')}")
-    return 0
 
 
 async def delete(
-    name: str,
+    name: NamespaceName,
     /,
     *,
     force: Annotated[bool, Parameter(negative=(), help="although workers are alive that serve it")] = False,
@@ -89,12 +90,10 @@ async def delete(
                 given.out.one(document, str)
             return 0
         if workers and not force:
-            msg = f"redisflow: {counted(len(workers), 'worker')} serve namespace {name}: drain them first, or --force"
-            note(msg)
-            return EXIT_CONFLICT
-        refused = refusal(what, is_sure=yes)
-        if refused is not None:
-            return refused
+            msg = f"{counted(len(workers), 'worker')} alive in namespace {name}: drain them first, or --force"
+            raise Refused(msg)
+        if not is_meant(what, is_sure=yes):
+            return EXIT_FAILED
         with progress("delete") as tell:
             document["deleted_keys"] = await delete_namespace(backend, tell)
     given.out.one(document, lambda: f"deleted namespace {name}: {counted(document['deleted_keys'], 'key')}")

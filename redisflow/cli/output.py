@@ -5,9 +5,10 @@ Where standard output is no terminal, a table is plain text with tabs between it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 Format: TypeAlias = Literal["table", "json", "jsonl", "yaml", "id"]
 Document: TypeAlias = dict[str, Any]
 
+STDOUT = "standard output"
 _CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 STYLES = {
     "succeeded": "green",
@@ -44,11 +46,17 @@ class Output:
     form: Format
     utc: bool = False
 
+    @property
+    def is_json(self) -> bool:
+        """Whether errors are JSON as well."""
+        return self.form in {"json", "jsonl"}
+
     def rows(self, columns: Sequence[Column], documents: Sequence[Document]) -> None:
         """Several things of a kind. Their ids are what `-o id` prints."""
         match self.form:
             case "table":
-                self._table(columns, documents)
+                with about_file(STDOUT):
+                    self._table(columns, documents)
             case "jsonl":
                 for document in documents:
                     write_line(to_json(document))
@@ -66,7 +74,8 @@ class Output:
                 if isinstance(shown, str):
                     write_line("\n".join(map(printable, shown.splitlines())))
                 else:
-                    console().print(shown, soft_wrap=True)
+                    with about_file(STDOUT):
+                        console().print(shown, soft_wrap=True)
             case "jsonl":
                 write_line(to_json(document))
             case "id":
@@ -87,7 +96,7 @@ class Output:
             import yaml  # noqa: PLC0415  # few ask for it
 
             dumped: str = yaml.dump(document, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)  # pyright: ignore[reportUnknownMemberType]  # its stubs leave types out
-            sys.stdout.write(dumped)
+            write_line(dumped.rstrip("\n"))
         else:
             write_line(to_json(document, indent=2))
 
@@ -127,7 +136,25 @@ def console() -> Any:
 
 def write_line(text: str) -> None:
     """A line of results."""
-    sys.stdout.write(f"{text}\n")
+    with about_file(STDOUT):
+        sys.stdout.write(f"{text}\n")
+
+
+def flush() -> None:
+    """Whether all results could be written is known when they are out."""
+    with about_file(STDOUT):
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def about_file(name: str) -> Generator[None]:
+    """Give its name to an error of the system that has none: those of writing do not say where to."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = name
+        raise
 
 
 def to_json(document: Any, *, indent: int | None = None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from redisflow import documents
+from redisflow.cli.arguments import QueueName
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, note
 from redisflow.client import queues
@@ -39,7 +40,7 @@ async def list_queues(*, given: Given = PLAIN) -> None:
 
 
 async def peek(
-    queue: str,
+    queue: QueueName,
     /,
     *,
     limit: Annotated[int, Parameter(alias="-l", help=f"at most so many, up to {MOST}")] = 20,

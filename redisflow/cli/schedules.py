@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from cyclopts import Parameter
 
 from redisflow import documents
-from redisflow.cli.exits import EXIT_CONFLICT
+from redisflow.cli.arguments import ScheduleId, WorkflowName
+from redisflow.cli.exits import Refused
 from redisflow.cli.find_runs import as_duration, status_of
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, Output, note
+from redisflow.cli.problems import unsure
 from redisflow.cli.start_run import Value, read_value, wanted_of
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ async def list_schedules(*, given: Given = PLAIN) -> None:
         note("there is no schedule")
 
 
-async def show(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def show(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Show a schedule: when it is due, in words too, what it does where runs overlap, and its last runs."""
     async with given.flow() as flow:
         info = await flow.schedules.get(schedule_id)
@@ -88,8 +90,8 @@ def _text(document: Document, out: Output) -> str:
 
 
 async def create(  # noqa: PLR0913  # each is a part of its definition
-    schedule_id: str,
-    workflow: str,
+    schedule_id: ScheduleId,
+    workflow: WorkflowName,
     /,
     value: Value = None,
     *,
@@ -119,33 +121,33 @@ async def create(  # noqa: PLR0913  # each is a part of its definition
     given.out.one(document, lambda: f"{info}\n{document['explanation']}")
 
 
-async def pause(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def pause(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Start nothing from now on."""
     async with given.flow() as flow:
         await flow.schedules.pause(schedule_id)
     note(f"schedule {schedule_id} is paused")
 
 
-async def resume(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def resume(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Go on with the next tick."""
     async with given.flow() as flow:
         await flow.schedules.resume(schedule_id)
     note(f"schedule {schedule_id} goes on")
 
 
-async def trigger(schedule_id: str, /, *, given: Given = PLAIN) -> int:
+async def trigger(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Start a run of it now; prints its id."""
     async with given.flow() as flow:
-        run = await flow.schedules.trigger(schedule_id)
+        with unsure("a run was started", f"look first: `redisflow schedule show {schedule_id}`"):
+            run = await flow.schedules.trigger(schedule_id)
     if run is None:
-        note(f"schedule {schedule_id}: skipped, since the run before has not ended")
-        return EXIT_CONFLICT
+        msg = f"schedule {schedule_id}: skipped, since the run before has not ended"
+        raise Refused(msg)
     run_id = run.id
     given.out.one({"id": run_id, "schedule": schedule_id}, lambda: run_id)
-    return 0
 
 
-async def delete(schedule_id: str, /, *, given: Given = PLAIN) -> None:
+async def delete(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     """Delete it; its runs stay."""
     async with given.flow() as flow:
         await flow.schedules.delete(schedule_id)

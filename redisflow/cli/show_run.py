@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from redisflow import documents
+from redisflow.cli.arguments import RunId
 from redisflow.cli.exits import EXIT_FAILED
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import console, is_terminal, to_json, write_line
@@ -20,7 +21,7 @@ LOOK_S = 0.5
 """Between two looks at a run that is watched."""
 
 
-async def show(run_id: str, /, *, given: Given = PLAIN) -> None:
+async def show(run_id: RunId, /, *, given: Given = PLAIN) -> None:
     """Show a run: its steps with their times, its payloads, and the traceback of its error."""
     async with given.flow() as flow:
         document = documents.of_run(await flow.get_run(run_id))
@@ -28,7 +29,7 @@ async def show(run_id: str, /, *, given: Given = PLAIN) -> None:
     out.one(document, lambda: draw_run(document, out))
 
 
-async def watch(run_id: str, /, *, given: Given = PLAIN) -> int:
+async def watch(run_id: RunId, /, *, given: Given = PLAIN) -> int:
     """Follow a run until it has ended; exit code 1 where it does not succeed."""
     async with given.flow() as flow:
         if given.out.form == "table" and is_terminal():

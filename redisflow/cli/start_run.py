@@ -12,13 +12,15 @@ from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec, untyped
+from redisflow.cli.arguments import RunId, WorkflowName
 from redisflow.cli.find_runs import as_duration, read_tags
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
+from redisflow.cli.problems import look_or_key, unsure
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions
 from redisflow.durations import read_instant
-from redisflow.errors import BackendError, BackendUnavailable
+from redisflow.errors import BackendError
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow
@@ -33,7 +35,7 @@ class Start:
     def __init__(
         self,
         *,
-        version: str | None = None,
+        version: Annotated[str | None, Parameter(help="of the workflow; by default that of the app, or none")] = None,
         queue: Annotated[str | None, Parameter(help="by default that of the workflow (--app), or `default`")] = None,
         key: Annotated[str | None, Parameter(help="idempotency key: a second start with it gives the same run")] = None,
         unique: Annotated[str | None, Parameter(help="unique key: one run of it at a time")] = None,
@@ -59,7 +61,9 @@ class Start:
 DEFAULT = Start()
 
 
-async def start(workflow: str, /, value: Value = None, *, start: Start = DEFAULT, given: Given = PLAIN) -> None:
+async def start(
+    workflow: WorkflowName, /, value: Value = None, *, start: Start = DEFAULT, given: Given = PLAIN
+) -> None:
     """Start a run of a workflow; prints its id."""
     async with given.flow() as flow:
         started = (await _start(flow, workflow, value, start)).workflow_run
@@ -77,7 +81,7 @@ async def start(workflow: str, /, value: Value = None, *, start: Start = DEFAULT
 
 
 async def execute(
-    workflow: str,
+    workflow: WorkflowName,
     /,
     value: Value = None,
     *,
@@ -85,13 +89,16 @@ async def execute(
     start: Start = DEFAULT,
     given: Given = PLAIN,
 ) -> None:
-    """Start a run, wait for its end, and print its result."""
+    """Start a run, tell its id on standard error, wait for its end, and print its result."""
     async with given.flow() as flow:
-        _print_result(await (await _start(flow, workflow, value, start)).result(as_duration(wait)))
+        run = await _start(flow, workflow, value, start)
+        # Before anything can end the wait: the run goes on, and whoever does not know its id would start it again.
+        note(to_json({"id": run.id}) if given.out.is_json else f"run {run.id}")
+        _print_result(await run.result(as_duration(wait)))
 
 
 async def result(
-    run_id: str,
+    run_id: RunId,
     /,
     *,
     wait: Annotated[str | None, Parameter(name="--timeout", help="how long to wait; the run goes on")] = None,
@@ -104,12 +111,9 @@ async def result(
 
 async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
     read = read_value(value)
-    try:
+    look = f"`redisflow run list --workflow {workflow} --created-after 5m`"
+    with unsure("the run was started", look_or_key(look, start.options.get("idempotency_key"))):
         return await flow.run_workflow(wanted_of(flow, workflow), read, **start.options)
-    except BackendUnavailable:
-        if "idempotency_key" not in start.options:
-            note("redisflow: whether the run was started is not known; with --key it can be tried again safely")
-        raise
 
 
 def wanted_of(flow: RedisFlow, workflow: str) -> str | WorkflowSpec[Any, Any]:

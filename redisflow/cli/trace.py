@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from redisflow import documents
+from redisflow.cli.arguments import RunId
 from redisflow.cli.exits import EXIT_FAILED
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Document, console, is_terminal
@@ -29,7 +30,7 @@ BESIDE = 70
 
 
 async def trace(
-    run_id: str,
+    run_id: RunId,
     /,
     *,
     live: Annotated[

@@ -148,6 +148,7 @@ def make_parser() -> argparse.ArgumentParser:
             "Claim and run the workflows of a RedisFlow object until SIGTERM or SIGINT. Held runs may then go on for "
             "the grace period; what is left is handed to other workers. A second signal hands everything back at once."
         ),
+        epilog="Example: redisflow worker shop.workflows:flow --concurrency 50",
     )
     parser.add_argument(
         "flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from redisflow import documents
-from redisflow.cli.asking import counted, named, refusal
-from redisflow.cli.exits import EXIT_NOT_FOUND, WaitedTooLong
+from redisflow.cli.asking import is_meant, named
+from redisflow.cli.exits import EXIT_FAILED, EXIT_NOT_FOUND, WaitedTooLong
 from redisflow.cli.find_runs import as_duration
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, note
 from redisflow.cli.progress import progress
 from redisflow.durations import to_ms
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend
@@ -74,9 +75,8 @@ async def drain(
         if dry_run:
             note(f"would drain {counted(len(wanted), 'worker')}{named(wanted)}")
             return 0
-        refused = refusal(f"drain {counted(len(wanted), 'worker')}", wanted, is_sure=yes or not (all_alive and wanted))
-        if refused is not None:
-            return refused
+        if not is_meant(f"drain {counted(len(wanted), 'worker')}", wanted, is_sure=yes or not (all_alive and wanted)):
+            return EXIT_FAILED
         told = [(name, await backend.fleet.drain_worker(name)) for name in wanted]
         given.out.rows(
             (

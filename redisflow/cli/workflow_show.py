@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from redisflow import documents
+from redisflow.cli.arguments import WorkflowName
 from redisflow.cli.find_runs import status_of
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Document, Output, took
@@ -54,7 +55,7 @@ class Outcomes:
         }
 
 
-async def show(name: str, /, *, given: Given = PLAIN) -> None:
+async def show(name: WorkflowName, /, *, given: Given = PLAIN) -> None:
     """Show a workflow: its runs by status and version, who serves them, and how the last ones went.
 
     Each unfinished run is looked at, about 100,000 in a second.

@@ -61,7 +61,8 @@ async def follow_events(backend: Backend, run_id: str, after: str | None, *, liv
                 continue
             if will_be_told:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(anext(ticks), POLL_S)
+                    async with asyncio.timeout(POLL_S):
+                        await anext(ticks)
             else:
                 # From now on the end of the run is told to those who listen; it may have come just before.
                 await backend.get_end(run_id)

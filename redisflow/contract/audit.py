@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from redisflow.structure import Breach, Snapshot
+if TYPE_CHECKING:
+    from redisflow.structure import Breach, Snapshot
 
 
 @dataclass(frozen=True, slots=True)

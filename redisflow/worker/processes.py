@@ -158,7 +158,8 @@ class WorkerProcesses:
             replacement = None
             while replacement is None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause_s)
+                    async with asyncio.timeout(pause_s):
+                        await self._stopping.wait()
                     return
                 try:
                     replacement = await self._spawn(number)

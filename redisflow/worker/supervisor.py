@@ -30,6 +30,7 @@ class Supervisor:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
         self._stop_within_s = options.grace_ms / 1000 + GOOD_BYE_S
+        self._may_begin = threading.Event()
 
     def follow(self) -> None:
         """Stop with it, from now on; killed where that takes too long."""
@@ -40,9 +41,14 @@ class Supervisor:
         with contextlib.suppress(OSError):
             self._socket.sendall(served.to_line())
 
+    def wait_to_begin(self) -> None:
+        """Until it says that this process may work, which is all that it ever says; `follow` must have been called."""
+        self._may_begin.wait()
+
     def _follow(self) -> None:
         with contextlib.suppress(OSError):
-            self._socket.recv(1)  # it never says anything: this is its end
+            while self._socket.recv(1):
+                self._may_begin.set()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(self._stop_within_s)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -228,7 +228,8 @@ class Worker:
             return
         # With the server away there is nobody to say good-bye to; upkeep of the others finds what is left.
         with contextlib.suppress(TimeoutError, RedisflowError):
-            await asyncio.wait_for(self.backend.leave(self.name, self.queues), GOOD_BYE_S)
+            async with asyncio.timeout(GOOD_BYE_S):
+                await self.backend.leave(self.name, self.queues)
 
     def _hand_back(self, held: HeldRun) -> Answer[Verdict]:
         held.drop()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from redisflow.backend.connect import Credentials, mask_url, read_url
+from redisflow.backend.connect import Credentials, is_same_place, mask_url, read_url
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.errors import BackendError, InvalidName
 
@@ -43,6 +43,22 @@ def test_a_url_names_hosts_and_a_database(url, hosts, db):
 def test_a_url_names_a_kind_of_server(url, kind, tls):
     target = read_url(url)
     assert (target.kind, target.tls) == (kind, tls)
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "is_same"),
+    [
+        ("redis://localhost", "redis://LocalHost:6379/0", True),
+        ("redis://me:secret@host/1", "redis://host:6379?db=1", True),
+        ("redis+cluster://a,b:6380", "redis+cluster://b:6380,a:6379", True),
+        ("redis://host/0", "redis://host/1", False),
+        ("redis://host", "redis://host:6380", False),
+        ("redis://host", "rediss://host", False),
+        ("redis+sentinel://host/one", "redis+sentinel://host/two", False),
+    ],
+)
+def test_urls_lead_to_the_same_place_however_they_are_written(url: str, other: str, is_same: bool):
+    assert is_same_place(url, other) is is_same
 
 
 def test_the_parts_that_only_some_urls_have():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions
+from redisflow.cli.init import read_project
 from redisflow.cli.main import main
+from tests.cli.running_dev import Dev
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,27 @@ def cli(
         return Said(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def project(tmp_path: Path, valkey_url: str, one_server) -> Path:
+    """A new project, with sleeps that a test can wait for."""
+    folder = tmp_path / "shop"
+    for path, content in read_project("order").items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def dev(project: Path) -> Iterator[Callable[..., Dev]]:
+    started: list[Dev] = []
+
+    def start(*words: str, folder: Path = project, **options: Any) -> Dev:
+        made = Dev(folder, *words, **options)
+        started.append(made)
+        return made
+
+    yield start
+    for each in reversed(started):
+        each.close()

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from redisflow.cli.app import make_app
+from redisflow.cli.commands import GROUPS, SINGLE, Command
 from redisflow.cli.worker import make_parser
+from tests.cli.conftest import Cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -61,3 +63,44 @@ def test_the_page_names_every_command():
         named = " ".join(row.partition(" | ")[0] for row in rows if f"`redisflow {group} " in row)
         for command in commands.split():
             assert f" {command}`" in named or f"`{command}`" in named, (group, command)
+
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    **{(group.name, each.name): each for group in GROUPS for each in group.commands},
+    **{(each.name,): each for each in SINGLE},
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+async def test_help_says_what_each_option_is_and_gives_an_example_that_is_understood(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    example = COMMANDS[words].example
+    assert example.startswith(" ".join(words))
+    if words == ("worker",):
+        make_parser().parse_args(shlex.split(example)[1:])
+        assert f"Example: redisflow {example}" in make_parser().format_help()
+        return
+    make_app().parse_args(shlex.split(example), exit_on_error=False, print_error=False)
+    command = make_app()
+    for word in words:
+        command = command[word]
+    shown = [each for each in command.assemble_argument_collection() if each.show and each.parameter.name != ("*",)]
+    assert [each.name for each in shown if not each.parameter.help] == []
+    said = await cli(*words, "--help")
+    assert f"\n\nExample: redisflow {example}\n" in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["rnu"], 'Did you mean "run"\\? .*\\(redisflow --help\\)'),
+        (["run", "lst"], 'Did you mean "list"\\? .*\\(redisflow run --help\\)'),
+        (["run", "list", "--limt", "3"], "Did you mean --limit\\?"),
+    ],
+)
+async def test_what_is_mistyped_is_answered_with_what_is_nearest(cli: Cli, words: list[str], says: str):
+    said = await cli(*words)
+    assert (said.code, bool(re.search(says, said.err))) == (2, True)

@@ -82,6 +82,16 @@ def test_with_yes_it_writes_beside_what_is_there_and_over_nothing(project: Path,
     assert main(["init", "shop", "--yes"]) == 0
 
 
+def test_nothing_is_written_behind_a_link(project: Path, tmp_path: Path, capsys):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    project.mkdir()
+    (project / "tests").symlink_to(elsewhere)
+    assert main(["init", "shop", "--yes"]) == 0
+    assert "left as it is: tests/test_workflows.py" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_folder_with_a_repository_and_an_environment_alone_is_taken_for_empty(project: Path):
     (project / ".git").mkdir(parents=True)
     (project / ".venv").mkdir()

@@ -86,6 +86,9 @@ async def test_an_app_gives_types_to_what_is_started(cli: Cli, tmp_path, shop: R
     assert (await shop.get_run(right.out.strip())).queue == "special"
     assert (await cli("run", "start", "other", "--app", "cli_app:flow")).code == 4
     assert (await cli("run", "list", "--app", "nope")).code == 2
+    same = shop.location.url.replace("redis://", "redis://:@").removesuffix("/0")
+    assert same != shop.location.url
+    assert (await cli("run", "list", "--app", "cli_app:flow", "--url", same)).code == 0
     for words in (["run", "list"], ["run", "cancel", "-w", "typed", "--yes"]):
         elsewhere = await cli(*words, "--app", "cli_app:flow", "-n", "another")
         assert (elsewhere.code, "another namespace" in elsewhere.err) == (2, True)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from redisflow.cli.dev.pages import PORT
+from redisflow.cli.dashboard import PORT
 from redisflow.cli.discovery import HOW, guess_target
 from redisflow.cli.exits import BadTarget
 from redisflow.cli.settings import DEV, read_settings

@@ -1,4 +1,7 @@
-"""Keys of the terminal in which `redisflow dev` runs: without Enter, and the terminal is as it was at the end."""
+"""Keys of the terminal in which `redisflow dev` runs: without Enter, and the terminal is as it was at the end.
+
+A key comes alone. What comes together was pasted, or is what an arrow key sends: none of it was meant.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import tty
 from collections.abc import Callable, Generator
 
 STDIN = 0
+ALONE_S = 0.05
+"""Before and after a key there is nothing else for so long. Pieces of a paste follow one another within 10 ms."""
 
 
 @contextlib.contextmanager
@@ -21,14 +26,26 @@ def read_keys(on_key: Callable[[str], None]) -> Generator[None]:
     loop = asyncio.get_running_loop()
     before = termios.tcgetattr(STDIN)
 
+    together = b""
+    quiet: asyncio.TimerHandle | None = None
+
     def read() -> None:
+        nonlocal together, quiet
         data = b""
         with contextlib.suppress(OSError):
-            data = os.read(STDIN, 64)
+            data = os.read(STDIN, 4096)
         if not data:  # the terminal is gone
             loop.remove_reader(STDIN)
-        for key in data.decode(errors="ignore"):
-            on_key(key)
+        together += data
+        if quiet is not None:
+            quiet.cancel()
+        quiet = loop.call_later(ALONE_S, take)
+
+    def take() -> None:
+        nonlocal together
+        keys, together = together.decode(errors="ignore"), b""
+        if len(keys) == 1:
+            on_key(keys)
 
     # Ctrl-C goes on being a signal.
     tty.setcbreak(STDIN, termios.TCSANOW)
@@ -37,6 +54,8 @@ def read_keys(on_key: Callable[[str], None]) -> Generator[None]:
         yield
     finally:
         loop.remove_reader(STDIN)
+        if quiet is not None:
+            quiet.cancel()
         with contextlib.suppress(termios.error):
             termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
 

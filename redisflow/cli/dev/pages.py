@@ -15,8 +15,9 @@ from contextlib import suppress
 from redisflow.cli.dev.child import Child
 from redisflow.cli.dev.log import DevLog
 
-PORT = 8899
 _PORTS_TRIED = 50
+_AGAIN_S = 1.0
+"""Before a dashboard that died is replaced: it may die again and again."""
 _STOP_WITHIN_S = 3.0
 
 
@@ -55,6 +56,7 @@ class Pages:
         self._child = None
         self._log.say(f"the dashboard ended with {code}{'' if has_worked else ': r starts it again'}", "ERROR")
         if has_worked:
+            await asyncio.sleep(_AGAIN_S)
             await self.serve(app, namespace)
 
     async def stop(self) -> None:

@@ -1,13 +1,16 @@
 """Which `redisflow dev` has the server of a folder: it holds a lock there, on a file that says where the server is.
 
-The lock ends with its process, however that ended, so what the file says is believed only while it is held.
+The lock ends with its process, however that ended, so what the file says is believed only while it is held. And only
+where it is this user's own: in a folder that others may write to, one of them could name a server of theirs.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +41,8 @@ def read_running(path: Path) -> Running | None:
     """None where nobody holds it, or has not said yet where its server is."""
     try:
         with path.open(encoding="utf-8") as file:
-            if not _is_held(file.fileno()):
+            is_own = path.parent.lstat().st_uid == os.fstat(file.fileno()).st_uid == os.geteuid()
+            if not (is_own and _is_held(file.fileno())):
                 return None
             return Running(**json.loads(file.read()))
     except (OSError, ValueError, TypeError):
@@ -83,13 +87,17 @@ class Claim:
 
 
 def claim(folder: Path) -> Claim | None:
-    """Make this process the one; None where another is. The file is readable by its owner alone."""
+    """Make this process the one; None where another is. The file is readable by its owner alone.
+
+    OSError where the folder for it, or the file, is a link or somebody else's.
+    """
     home = folder / FOLDER
     home.mkdir(mode=0o700, exist_ok=True)
+    _refuse_others(home)
     ignore = home / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("# The data of `redisflow dev`\n*\n", encoding="utf-8")
-    descriptor = os.open(home / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with suppress(FileExistsError), ignore.open("x", encoding="utf-8") as file:
+        file.write("# The data of `redisflow dev`\n*\n")
+    descriptor = os.open(home / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -99,3 +107,11 @@ def claim(folder: Path) -> Claim | None:
         os.close(descriptor)
         raise
     return Claim(descriptor)
+
+
+def _refuse_others(home: Path) -> None:
+    """Where somebody else has made it, what is written there would go where they want it."""
+    found = home.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        why = "is a link or a file" if found.st_uid == os.geteuid() else "belongs to somebody else"
+        raise OSError(errno.EPERM, f"it {why}: move it away, `redisflow dev` makes its own", str(home))

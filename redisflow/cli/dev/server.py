@@ -175,14 +175,17 @@ async def open_server(folder: Path, *, ephemeral: bool) -> OwnServer | SharedSer
 
 
 def _start(data_dir: Path | None, port: int) -> Server:
+    """At this port and no other: workers know it. 0: at any."""
     # A unix socket for the owner alone; relative to the data, since a path of one has 104 bytes at most.
     config = {"unixsocket": SOCKET, "unixsocketperm": "700"}
     if data_dir is None:
         return start_server(ServerOptions(port=port, config=config))
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if port:
+        return start_server(ServerOptions(data_dir=data_dir, port=port, config=config))
     with suppress(OSError, ValueError, EmbeddedServerError):
         # The port of the last time, where nobody has it now: what was typed for it goes on being right.
-        wanted = port or int((data_dir.parent / PORT_FILE).read_text(encoding="utf-8"))
+        wanted = int((data_dir.parent / PORT_FILE).read_text(encoding="utf-8"))
         return start_server(ServerOptions(data_dir=data_dir, port=wanted, config=config))
     server = start_server(ServerOptions(data_dir=data_dir, config=config))
     (data_dir.parent / PORT_FILE).write_text(f"{server.port}\n", encoding="utf-8")

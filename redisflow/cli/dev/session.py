@@ -19,7 +19,8 @@ from redisflow.cli.dev.pages import Pages, listen, open_in_browser
 from redisflow.cli.dev.server import DevServer, NamedServer, OwnServer, open_server
 from redisflow.cli.dev.workers import Found, WorkerKeeper
 from redisflow.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED
-from redisflow.fleet import counted
+from redisflow.cli.signals import ending_signals
+from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.cli.dev.log import DevLog
@@ -57,6 +58,7 @@ class Session:
         self._pages: Pages | None = None
         self._is_asked = False
         """Whether the next key answers a question."""
+        self._is_clearing = False
         self._has_opened = not options.opens
         self._tasks: set[asyncio.Task[None]] = set()
         self._no_more = asyncio.Event()
@@ -177,6 +179,7 @@ class Session:
         if self._is_asked:
             self._is_asked = False
             if key in "yY":
+                self._is_clearing = True
                 self._begin(self._clear())
             else:
                 self._log.say("nothing is cleared")
@@ -184,28 +187,31 @@ class Session:
             self._keeper.request("as you asked")
         elif key == "o" and self._pages is not None:
             self._begin(asyncio.to_thread(open_in_browser, self._pages.url, os.environ))
-        elif key == "c":
+        elif key == "c" and not self._is_clearing:
             self._is_asked = True
             self._log.say("Clear all runs and all else that the server holds? y/n")
         elif key == "q":
             self._end(0)
 
     async def _clear(self) -> None:
-        if not isinstance(self._server, OwnServer):
-            self._log.say(self._server.why_not_cleared, "WARNING")
-            return
-        await self._keeper.pause()
-        if self._pages is not None:
-            await self._pages.stop()
-        await self._server.clear()
-        self._log.say("the data are cleared")
-        self._keeper.request("begun anew")
+        try:
+            if not isinstance(self._server, OwnServer):
+                self._log.say(self._server.why_not_cleared, "WARNING")
+                return
+            await self._keeper.pause()
+            if self._pages is not None:
+                await self._pages.stop()
+            await self._server.clear()
+            self._log.say("the data are cleared")
+            self._keeper.request("begun anew")
+        finally:
+            self._is_clearing = False
 
 
 @contextlib.contextmanager
 def _on_signals(act: Callable[[signal.Signals], None]) -> Generator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, *ending_signals())
     for number in numbers:
         loop.add_signal_handler(number, act, number)
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from redisflow.backend.connect import mask_url, read_url
+from redisflow.backend.connect import is_same_place, mask_url
 from redisflow.cli.dev.between import GRACE_S, MARK
 from redisflow.cli.exits import BadTarget
 from redisflow.cli.target import load_app
@@ -51,6 +51,9 @@ def main() -> int:
     target, descriptor = sys.argv[1], int(sys.argv[2])
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
+    # From now on: what is imported may block for ever.
+    supervisor = Supervisor(os.dup(descriptor), WorkerOptions(grace=GRACE_S))
+    supervisor.follow()
     _log_as_records()
     try:
         name, flow = load_app(target)
@@ -66,9 +69,8 @@ def main() -> int:
         namespace=flow.namespace,
         elsewhere=_elsewhere(flow),
     )
-    with contextlib.suppress(OSError):
-        if control.recv(1):
-            _work(flow, control)
+    supervisor.wait_to_begin()
+    _work(flow, control)
     return 0
 
 
@@ -87,11 +89,8 @@ def _say(control: socket.socket, **said: Any) -> int:
 
 def _elsewhere(flow: RedisFlow) -> str | None:
     """The URL of the flow where that is not what `redisflow dev` says."""
-    own, wanted = read_url(flow.location.url), read_url(os.environ["REDISFLOW_URL"])
-    is_same = (own.kind, own.hosts, own.path, own.service, own.name, own.db, own.tls) == (
-        *(wanted.kind, wanted.hosts, wanted.path, wanted.service, wanted.name, wanted.db, wanted.tls),
-    )
-    return None if is_same else mask_url(flow.location.url)
+    own = flow.location.url
+    return None if is_same_place(own, os.environ["REDISFLOW_URL"]) else mask_url(own)
 
 
 def _trace(error: BaseException) -> str:
@@ -107,8 +106,6 @@ def _is_ours(path: str) -> bool:
 
 
 def _work(flow: RedisFlow, control: socket.socket) -> None:
-    Supervisor(os.dup(control.fileno()), WorkerOptions(grace=GRACE_S)).follow()
-
     async def work() -> None:
         async with flow:
             await flow.new_worker(grace=GRACE_S, resources=_announcing(flow, control)).run()

@@ -18,6 +18,8 @@ from redisflow.cli.dev.log import DevLog
 
 _AGAIN_S = 1.0
 """Before a worker that died is replaced."""
+_HURRY_S = 1.0
+"""For handing back what it has, where nobody wants to wait; then it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class WorkerKeeper:
         self._candidate: Child | None = None
         self._current: Child | None = None
         self._stopping: Child | None = None
+        self._is_hurried = False
         self._watched: asyncio.Task[None] | None = None
         self._waits = waits
 
@@ -151,6 +154,8 @@ class WorkerKeeper:
         current, self._current = self._current, None
         if current is not None:
             self._stopping = current
+            if self._is_hurried:
+                self.hurry()
             await current.stop(STOP_WITHIN_S)
             self._stopping = None
         if self._watched is not None:
@@ -162,9 +167,11 @@ class WorkerKeeper:
         return ": waiting for a change" if self._waits else ""
 
     def hurry(self) -> None:
-        """Let a worker that stops hand everything back at once."""
+        """Let a worker that stops, or soon will, hand everything back at once."""
+        self._is_hurried = True
         if self._stopping is not None:
             self._stopping.signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(_HURRY_S, self._stopping.signal, signal.SIGKILL)
 
     async def pause(self) -> None:
         """Stop the worker that is there; `request` begins again."""
