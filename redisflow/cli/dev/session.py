@@ -180,6 +180,7 @@ class Session:
             self._is_asked = False
             if key in "yY":
                 self._is_clearing = True
+                self._log.say("clearing the data")
                 self._begin(self._clear())
             else:
                 self._log.say("nothing is cleared")
