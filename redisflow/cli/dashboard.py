@@ -27,6 +27,8 @@ from redisflow.cli.output import note
 if TYPE_CHECKING:
     import uvicorn
 
+    from redisflow.flow import RedisFlow
+
 PORT = 8899
 STOP_WITHIN_S = 2
 """Open streams of events would never end by themselves."""
@@ -47,6 +49,9 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
         ),
     ] = None,
     root_path: Annotated[str, Parameter(help="the prefix under which a proxy serves it: /redisflow")] = "",
+    also: Annotated[
+        list[str] | None, Parameter(negative=(), help="a further namespace of the server; several times for several")
+    ] = None,
     allow_host: Annotated[
         list[str] | None, Parameter(negative=(), help="a name by which it may be called, besides localhost")
     ] = None,
@@ -73,19 +78,31 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
         )
         raise ValueError(msg)
     flow = given.flow()
+    others = [_beside(flow, namespace) for namespace in also or ()]
     app = dashboard_app(
         flow,
+        others=others,
         auth=read_auth(auth) if auth else None,
         read_only=read_only,
         allowed_hosts=[*_own_name(host), *(allow_host or ())],
     )
-    async with flow:
+    async with contextlib.AsyncExitStack() as stack:
+        for each in (flow, *others):
+            await stack.enter_async_context(each)
         with _listen(host, port, fd) as listener:
             if control is not None:
                 os.write(control, b'{"works": true}\n')
             else:
                 _say_where(listener, prefix)
             return await _serve(FixedPrefix(app, prefix) if prefix else app, listener)
+
+
+def _beside(flow: RedisFlow, namespace: str) -> RedisFlow:
+    """A further namespace of the same server, which has to be there."""
+    where = flow.location
+    return type(flow)(
+        where.url, namespace=namespace, partitions=None, call_timeout=where.call_timeout_s, payloads=where.payloads
+    )
 
 
 def _refuse_strangers(host: str, auth: Sequence[str] | None, *, insecure: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -12,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Lifespan
 
 from redisflow.dashboard.access.failures import log_failure
 from redisflow.dashboard.access.middleware import SAFE_HEADERS, access_middleware
@@ -22,6 +25,7 @@ from redisflow.dashboard.api import make_routes
 from redisflow.dashboard.live import Live
 from redisflow.dashboard.pages import PAGES
 from redisflow.dashboard.services import DashboardOptions, Services
+from redisflow.dashboard.switching import PLACE, Namespaces, check_names
 from redisflow.dashboard.views import STATIC, Page, Renderer, View
 from redisflow.errors import BackendError, CannotDecode, InvalidName, RedisflowError, RunNotFound, ScheduleNotFound
 from redisflow.flow import RedisFlow
@@ -30,6 +34,7 @@ from redisflow.flow import RedisFlow
 def dashboard_app(
     flow: RedisFlow,
     *,
+    others: Sequence[RedisFlow] = (),
     auth: Auth | None = None,
     read_only: bool = False,
     redact: Redact | None = None,
@@ -42,27 +47,45 @@ def dashboard_app(
     `auth` says who a request comes from and what they may do (`BasicAuth`, `BearerAuth`, or a callable that returns a
     `Role`, an `Identity` or None). `read_only` changes nothing, whoever asks. `redact(path, value)` is called with each
     payload before it is shown. `allowed_hosts` are names by which it may be called, besides those of loopback.
-    `trust_prefix` believes `X-Forwarded-Prefix` of a proxy that takes a prefix off.
+    `trust_prefix` believes `X-Forwarded-Prefix` of a proxy that takes a prefix off. `others` are flows of further
+    namespaces: their pages are below `/ns/NAME`, and each leads to each.
 
     It connects in the event loop that serves it. What it shows is read from Redis each time; nothing is kept here but
     the progress of bulk actions, which end with this process.
     """
+    names = check_names([each.namespace for each in (flow, *others)])
     options = DashboardOptions(
         auth=auth, read_only=read_only, redact=redact, allowed_hosts=allowed_hosts, trust_prefix=trust_prefix
     )
-    services = Services.of(flow, options)
-    desk = _Desk(services)
+    shown = [
+        Services.of(each, replace(options, namespaces=Namespaces(names, each.namespace))) for each in (flow, *others)
+    ]
 
     @contextlib.asynccontextmanager
     async def live(_app: Starlette) -> AsyncGenerator[None]:
         try:
             yield
         finally:
-            await services.close()
+            await asyncio.gather(*(services.close() for services in shown))
 
+    first, *rest = (_app_of(services, live) for services in shown)
+    if not rest:
+        return first
+    below = [Mount(f"{PLACE}{name}", app) for name, app in zip(names[1:], rest, strict=True)]
+    return Starlette(routes=[*below, Mount("", first)], lifespan=live)
+
+
+def _app_of(services: Services, live: Lifespan[Starlette]) -> Starlette:
+    """That of one namespace."""
+    desk, options = _Desk(services), services.options
     return Starlette(
         routes=desk.routes(),
-        middleware=access_middleware(auth=auth, hosts=allowed_hosts, read_only=read_only, trust_prefix=trust_prefix),
+        middleware=access_middleware(
+            auth=options.auth,
+            hosts=options.allowed_hosts,
+            read_only=options.read_only,
+            trust_prefix=options.trust_prefix,
+        ),
         exception_handlers={HTTPException: desk.refused, Exception: _broken},
         lifespan=live,
     )

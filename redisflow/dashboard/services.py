@@ -10,6 +10,7 @@ from redisflow.dashboard.access.roles import Auth
 from redisflow.dashboard.actions import Actions
 from redisflow.dashboard.bulk_jobs import BulkJobs
 from redisflow.dashboard.streams import LONGEST_S, Streams
+from redisflow.dashboard.switching import Namespaces
 from redisflow.flow import RedisFlow
 
 
@@ -27,6 +28,8 @@ class DashboardOptions:
     """Names by which it may be called, besides those of loopback: `dashboard.example.com`, `*.example.com`, `*`."""
     trust_prefix: bool = False
     """Believe `X-Forwarded-Prefix`: where a proxy takes off a prefix, and lets nobody else say one."""
+    namespaces: Namespaces | None = None
+    """Those that are shown beside each other. None: its flow's alone."""
     body_limit: int = 4 << 20
     """Bytes of a request of the API."""
     max_streams: int = 100

@@ -94,6 +94,7 @@ class Renderer:
         def is_allowed(action: Action) -> bool:
             return may(identity, action, read_only=self._services.read_only)
 
+        namespaces = self._services.options.namespaces
         return self._environment.get_template(view.template).render(
             view.context,
             layout=layout,
@@ -107,6 +108,7 @@ class Renderer:
             may=is_allowed,
             read_only=self._services.read_only,
             namespace=self._services.flow.namespace,
+            namespaces=namespaces.links(base) if namespaces else [],
             now=datetime.now(UTC),
             version=redisflow.__version__,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -171,6 +172,6 @@ async def crawl(client: httpx2.AsyncClient, start: str, base: str = "") -> dict[
             assert target.path.startswith(f"{base}/"), f"{url} leaves {base}: {link}"
             path = target.path + (f"?{target.query}" if target.query else "")
             is_again = "from=" in url and "from=" in path  # a part of a run's time, in as many ways as there are others
-            if not target.path.startswith(f"{base}/live/") and not is_again:
+            if not re.match(rf"{base}(/ns/[^/]+)?/live/", target.path) and not is_again:
                 ahead.append(path)
     return seen

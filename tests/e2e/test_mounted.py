@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from playwright.sync_api import expect
 
+from redisflow import RedisFlow
 from redisflow.dashboard.app import dashboard_app
 from tests.e2e.conftest import OpenPage
 from tests.e2e.shop import Runs
@@ -33,6 +34,21 @@ def test_every_link_stays_below_the_prefix(open_page: OpenPage, mounted: str, ru
         assert all(link.startswith(f"{PREFIX}/") for link in links), links
         page.goto(mounted + path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_another_namespace_is_a_click_away(open_page: OpenPage, stage: Stage, runs: Runs):
+    other = RedisFlow(stage.flow.location.url, namespace=f"{stage.flow.namespace}:other")
+    app = FastAPI()
+    app.mount(PREFIX, dashboard_app(stage.flow, others=[other]))
+    page = open_page(f"{PREFIX}/runs", at=stage.serve(app)).page
+    for path, namespace in (("/ns/" + other.namespace, other.namespace), ("", stage.flow.namespace)):
+        menu = page.get_by_role("navigation", name="Namespaces")
+        menu.locator("summary").click()
+        menu.get_by_role("link", name=namespace, exact=True).click()
+        expect(page).to_have_url(re.compile(f"{PREFIX}{path}/runs$"))
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+    stage.run(other.close())
 
 
 def test_it_looks_and_moves_as_anywhere(open_page: OpenPage, mounted: str, runs: Runs):
