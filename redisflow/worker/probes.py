@@ -116,7 +116,6 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Without asking what this host is called: where nobody answers that, the worker would stand still for it."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]  # texts and numbers
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # as the library calls it
         """A client that went away is no news."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from redisflow import RedisFlow
+from redisflow import RedisFlow, define_workflow_spec
 from tests.cli.conftest import Cli
 
 WITHIN_S = 60.0
@@ -86,6 +86,21 @@ async def test_it_ends_with_0_when_it_is_stopped_also_under_a_stream_that_is_ope
         connection.sendall(f"GET /live/runs HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         assert served.end() == 0
+
+
+async def test_a_further_namespace_is_below_its_name_and_has_to_be_there(
+    shop: Any, valkey_url: str, serve: Callable[..., Served], cli: Cli
+):
+    async with RedisFlow(valkey_url, namespace=f"{shop.namespace}:b") as other:
+        handle = await other.run_workflow(define_workflow_spec("elsewhere"))
+        served = serve("--also", other.namespace)
+        status, page = served.get(f"/ns/{other.namespace}/runs")
+        assert (status, handle.id in page) == (200, True)
+        assert handle.id not in served.get("/runs")[1]
+    for name, words in ((f"{shop.namespace}:none", "there is no namespace"), (shop.namespace, "shows a namespace once")):
+        said = await cli("dashboard", "--also", name, "--port", "0")
+        assert said.code != 0
+        assert words in said.err
 
 
 async def test_whoever_has_no_password_stays_outside(serve: Callable[..., Served]):
