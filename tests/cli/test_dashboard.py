@@ -97,7 +97,8 @@ async def test_a_further_namespace_is_below_its_name_and_has_to_be_there(
         status, page = served.get(f"/ns/{other.namespace}/runs")
         assert (status, handle.id in page) == (200, True)
         assert handle.id not in served.get("/runs")[1]
-    for name, words in ((f"{shop.namespace}:none", "there is no namespace"), (shop.namespace, "shows a namespace once")):
+    refused = {f"{shop.namespace}:none": "there is no namespace", shop.namespace: "shows a namespace once"}
+    for name, words in refused.items():
         said = await cli("dashboard", "--also", name, "--port", "0")
         assert said.code != 0
         assert words in said.err
