@@ -78,10 +78,10 @@ async def test_signals_that_were_not_taken_are_listed(client, working: RedisFlow
     handle = await working.run_workflow("approval")
     path = f"{V1}/runs/{handle.id}/signals"
     assert check(await client.get(path), answers.BufferedSignals) == {"signals": []}
-    await working.signal(handle.id, "aproved", {"by": "ada"})
+    await working.signal(handle.id, "said too early", {"by": "ada"})
     await working.signal(handle.id, "other")
     (first, second) = check(await client.get(path), answers.BufferedSignals)["signals"]
-    assert (first["name"], first["data"]) == ("aproved", {"by": "ada"})
+    assert (first["name"], first["data"]) == ("said too early", {"by": "ada"})
     assert (second["name"], second["data"]) == ("other", None)
     assert first["number"] < second["number"]
 

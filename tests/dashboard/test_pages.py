@@ -482,14 +482,14 @@ async def test_signals_say_who_waits_for_what_and_until_when(working: RedisFlow,
 async def test_signals_that_were_not_taken_are_shown_where_one_is_waited_for(working: RedisFlow, browser: Browser):
     run_id = await start(working, "approval", None)
     await until(working, run_id, lambda run: run.waiting_for == "signal")
-    await working.signal(run_id, "aproved", {"by": "<ada>"})
-    assert "aproved" in (await browser.see("/signals")).rows()[f"{run_id}-1"]
+    await working.signal(run_id, "other word", {"by": "<ada>"})
+    assert "other word" in (await browser.see("/signals")).rows()[f"{run_id}-1"]
     page = await browser.see(f"/runs/{run_id}")
     assert "Signals that it has not taken" in page.text
     assert "<ada>" in page.text
     await working.signal(run_id, "approved")
     await until(working, run_id, lambda run: run.is_finished)
-    assert "aproved" in (await browser.see(f"/runs/{run_id}")).text
+    assert "other word" in (await browser.see(f"/runs/{run_id}")).text
 
 
 async def test_many_waits_go_on_where_the_page_ends(working: RedisFlow, browser: Browser):

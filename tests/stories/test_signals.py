@@ -58,16 +58,16 @@ async def test_signals_that_were_not_taken_are_listed_until_they_are(flow: Redis
         return await step.wait_for_signal("word", str)
 
     handle = await patient.run()
-    await handle.signal("wrod", {"n": 1})
+    await handle.signal("wurd", {"n": 1})
     await handle.signal("other", None)
     listed = await flow.buffered_signals(handle.id)
-    assert [(each.name, each.data) for each in listed] == [("wrod", {"n": 1}), ("other", None)]
-    assert [each.name for each in await flow.buffered_signals(handle.id, most=1)] == ["wrod"]
+    assert [(each.name, each.data) for each in listed] == [("wurd", {"n": 1}), ("other", None)]
+    assert [each.name for each in await flow.buffered_signals(handle.id, most=1)] == ["wurd"]
     await handle.signal("word", "hello")
-    assert [each.name for each in await flow.buffered_signals(handle.id)] == ["wrod", "other", "word"]
+    assert [each.name for each in await flow.buffered_signals(handle.id)] == ["wurd", "other", "word"]
     async with flow.new_worker():
         assert await handle.result(timeout="1m") == "hello"
-    assert [each.name for each in await flow.buffered_signals(handle.id)] == ["wrod", "other"]
+    assert [each.name for each in await flow.buffered_signals(handle.id)] == ["wurd", "other"]
     assert await flow.buffered_signals(new_run_id(0)) == []
 
 
