@@ -2,6 +2,6 @@
 
 import sys
 
-from redisflow.cli.main import main
+from redisflow.cli.main import run
 
-sys.exit(main())
+sys.exit(run())

@@ -86,7 +86,9 @@ from redisflow.retry import RetryPolicy
 from redisflow.run_history import HistoryEntry
 from redisflow.runs import StepAttempt, StepRun, WorkflowRun
 from redisflow.schedule import Schedule, ScheduleInfo
-from redisflow.sealing import AesGcm, FileStore, Payloads, PayloadStore, S3Store, Zstd
+from redisflow.sealing import AesGcm, Payloads, PayloadStore, Zstd
+from redisflow.sealing.file_store import FileStore
+from redisflow.sealing.s3_store import S3Store
 from redisflow.server_info import ReplicaInfo, ServerInfo, ServerNode
 from redisflow.structure import AuditReport, Breach, Finding, Rule
 from redisflow.summaries import RunCounts, RunPage, RunSummary, WorkflowCounts

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from redisflow.backend.options import BackendOptions
 from redisflow.backend.redis_backend import RedisBackend
 from redisflow.backend.scripts import Clock
-from redisflow.backend.sealed_backend import SealedBackend
 from redisflow.contract import ClaimClock, ReadClock
 from redisflow.durability import AS_CONFIGURED, Durability
-from redisflow.sealing import Payloads
 from redisflow.telemetry.chosen import Telemetry
+
+if TYPE_CHECKING:
+    from redisflow.sealing import Payloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,4 +50,6 @@ class Location:
         )
         if self.payloads is None:
             return RedisBackend(self.url, **options)
+        from redisflow.backend.sealed_backend import SealedBackend  # noqa: PLC0415  # few need it, and commands start
+
         return SealedBackend(self.url, payloads=self.payloads, **options)
