@@ -517,6 +517,13 @@ async def test_where_none_of_the_newest_waits_for_a_signal_older_ones_are_found(
     assert len(rest.rows()) == 1
 
 
+def charts_of(page: Any) -> dict[str, Any]:
+    return {
+        each.attributes["id"]: json.loads(page.source.split(f'id="{each.attributes["id"]}">')[1].split("</script>")[0])
+        for each in page.all("script", type="application/json")
+    }
+
+
 @pytest.mark.parametrize("span", ["1h", "6h", "24h", "nonsense", ""])
 async def test_metrics_of_each_span_and_workflow(working: RedisFlow, browser: Browser, span: str):
     await finish(working, "echo", 1)
@@ -526,11 +533,7 @@ async def test_metrics_of_each_span_and_workflow(working: RedisFlow, browser: Br
         page = await browser.see(f"/metrics?span={span}")
         return None if "Nothing happened" in page.text else page
 
-    page = await eventually(counted)
-    charts = {
-        each.attributes["id"]: json.loads(page.source.split(f'id="{each.attributes["id"]}">')[1].split("</script>")[0])
-        for each in page.all("script", type="application/json")
-    }
+    charts = charts_of(await eventually(counted))
     assert {"data-throughput", "data-failures", "data-durations", "data-latencies"} <= charts.keys()
     for drawing in charts.values():
         assert len({len(line) for line in drawing["data"]}) == 1
@@ -541,6 +544,9 @@ async def test_metrics_of_each_span_and_workflow(working: RedisFlow, browser: Br
     assert [each.text for each in one.all("option") if "selected" in each.attributes] == ["echo"]
     none = await browser.see("/metrics?workflow=<nobody>")
     assert "<nobody>" in [each.text for each in none.all("option")]
+    # The minute that goes on is not drawn as one in which nothing happened.
+    _, started, _ = charts_of(none)["data-throughput"]["data"]
+    assert (started[0], started[-1]) == (0, None)
 
 
 async def test_a_server_that_may_evict_runs_is_told_in_red():

@@ -93,8 +93,11 @@ def _charts(points: Sequence[_Point], width: int) -> list[dict[str, Any]]:
         for queue, depth in point.queues.items():
             deepest[queue] = max(depth, deepest[queue])
 
-    def rate(name: str) -> Callable[[_Point], float]:
-        return lambda point: round(point.counts[name] / width, 2)
+    # Workers tell of a minute when it is over: until then it is not one in which nothing happened.
+    untold = points[-1] if points and not points[-1].counts.total() else None
+
+    def rate(name: str) -> Callable[[_Point], float | None]:
+        return lambda point: None if point is untold else round(point.counts[name] / width, 2)
 
     def depth_of(queue: str) -> Callable[[_Point], int | None]:
         return lambda point: point.queues.get(queue)
