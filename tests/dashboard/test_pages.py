@@ -189,6 +189,11 @@ async def test_a_run_that_succeeded(working: RedisFlow, browser: Browser):
     assert next(each.text for each in step.all("summary") if "attempt" in each.text).startswith("attempt 3")
     assert "ConnectionError" in step.text
     assert "no stock at attempt 2" in step.text
+    assert step.text.count("the shelf is asked, attempt") == 3
+    assert {"All attempts", "Between them"} <= step.facts().keys()
+    charge = await browser.see(f"/runs/{run_id}?step=charge")
+    assert "the shelf is asked" not in charge.text
+    assert "All attempts" not in charge.facts()
     steps = await browser.see(f"/runs/{run_id}?tab=steps")
     assert len(steps.rows()) == 2
     events = await browser.see(f"/runs/{run_id}?tab=events")

@@ -33,6 +33,7 @@ def define_world(flow: RedisFlow) -> None:
         charged = await step.run("charge", give, value)
 
         async def reserve() -> str:
+            step.log.info("the shelf is asked, attempt %d", step.attempt)
             if step.attempt < 3:
                 raise ConnectionError(f"no stock at attempt {step.attempt}")
             return "reserved"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
@@ -29,6 +29,8 @@ from redisflow.timeline import Row, Zoom, draw_timeline
 ROWS = 200
 """Steps on a page."""
 EVENTS = 200
+SAID = 20
+"""Of a step that is looked at."""
 SIGNALS = 20
 CHILDREN = 50
 TABS = ("timeline", "steps", "history", "events", "children", "json")
@@ -69,6 +71,8 @@ async def run(request: Request, services: Services) -> View:
             "next_due": _next_due(found),
             "step": chosen,
             "shown_step": None if chosen is None else services.redact.step(chosen),
+            "said": () if chosen is None else await _events(services, run_id, SAID, chosen.key),
+            "retried": None if chosen is None else _retried(chosen),
             "drawn": drawn,
             "scale": json.dumps([[each.left, each.width, each.began_s, each.ended_s] for each in drawn.stretches]),
             "zoom": zoom,
@@ -83,7 +87,7 @@ async def run(request: Request, services: Services) -> View:
             "link": link,
             "show": asked.get("show", ""),
             "find": asked.get("find", ""),
-            "events": await _events(services, run_id) if tab == "events" else (),
+            "events": await _events(services, run_id, EVENTS) if tab == "events" else (),
             "history": await _history(services, run_id) if tab == "history" else (),
             "children": await _children(services, found) if tab == "children" else (),
             "signals": _awaited(found),
@@ -129,6 +133,14 @@ def _around(found: WorkflowRun, step: StepRun, now: datetime) -> Zoom | None:
     return Zoom(round(max(began_s - room_s, 0), 3), round(max(began_s, ended_s) + room_s, 3))
 
 
+def _retried(step: StepRun) -> tuple[timedelta, timedelta] | None:
+    """How long its attempts took together, and how long it waited between them; None where there is one at most."""
+    if len(step.attempts) < 2:  # the first one waits for none
+        return None
+    ran = sum((each.finished_at - each.started_at for each in step.attempts), timedelta())
+    return ran, step.attempts[-1].finished_at - step.attempts[0].started_at - ran
+
+
 def _next_due(found: WorkflowRun) -> datetime | None:
     dues = [step.next_attempt_at for step in found.steps if step.status == "waiting" and step.next_attempt_at]
     return min(dues, default=found.available_at if not found.steps else None)
@@ -147,13 +159,14 @@ def _payloads(services: Services, found: WorkflowRun) -> dict[str, Any]:
     }
 
 
-async def _events(services: Services, run_id: str) -> Sequence[dict[str, Any]]:
-    """The last ones, the newest first."""
+async def _events(services: Services, run_id: str, most: int, step: str | None = None) -> Sequence[dict[str, Any]]:
+    """The last ones, the newest first; those of a step alone where one is asked for."""
     handle = await services.flow.get_handle(run_id)
     found: list[Event] = []
     async for event in handle.events(live=False):
-        found.append(event)
-        del found[:-EVENTS]
+        if step in {None, event.step}:
+            found.append(event)
+            del found[:-most]
     return [services.redact.event(event) for event in reversed(found)]
 
 
