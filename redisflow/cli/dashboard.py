@@ -153,7 +153,8 @@ def _listen(host: str, port: int, descriptor: int | None) -> socket.socket:
 
 def _say_where(listener: socket.socket, prefix: str) -> None:
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    # All addresses of a machine are no address that a browser could ask for.
+    shown = "localhost" if ipaddress.ip_address(host).is_unspecified else f"[{host}]" if ":" in host else host
     note(f"http://{shown}:{port}{prefix}/ (Ctrl-C ends it)")
 
 

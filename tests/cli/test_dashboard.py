@@ -137,7 +137,9 @@ async def test_it_listens_elsewhere_only_where_somebody_says_who_may_come_in(ser
     for host in ("0.0.0.0", "192.0.2.1", "somewhere.example", "::"):
         said = await cli("dashboard", "--host", host, "--port", "0")
         assert (said.code, "--auth" in said.err) == (2, True)
-    assert serve("--host", "0.0.0.0", "--insecure").get("/runs")[0] == 200
+    served = serve("--host", "0.0.0.0", "--insecure")
+    assert served.said.startswith(f"http://localhost:{served.port}/ ")
+    assert served.get("/runs", Host=f"localhost:{served.port}")[0] == 200
     assert serve("--host", "0.0.0.0", "--auth", "bearer:a-token-of-many-letters").get("/runs")[0] == 401
 
 
