@@ -9,6 +9,9 @@ from typing import Any
 from redisflow import codec
 from redisflow.contract import Backend
 
+BYTES = 1 << 20
+"""Of data, after which no more is read: a mailbox may hold 1,000 signals of that size each."""
+
 
 @dataclass(frozen=True, slots=True)
 class BufferedSignal:
@@ -23,8 +26,8 @@ class BufferedSignal:
 async def list_buffered(backend: Backend, run_id: str, most: int) -> Sequence[BufferedSignal]:
     """The oldest first. See `RedisFlow.buffered_signals`."""
     found: list[BufferedSignal] = []
-    after, more = 0, True
-    while more and len(found) < most:
+    after, more, size = 0, True, 0
+    while more and len(found) < most and size < BYTES:
         batch = await backend.mail.read_mail(run_id, after)
         found += [
             BufferedSignal(item.number, item.name, codec.decode(item.payload))
@@ -32,4 +35,5 @@ async def list_buffered(backend: Backend, run_id: str, most: int) -> Sequence[Bu
             if item.kind == "signal"
         ]
         after, more = batch.last, batch.more
+        size += sum(len(item.payload) for item in batch.mail)
     return found[:most]

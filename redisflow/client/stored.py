@@ -81,7 +81,7 @@ class StoredRuns(ABC):
         return view_history(run_id, fields)
 
     async def buffered_signals(self, run_id: str, *, most: int = 100) -> Sequence[BufferedSignal]:
-        """Signals that lie in the run's mailbox and that its code has not taken, the oldest first.
+        """Signals that lie in the run's mailbox and that its code has not taken, the oldest first: some 1 MiB of data.
 
         A signal is there until a wait for its name takes it: one of another name than the run waits for is often a
         misspelt one. What a run that has ended did not take is kept with it. Empty where the run is not stored.

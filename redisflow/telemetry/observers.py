@@ -67,7 +67,7 @@ class Observers(Observer):
                 self._note(each, "starting", error)
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # raised again: a start that is cancelled is one that failed, for each of them
             self._leave(partial(stack.__exit__, type(error), error, error.__traceback__))
             raise
         self._leave(stack.close)

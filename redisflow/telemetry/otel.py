@@ -105,7 +105,7 @@ class OpenTelemetry(Observer):
                 new.fields = {**new.fields, TRACE_FIELD: text}
             try:
                 yield
-            except BaseException as error:
+            except BaseException as error:  # raised again: a start that is cancelled has failed, too
                 _fail(span, error)
                 raise
 

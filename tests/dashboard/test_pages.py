@@ -11,6 +11,7 @@ from itertools import takewhile
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from redisflow import RedisFlow, define_workflow_spec
 from redisflow.run_id import new_run_id
@@ -484,17 +485,41 @@ async def test_signals_say_who_waits_for_what_and_until_when(working: RedisFlow,
     assert ["for ever" in row for row in rows] == [False, True]
 
 
-async def test_signals_that_were_not_taken_are_shown_where_one_is_waited_for(working: RedisFlow, browser: Browser):
+async def test_signals_that_were_not_taken_are_shown_on_the_page_of_their_run(working: RedisFlow, browser: Browser):
     run_id = await start(working, "approval", None)
     await until(working, run_id, lambda run: run.waiting_for == "signal")
     await working.signal(run_id, "other word", {"by": "<ada>"})
-    assert "other word" in (await browser.see("/signals")).rows()[f"{run_id}-1"]
     page = await browser.see(f"/runs/{run_id}")
     assert "Signals that it has not taken" in page.text
     assert "<ada>" in page.text
     await working.signal(run_id, "approved")
     await until(working, run_id, lambda run: run.is_finished)
     assert "other word" in (await browser.see(f"/runs/{run_id}")).text
+
+
+async def test_where_a_signal_cannot_be_read_the_rest_of_its_run_is_shown(
+    working: RedisFlow, browser: Browser, valkey_url: str
+):
+    run_id = await start(working, "approval", None)
+    await until(working, run_id, lambda run: run.waiting_for == "signal")
+    await working.signal(run_id, "other word", 1)
+    client = redis.asyncio.Redis.from_url(valkey_url)
+    await client.hset(f"rf:{{{working.namespace}:0}}:mail:{run_id}", "1", b"s\nother word\n\xc1damaged")
+    await client.aclose()
+    page = await browser.see(f"/runs/{run_id}")
+    assert "They cannot be read here." in page.text
+    assert "approved" in page.text
+    assert "approved" in (await browser.see("/signals")).text
+
+
+async def test_a_step_that_a_forked_run_has_from_before_it_is_shown(working: RedisFlow, browser: Browser):
+    run_id = await finish(working, "order", {"id": "o-1"})
+    await asyncio.sleep(0.1)  # a step that ended well before the run that has it was created
+    forked = await (await working.get_handle(run_id)).fork(from_step="reserve")
+    await until(working, forked.id, lambda run: run.is_finished)
+    for step, can_zoom in (("charge", False), ("reserve", True)):
+        page = await browser.see(f"/runs/{forked.id}?step={step}")
+        assert ("Zoom" in page.text) == can_zoom
 
 
 async def test_many_waits_go_on_where_the_page_ends(working: RedisFlow, browser: Browser):

@@ -45,7 +45,7 @@ async def exported(url: str, namespace: str) -> dict[str, Any]:
         handle = await workflow.run(1, tags={"a": "b"})
         async with flow.new_worker(grace=0):
             await until(flow, handle.id, lambda run: run.is_finished)
-        return json.loads(json.dumps(await flow.export_run(handle.id)))  # type: ignore[no-any-return]
+        return json.loads(json.dumps(await flow.export_run(handle.id)))  # type: ignore[no-any-return]  # json.loads gives Any
 
 
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

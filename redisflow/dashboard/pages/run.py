@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.documents import Document
-from redisflow.errors import RunNotFound
+from redisflow.errors import CannotDecode, PayloadStoreUnavailable, RunNotFound
 from redisflow.names import name_of_key
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
@@ -31,6 +32,9 @@ ROWS = 200
 EVENTS = 200
 SAID = 20
 """Of a step that is looked at."""
+SAID_AMONG = 1_000
+CLOCKS_APART = timedelta(seconds=2)
+"""Events have the server's time, attempts what their worker took for it."""
 SIGNALS = 20
 CHILDREN = 50
 TABS = ("timeline", "steps", "history", "events", "children", "json")
@@ -71,7 +75,7 @@ async def run(request: Request, services: Services) -> View:
             "next_due": _next_due(found),
             "step": chosen,
             "shown_step": None if chosen is None else services.redact.step(chosen),
-            "said": () if chosen is None else await _events(services, run_id, SAID, chosen.key),
+            "said": () if chosen is None else await _said(services, run_id, chosen),
             "retried": None if chosen is None else _retried(chosen),
             "drawn": drawn,
             "scale": json.dumps([[each.left, each.width, each.began_s, each.ended_s] for each in drawn.stretches]),
@@ -87,7 +91,7 @@ async def run(request: Request, services: Services) -> View:
             "link": link,
             "show": asked.get("show", ""),
             "find": asked.get("find", ""),
-            "events": await _events(services, run_id, EVENTS) if tab == "events" else (),
+            "events": await _events(services, run_id) if tab == "events" else (),
             "history": await _history(services, run_id) if tab == "history" else (),
             "children": await _children(services, found) if tab == "children" else (),
             "signals": _awaited(found),
@@ -130,6 +134,8 @@ def _around(found: WorkflowRun, step: StepRun, now: datetime) -> Zoom | None:
     began_s = (began - found.created_at).total_seconds()
     ended_s = ((step.finished_at or found.finished_at or now) - found.created_at).total_seconds()
     room_s = max((ended_s - began_s) * 0.05, 0.005)
+    if ended_s < 0:
+        return None  # a forked run has steps that ended before it was created
     return Zoom(round(max(began_s - room_s, 0), 3), round(max(began_s, ended_s) + room_s, 3))
 
 
@@ -159,20 +165,46 @@ def _payloads(services: Services, found: WorkflowRun) -> dict[str, Any]:
     }
 
 
-async def _events(services: Services, run_id: str, most: int, step: str | None = None) -> Sequence[dict[str, Any]]:
-    """The last ones, the newest first; those of a step alone where one is asked for."""
+async def _events(services: Services, run_id: str) -> Sequence[dict[str, Any]]:
+    """The last ones, the newest first."""
     handle = await services.flow.get_handle(run_id)
     found: list[Event] = []
     async for event in handle.events(live=False):
-        if step in {None, event.step}:
-            found.append(event)
-            del found[:-most]
+        found.append(event)
+        del found[:-EVENTS]
     return [services.redact.event(event) for event in reversed(found)]
 
 
-async def _buffered(services: Services, found: WorkflowRun) -> Sequence[Document]:
-    """What lies in its mailbox."""
-    return [services.redact.signal(each) for each in await services.flow.buffered_signals(found.id, most=SIGNALS)]
+async def _said(services: Services, run_id: str, step: StepRun) -> Sequence[dict[str, Any]]:
+    """What its body said last, the newest first.
+
+    A run may have said 10,000 things: they are read from about where this step began, and so many of them.
+    """
+    began = step.attempts[0].started_at if step.attempts else step.started_at
+    if began is None or step.kind not in {"run", "compensation"}:
+        return ()
+    after = f"{int((began - CLOCKS_APART).timestamp() * 1000)}-0"
+    handle = await services.flow.get_handle(run_id)
+    found: list[Event] = []
+    looked_at = 0
+    async with contextlib.aclosing(handle.events(after, live=False)) as events:
+        async for event in events:
+            looked_at += 1
+            if event.step == step.key:
+                found.append(event)
+                del found[:-SAID]
+            if looked_at == SAID_AMONG:
+                break
+    return [services.redact.event(event) for event in reversed(found)]
+
+
+async def _buffered(services: Services, found: WorkflowRun) -> Sequence[Document] | None:
+    """What lies in its mailbox; None where that cannot be read here, as without its key."""
+    try:
+        lying = await services.flow.buffered_signals(found.id, most=SIGNALS)
+    except (CannotDecode, PayloadStoreUnavailable):
+        return None
+    return [services.redact.signal(each) for each in lying]
 
 
 async def _history(services: Services, run_id: str) -> Sequence[tuple[HistoryEntry, Any]]:

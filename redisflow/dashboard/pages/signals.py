@@ -1,10 +1,9 @@
-"""Who waits for which signal, since when and until when, and what arrived there that nobody took."""
+"""Who waits for which signal, since when and until when."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -17,19 +16,16 @@ from redisflow.runs import StepRun, WorkflowRun
 from redisflow.summaries import RunPage
 
 MOST = 100
-BUFFERED = 10
-"""Of one run, those that arrived and that it has not taken."""
 
 
 async def signals(request: Request, services: Services) -> View:
     """The newest runs that wait for a signal, with what they wait for; `cursor` goes on with older ones."""
     page = await _page(services, request.query_params.get("cursor"))
     runs = await asyncio.gather(*(_look(services, each.id) for each in page.runs))
-    waiting = [run for run in runs if run is not None and not run.is_finished]
-    lying = await asyncio.gather(*(services.flow.buffered_signals(run.id, most=BUFFERED) for run in waiting))
-    waits: list[tuple[WorkflowRun, StepRun, Sequence[str]]] = [
-        (run, step, [each.name for each in buffered])
-        for run, buffered in zip(waiting, lying, strict=True)
+    waits: list[tuple[WorkflowRun, StepRun]] = [
+        (run, step)
+        for run in runs
+        if run is not None
         for step in run.steps
         if step.kind == "signal" and step.status == "waiting"
     ]
@@ -39,7 +35,7 @@ async def signals(request: Request, services: Services) -> View:
         nav="signals",
         context={
             "waits": waits,
-            "names": sorted({name_of_key(step.key) for _, step, _ in waits}),
+            "names": sorted({name_of_key(step.key) for _, step in waits}),
             "is_first": "cursor" not in request.query_params,
             "older": page.cursor and f"?{urlencode({'cursor': page.cursor})}",
         },
