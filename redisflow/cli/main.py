@@ -15,6 +15,8 @@ from redisflow.cli.exits import EXIT_USAGE
 from redisflow.cli.problems import replace_closed_streams
 
 NEEDED = ("cyclopts", "rich")
+LONG = frozenset({"worker", "dashboard", "dev"})
+"""Commands that go on for months: they look for garbage as any process does."""
 STARTING = 50_000
 """New objects, before garbage is looked for."""
 MISSING = """\
@@ -48,7 +50,7 @@ def run() -> int:
     A fifth of a short command's time would go into looking for garbage among all that it has imported: while it
     starts, and once more when the interpreter ends.
     """
-    if sys.argv[1:2] != ["worker"]:  # which goes on for months
+    if not LONG.intersection(sys.argv[1:2]):
         gc.set_threshold(STARTING)
     try:
         return main()
