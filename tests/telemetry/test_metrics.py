@@ -90,6 +90,9 @@ async def test_they_have_the_names_and_labels_that_are_documented(flow: RedisFlo
         await good.result(timeout=30)
         with pytest.raises(WorkflowFailed):
             await bad.result(timeout=30)
+        # Who waits for a run may hear of its end before the worker has heard that it is recorded.
+        await eventually(lambda: has(metrics, ("redisflow_runs_finished_total", "succeeded", "pay"), 1))
+        await eventually(lambda: has(metrics, ("redisflow_runs_finished_total", "failed", "pay"), 1))
         await eventually(lambda: has(metrics, ("redisflow_runs", "waiting"), 1))
         found = samples(metrics)
         labels: dict[str, set[str]] = {}
