@@ -126,6 +126,19 @@ def test_c_cancels_once_somebody_is_sure(show: Show, stage: Stage):
     expect(page.locator(".head .pill")).to_have_text("canceled")
 
 
+def test_a_question_is_not_answered_by_the_closing_of_the_one_before(show: Show, stage: Stage):
+    run_id = stage.until(stage.start("nap"), "waiting:timer")
+    page = show(f"/runs/{run_id}")
+    page.keyboard.press("c")
+    # The browser tells of a closing later than it closes: here somebody was faster.
+    page.evaluate("""() => {
+        document.getElementById("confirm").close();
+        document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "c", bubbles: true }));
+    }""")
+    page.get_by_role("dialog", name="Confirm").get_by_role("button", name="Cancel the run").press("Enter")
+    expect(page.locator(".head .pill")).to_have_text("canceled")
+
+
 def test_r_retries_a_run_that_failed(show: Show, stage: Stage):
     run_id = stage.finish(stage.start("refund", 1))
     page = show(f"/runs/{run_id}")

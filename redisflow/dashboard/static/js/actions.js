@@ -25,6 +25,9 @@ export async function call(method, path, body) {
   return said;
 }
 
+// Of the question that is asked now.
+let answer = () => {};
+
 export function ask(question, { danger = false, verb = "Yes" } = {}) {
   const dialog = document.getElementById("confirm");
   dialog.querySelector("p").textContent = question;
@@ -34,7 +37,10 @@ export function ask(question, { danger = false, verb = "Yes" } = {}) {
   yes.classList.toggle("primary", !danger);
   dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((answer) => dialog.addEventListener("close", () => answer(dialog.returnValue === "yes"), { once: true }));
+  answer(false);
+  // A browser may tell of the closing of an earlier question when this one is asked already.
+  dialog.onclose = () => { if (!dialog.open) answer(dialog.returnValue === "yes"); };
+  return new Promise((resolve) => { answer = resolve; });
 }
 
 /** Does it, unless it is being done: a page that is about to be left stays busy. */
@@ -57,16 +63,16 @@ export async function act(element, doIt) {
 /** Whether it leads to another page. */
 async function send(element, plain) {
   const { said = "Done", then } = element.dataset;
-  const answer = await request(element, "once" in element.dataset ? once(element, plain) : plain);
-  if (answer === null) return false;
+  const told = await request(element, "once" in element.dataset ? once(element, plain) : plain);
+  if (told === null) return false;
   answered(element);
   element.closest("dialog")?.close();
-  const other = answer.run_id || (then === "run" && answer.id);
+  const other = told.run_id || (then === "run" && told.id);
   if (then === "list" || (then === "run" && other)) {
     location.href = then === "list" ? `${meta("base")}/runs` : `${meta("base")}/runs/${encodeURIComponent(other)}`;
     return true;
   }
-  const reached = answer.count === undefined ? said : `${said} to ${answer.count} ${answer.count === 1 ? "run" : "runs"}`;
+  const reached = told.count === undefined ? said : `${said} to ${told.count} ${told.count === 1 ? "run" : "runs"}`;
   toast(other ? `${said}: ` : reached, other ? { href: `${meta("base")}/runs/${encodeURIComponent(other)}`, link: other.slice(0, 13) } : {});
   refresh();
   return false;
