@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from redisflow.words import counted, first_of
@@ -51,6 +51,16 @@ class WorkerInfo:
     def serves(self, workflow: str, version: str | None) -> bool:
         """Whether it has the code of this version, or of all versions."""
         return any(name == workflow and own in (version, None) for name, own in self.workflows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRun:
+    """A run that a worker holds: it is working on it, or has died and the run's lease is not over."""
+
+    run_id: str
+    worker: str
+    idle: timedelta
+    """Since the worker took it up, or last renewed its lease; once this is as long as a lease, others take it up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

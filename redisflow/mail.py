@@ -7,6 +7,7 @@ one line for each part, and the payload follows as it is.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,17 @@ class Mail:
     cause: str
     """Of a child's end from outside: deadline, poisoned, canceled, ...; else empty."""
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferedNames:
+    """Signals that a run was sent and has not taken, without their data."""
+
+    run_id: str
+    names: Mapping[str, int]
+    """By name, how many of it there are, in the order in which the first of each came."""
+    unread: int
+    """Items that were not looked at: there are too many, or they are too large."""
 
 
 def signal_address(name: str) -> str:

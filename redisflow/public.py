@@ -78,8 +78,9 @@ from redisflow.errors import (
     WorkflowFailed,
 )
 from redisflow.failure import Failure
-from redisflow.fleet import QueueInfo, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
+from redisflow.fleet import HeldRun, QueueInfo, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 from redisflow.flow import RedisFlow, audit
+from redisflow.mail import BufferedNames
 from redisflow.minutes import Minute, WorkflowMinute, percentile_ms
 from redisflow.retention import Retention
 from redisflow.retry import RetryPolicy
@@ -105,6 +106,7 @@ __all__ = [
     "BackpressureError",
     "Breach",
     "Broadcast",
+    "BufferedNames",
     "BufferedSignal",
     "Bulk",
     "BulkJob",
@@ -127,6 +129,7 @@ __all__ = [
     "Failure",
     "FileStore",
     "Finding",
+    "HeldRun",
     "HistoryEntry",
     "HistoryTooLong",
     "IdempotencyConflict",

@@ -6,16 +6,18 @@ import asyncio
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from redisflow import codec
 from redisflow.backend import replies
 from redisflow.contract.fleet import QueueDepth
 from redisflow.durations import from_ms
-from redisflow.fleet import Fleet, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
+from redisflow.fleet import Fleet, HeldRun, StrandedReport, StrandedRuns, UnreadQueue, UnservedWorkflow, WorkerInfo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from redisflow.backend.listings import ListingCalls
     from redisflow.backend.patience import Patience
@@ -58,13 +60,15 @@ class Workforce:
         scripts: Scripts,
         prefixes: Sequence[str],
         patience: Patience,
+        prefix_of: Callable[[str], str],
         listings: ListingCalls,
     ) -> None:
-        """All that it needs to call."""
+        """All that it needs to call; `prefix_of` gives the partition of a run."""
         self._transport = transport
         self._scripts = scripts
         self._prefixes = prefixes
         self._patience = patience
+        self._prefix_of = prefix_of
         self._listings = listings
 
     async def _ask(self, prefix: str, name: str, **arguments: Any) -> list[Any]:
@@ -123,6 +127,27 @@ class Workforce:
         """Those that were ever used."""
         names = await self._patience.give(self._transport.send(prefix, ("SMEMBERS", f"{prefix}queues")))
         return sorted({"default", *(replies.shown(name) for name in names)})
+
+    async def find_holder(self, run_id: str) -> HeldRun | None:
+        """See `FleetCalls`."""
+        prefix = self._prefix_of(run_id)
+        command = self._scripts.find_holder.call(prefix, run_id=run_id)
+        word, *found = await self._patience.give(self._transport.send(prefix, command))
+        return None if word == b"none" else _held(found[0], run_id.encode(), found[1])
+
+    async def list_held(self, most: int) -> list[HeldRun]:
+        """See `FleetCalls`."""
+        asked = [(prefix, queue) for prefix in self._prefixes for queue in await self._queues(prefix)]
+        answers = await asyncio.gather(
+            *(self._ask(prefix, "list_held", queue=queue, most=most) for prefix, queue in asked)
+        )
+        of_worker: dict[str, list[HeldRun]] = defaultdict(list)
+        for row in (row for answer in answers for row in answer):
+            held = _held(*row)
+            of_worker[held.worker].append(held)
+        # A run's id begins with the time at which it was created.
+        oldest = (sorted(found, key=attrgetter("run_id"))[:most] for _, found in sorted(of_worker.items()))
+        return [held for found in oldest for held in found]
 
     async def list_queues(self) -> list[QueueDepth]:
         """See `FleetCalls`."""
@@ -238,6 +263,10 @@ class Workforce:
             UnreadQueue(queue=queue, runs=runs[queue], since=from_ms(oldest), why=fleet.explain_queue(queue))
             for queue, oldest in sorted(since_ms.items())
         ]
+
+
+def _held(worker: bytes, run_id: bytes, idle_ms: int) -> HeldRun:
+    return HeldRun(run_id=replies.shown(run_id), worker=replies.shown(worker), idle=timedelta(milliseconds=idle_ms))
 
 
 def _worker(name: str, presence: Presence, *, held: int) -> WorkerInfo | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from redisflow.backend import replies
 from redisflow.contract.mail import Delivery, MailBatch
 from redisflow.contract.values import Answer
-from redisflow.mail import decode_mail, encode_signal, signal_address
+from redisflow.mail import BufferedNames, decode_mail, encode_signal, signal_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redisflow.backend.patience import Patience
     from redisflow.backend.scripts import Scripts
@@ -19,6 +22,11 @@ SIGNALS_AT_MOST = 1_000
 """Items in a run's mailbox. Beyond, senders are refused: nobody reads there."""
 PIECE_BYTES = 256 * 1024
 """Of mail in one reply, but for the last item: a signal has up to 1 MiB."""
+RUNS_A_LOOK = 20
+ITEMS_LOOKED_AT = 20
+"""Of each mailbox."""
+LOOK_BYTES = 512 * 1024
+"""Of the items that one call looks at, which Redis reads whole: about half a millisecond of its time."""
 _LARGE_BYTES = 64 * 1024
 _DELIVERIES = {delivery.value.encode(): delivery for delivery in Delivery}
 
@@ -49,6 +57,31 @@ class Mailboxes:
         prefix = self._prefix_of(run_id)
         command = self._scripts.read_mail.call(prefix, run_id=run_id, after=after, bytes=PIECE_BYTES)
         return self._transport.send(prefix, command, _batch, bulk=True)
+
+    async def list_buffered(self, run_ids: Sequence[str]) -> list[BufferedNames]:
+        """Of these runs, those that have mail, with the names of the signals among it."""
+        of_partition: dict[str, list[str]] = defaultdict(list)
+        for run_id in run_ids:
+            of_partition[self._prefix_of(run_id)].append(run_id)
+        pieces = [
+            (prefix, runs[first : first + RUNS_A_LOOK])
+            for prefix, runs in of_partition.items()
+            for first in range(0, len(runs), RUNS_A_LOOK)
+        ]
+        answers = await asyncio.gather(*(self._look(*piece) for piece in pieces))
+        return [found for answer in answers for found in answer]
+
+    async def _look(self, prefix: str, run_ids: list[str]) -> list[BufferedNames]:
+        command = self._scripts.list_buffered.call(prefix, run_ids, most=ITEMS_LOOKED_AT, bytes=LOOK_BYTES)
+        _, *rows = await self._patience.give(self._transport.send(prefix, command))
+        return [
+            BufferedNames(
+                run_id=replies.shown(run_id),
+                unread=unread,
+                names=dict(zip(map(replies.shown, flat[::2]), flat[1::2], strict=True)),
+            )
+            for run_id, unread, *flat in rows
+        ]
 
     async def read_all(self, run_id: str) -> list[Any]:
         """Everything that lies there."""

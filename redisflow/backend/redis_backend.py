@@ -319,7 +319,7 @@ class RedisBackend:
             self._prefixes,
             is_cluster=self._target.kind == "cluster",
         )
-        self._fleet = Workforce(transport, self._scripts, self._prefixes, patience, self._listings)
+        self._fleet = Workforce(*parts, self._listings)
         self._schedules = RedisSchedules(
             transport, self._scripts, patience, self._namespace, self._prefixes, self.seals
         )

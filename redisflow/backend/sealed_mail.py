@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from redisflow.contract import Answer, BroadcastCalls, Delivery, MailBatch, MailCalls, Reached
-from redisflow.mail import Mail
+from redisflow.mail import BufferedNames, Mail
 from redisflow.sealing import Seals
 
 T = TypeVar("T")
@@ -50,6 +50,10 @@ class SealedMail:
             return replace(batch, mail=opened)
 
         return self._keep(asyncio.create_task(read()))
+
+    async def list_buffered(self, run_ids: Sequence[str]) -> list[BufferedNames]:
+        """Of these runs, those that have mail, with the names of the signals among it: names are not sealed."""
+        return await self._mail.list_buffered(run_ids)
 
     async def open_all(self, run_id: str, mail: Sequence[Mail]) -> list[Mail]:
         """The same items, opened."""

@@ -6,7 +6,7 @@ It is the part of `RedisFlow` that knows no workflow.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from redisflow.authoring.outside import Broadcast
@@ -25,7 +25,8 @@ from redisflow.client.signals import send_signal, signal_run
 from redisflow.contract import Backend
 from redisflow.durability import Loss
 from redisflow.durations import Duration, to_ms
-from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
+from redisflow.fleet import HeldRun, QueueInfo, StrandedReport, WorkerInfo
+from redisflow.mail import BufferedNames
 from redisflow.minutes import Minute
 from redisflow.run_history import HistoryEntry, view_history
 from redisflow.run_id import check_run_id
@@ -33,6 +34,8 @@ from redisflow.runs import WorkflowRun
 from redisflow.server_info import ServerInfo
 from redisflow.structure import AuditReport
 from redisflow.summaries import RunCounts, RunPage, RunSummary
+
+HELD_AT_MOST = 1_000
 
 
 class StoredRuns(ABC):
@@ -87,6 +90,31 @@ class StoredRuns(ABC):
         misspelt one. What a run that has ended did not take is kept with it. Empty where the run is not stored.
         """
         return await list_buffered(await self.open(), check_run_id(run_id), most)
+
+    async def buffered_names(self, run_ids: Iterable[str]) -> Mapping[str, BufferedNames]:
+        """By run, the names of the signals that lie in its mailbox, without their data; runs without mail are left out.
+
+        Of each run the first 20 items are looked at, unless they are large: `unread` says how many were not.
+        """
+        found = await (await self.open()).mail.list_buffered([check_run_id(run_id) for run_id in run_ids])
+        return {each.run_id: each for each in found}
+
+    async def find_holder(self, run_id: str) -> HeldRun | None:
+        """The worker that holds the run now, and since when it has not renewed its lease.
+
+        None where nobody holds it: it waits for a worker or something else, has ended, or is not stored.
+        """
+        return await (await self.open()).fleet.find_holder(check_run_id(run_id))
+
+    async def held_runs(self, *, most: int = 10) -> list[HeldRun]:
+        """Runs that workers hold, by worker, those created first before others: at most `most` of each worker.
+
+        How many each holds is in `workers()`. ValueError where `most` is not from 1 to 1,000.
+        """
+        if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= HELD_AT_MOST:
+            msg = f"most is a whole number from 1 to {HELD_AT_MOST:,}, not {most!r}"
+            raise ValueError(msg)
+        return await (await self.open()).fleet.list_held(most)
 
     async def export_run(self, run_id: str, *, events: bool = True) -> dict[str, Any]:
         """The run as one document for `json.dumps`, with its whole record, its payloads, events and state. RunNotFound.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redisflow.fleet import StrandedReport, WorkerInfo
+    from redisflow.fleet import HeldRun, StrandedReport, WorkerInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,14 @@ class FleetCalls(Protocol):
 
     async def drain_worker(self, worker: str) -> bool:
         """Tell a worker to claim nothing more and to stop, as its next heartbeat reads; whether it is alive."""
+        ...
+
+    async def find_holder(self, run_id: str) -> HeldRun | None:
+        """Who holds this run now; None where nobody does, or it is not stored."""
+        ...
+
+    async def list_held(self, most: int) -> list[HeldRun]:
+        """Runs that workers hold, of each worker at most so many: by worker, those created first before others."""
         ...
 
     async def find_stranded(self, *, detailed: bool, look_at: int | None) -> StrandedReport:

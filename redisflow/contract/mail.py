@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from redisflow.contract.values import Answer
-from redisflow.mail import Mail
+from redisflow.mail import BufferedNames, Mail
 
 
 class Delivery(enum.Enum):
@@ -44,4 +44,8 @@ class MailCalls(Protocol):
 
     def read_mail(self, run_id: str, after: int) -> Answer[MailBatch]:
         """Read the mail of a run that came after the one of this number, a bounded piece at a time."""
+        ...
+
+    async def list_buffered(self, run_ids: Sequence[str]) -> list[BufferedNames]:
+        """Of these runs, those that have mail, with the names of the signals among it: bounded for each of them."""
         ...

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from redisflow.contract import Beat, Upkeep, Verdict
 from redisflow.durations import When
+from redisflow.run_id import new_run_id
 from tests.conformance.world import LEASE_MS, T0, World
 
 
@@ -235,6 +237,24 @@ async def test_a_worker_that_leaves_takes_its_empty_consumers_along(world: World
     await world.backend.leave("w1", ["default"])
     assert _consumers(world) == []
     assert world.raw("ZSCORE", f"{world.prefix}workers", "w1") is None
+
+
+async def test_who_holds_what_is_told(world: World):
+    fleet = world.backend.fleet
+    assert await fleet.list_held(9) == []
+    first, second = await world.running("w1"), await world.running("w2")
+    holder = await fleet.find_holder(first.hold.run_id)
+    assert holder is not None
+    assert (holder.run_id, holder.worker) == (first.hold.run_id, "w1")
+    assert holder.idle < timedelta(minutes=1)
+    assert [(each.worker, each.run_id) for each in await fleet.list_held(9)] == [
+        ("w1", first.hold.run_id),
+        ("w2", second.hold.run_id),
+    ]
+    await world.finish(first)
+    assert await fleet.find_holder(first.hold.run_id) is None
+    assert await fleet.find_holder(new_run_id(0)) is None
+    assert [each.worker for each in await fleet.list_held(9)] == ["w2"]
 
 
 async def test_one_worker_at_a_time_has_the_turn(world: World):

@@ -1,4 +1,5 @@
-"""What is told of workers and of runs that nobody serves: list_workers, survey_queue, list_stuck, count_versions."""
+"""What is told of workers and of runs that nobody serves: list_workers, survey_queue, who holds what, list_stuck,
+count_versions."""
 
 from __future__ import annotations
 
@@ -34,6 +35,62 @@ def test_a_queue_is_surveyed_with_those_who_hold_its_runs(lua: Lua) -> None:
     first = min(int(entries[0][0].partition(b"-")[0]) for entries in streams if entries)
     assert (word, runs, int(oldest)) == ("ok", 4, first)
     assert dict(zip(held[::2], held[1::2], strict=True)) == {b"w1": 1, b"w2": 2}
+
+
+def test_who_holds_a_run_is_found_with_the_time_since_its_lease_was_renewed(lua: Lua) -> None:
+    assert lua.call("find_holder", run_id="run-1") == ["none"]
+    lua.create(queue="slow")
+    assert lua.call("find_holder", run_id="run-1") == ["none"]
+    held = lua.claim_only("w1", queues=["slow"])
+    lua.renew(held, worker="w1")
+    word, worker, idle_ms = lua.call("find_holder", run_id="run-1")
+    assert (word, worker) == ("ok", b"w1")
+    assert 0 <= idle_ms < 60_000
+    lua.release(held)
+    assert lua.call("find_holder", run_id="run-1") == ["none"]
+    held = lua.claim_only("w2", queues=["slow"])  # from the woken ones
+    assert lua.call("find_holder", run_id="run-1")[1] == b"w2"
+    lua.finish(held)
+    assert lua.call("find_holder", run_id="run-1") == ["none"]
+
+
+def test_nobody_holds_what_is_in_no_group(lua: Lua) -> None:
+    lua.take()
+    lua.redis.delete(f"{PREFIX}q:default:0")
+    assert lua.call("find_holder", run_id="run-1") == ["none"]
+    assert lua.call("list_held", queue="default", most=5) == ["ok"]
+    lua.redis.set(f"{PREFIX}q:default:0", "no stream")
+    assert lua.call("find_holder", run_id="run-1") == ["none"]
+    assert lua.call("list_held", queue="default", most=5) == ["ok"]
+    lua.redis.flushall()
+
+
+def test_runs_are_listed_with_those_who_hold_them(lua: Lua) -> None:
+    assert lua.call("list_held", queue="slow", most=5) == ["ok"]
+    for number in range(6):
+        lua.create(f"run-{number}", {"pr": 3} if number == 5 else None, queue="slow")
+    lua.claim("w1", limit=4, queues=["slow"])  # the urgent one, and three
+    released = lua.claim("w2", limit=1, queues=["slow"])[0]
+    lua.release(released)
+    lua.claim("w2", limit=1, queues=["slow"])
+    word, *rows = lua.call("list_held", queue="slow", most=9)
+    assert word == "ok"
+    assert sorted((row[0], row[1]) for row in rows) == [
+        *((b"w1", name) for name in (b"run-0", b"run-1", b"run-2", b"run-5")),
+        (b"w2", released.run_id.encode()),
+    ]
+    assert all(0 <= row[2] < 60_000 for row in rows)
+    assert len(lua.call("list_held", queue="slow", most=2)[1:]) == 3
+
+
+def test_what_is_pending_and_no_longer_held_is_not_listed(lua: Lua) -> None:
+    for number in range(3):
+        lua.create(f"run-{number}")
+    lua.claim("w1")
+    lua.redis.hset(f"{PREFIX}run:run-0", "e", "0:1-1")  # the hash is believed
+    lua.redis.set(f"{PREFIX}run:run-1", "no hash")
+    assert [row[1] for row in lua.call("list_held", queue="default", most=9)[1:]] == [b"run-2"]
+    lua.redis.flushall()
 
 
 def test_runs_that_wait_for_code_are_read_in_pieces(lua: Lua) -> None:

@@ -31,6 +31,38 @@ def test_mail_is_numbered_in_the_order_in_which_it_comes_and_read_from_where_one
     assert mail(lua, run_id="nobody") == [0, 0]
 
 
+def buffered(lua: Lua, *run_ids: str, most: int = 20, size: int = 1_000_000) -> list[Any]:
+    return lua.call("list_buffered", list(run_ids), most=most, bytes=size)[1:]
+
+
+def test_the_names_of_signals_are_listed_without_their_data(lua: Lua) -> None:
+    lua.create()
+    lua.create("run-2")
+    for name in ("b", "a", "b"):
+        assert signal(lua, name) == "ok"
+    lua.redis.hset(f"{PREFIX}mail:run-1", "4", b"c\nchild\nsucceeded\n\n\x01")
+    assert buffered(lua, "run-1", "run-2", "nobody") == [[b"run-1", 0, b"b", 2, b"a", 1]]
+    assert buffered(lua, "run-1", most=2) == [[b"run-1", 2, b"b", 1, b"a", 1]]
+    lua.redis.hdel(f"{PREFIX}mail:run-1", "4")
+
+
+def test_mail_that_is_too_large_to_look_at_is_counted(lua: Lua) -> None:
+    lua.create()
+    assert signal(lua, "small") == "ok"
+    assert signal(lua, "large", item=b"s\nlarge\n" + b"x" * 1_000) == "ok"
+    assert buffered(lua, "run-1", size=500) == [[b"run-1", 1, b"small", 1]]
+    assert buffered(lua, "run-1", size=5) == [[b"run-1", 2]]
+
+
+def test_a_mailbox_that_is_none_hides_no_other(lua: Lua) -> None:
+    lua.create()
+    assert signal(lua, "go") == "ok"
+    lua.redis.set(f"{PREFIX}mail:damaged", "no hash")
+    lua.redis.hset(f"{PREFIX}mail:odd", mapping={"x": "no item", "2": "s\nno end"})
+    assert buffered(lua, "damaged", "odd", "run-1") == [[b"odd", 0], [b"run-1", 0, b"go", 1]]
+    lua.redis.flushall()
+
+
 def test_a_parked_run_is_woken_by_what_it_waits_for_and_by_nothing_else(lua: Lua) -> None:
     held = lua.take()
     assert lua.park(held, reason="signal", seen=0, wants="\ns:go\ns:stop\n") == "ok"

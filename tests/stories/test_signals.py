@@ -69,6 +69,10 @@ async def test_signals_that_were_not_taken_are_listed_until_they_are(flow: Redis
         assert await handle.result(timeout="1m") == "hello"
     assert [each.name for each in await flow.buffered_signals(handle.id)] == ["wurd", "other"]
     assert await flow.buffered_signals(new_run_id(0)) == []
+    (names,) = (await flow.buffered_names([handle.id, new_run_id(0)])).values()
+    assert (names.run_id, dict(names.names), names.unread) == (handle.id, {"wurd": 1, "other": 1}, 0)
+    with pytest.raises(InvalidName):
+        await flow.buffered_names(["no id"])
 
 
 async def test_signals_that_come_while_the_run_is_busy_or_parks_are_all_delivered(flow: RedisFlow):
