@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from redisflow.failure import Failure
-    from redisflow.fleet import QueueInfo, StrandedReport, WorkerInfo
+    from redisflow.fleet import HeldRun, QueueInfo, StrandedReport, WorkerInfo
     from redisflow.minutes import Minute
     from redisflow.runs import StepRun, WorkflowRun
     from redisflow.schedule import ScheduleInfo
@@ -147,6 +147,11 @@ def of_worker(worker: WorkerInfo) -> Document:
         "is_draining": worker.is_draining,
         "seen_at": iso(worker.seen_at),
     }
+
+
+def of_held_run(held: HeldRun) -> Document:
+    """A run that a worker holds."""
+    return {"id": held.run_id, "worker": held.worker, "idle_s": held.idle.total_seconds()}
 
 
 def of_queue(queue: QueueInfo) -> Document:

@@ -156,6 +156,7 @@ GROUPS = (
         "The workers of a namespace.",
         (
             Command("list", "workers:list_workers", "List the workers that are alive.", "workers list --gone"),
+            Command("runs", "workers:list_held", "List the runs that workers hold now.", "workers runs --limit 5"),
             Command(
                 "drain",
                 "workers:drain",

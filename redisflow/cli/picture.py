@@ -44,6 +44,8 @@ def _facts(run: Document, out: Output) -> list[Text]:
     facts += [f"{name} {out.when(run[key])}" for name, key in _INSTANTS if run[key] and not run["finished_at"]]
     if run["imported_at"]:
         facts.append(f"imported {out.when(run['imported_at'])}")
+    if run.get("worker"):
+        facts.append(f"worker {run['worker']}")
     facts += [f"{name} {run[key]}" for name, key in _RELATIONS if run[key]]
     facts += [f"{name} {run[key]}" for name, key in (("attempt", "attempt"), ("claims", "claims")) if run[key] > 1]
     if run["crashes"]:

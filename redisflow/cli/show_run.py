@@ -24,7 +24,9 @@ LOOK_S = 0.5
 async def show(run_id: RunId, /, *, given: Given = PLAIN) -> None:
     """Show a run: its steps with their times, its payloads, and the traceback of its error."""
     async with given.flow() as flow:
-        document = documents.of_run(await flow.get_run(run_id))
+        run = await flow.get_run(run_id)
+        holder = await flow.find_holder(run_id) if run.status == "running" else None
+    document = documents.of_run(run) | {"worker": holder and holder.worker}
     out = given.out
     out.one(document, lambda: draw_run(document, out))
 

@@ -14,8 +14,8 @@ from redisflow.cli.arguments import RunId
 from redisflow.cli.exits import EXIT_FAILED
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Document, console, is_terminal
-from redisflow.cli.trace_picture import Trace, draw_trace
-from redisflow.errors import RunNotFound
+from redisflow.cli.trace_picture import draw_trace
+from redisflow.client.family import Family, read_family
 
 if TYPE_CHECKING:
     from redisflow.flow import RedisFlow
@@ -57,7 +57,7 @@ async def trace(
     return EXIT_FAILED if live and found.root.status != "succeeded" else 0
 
 
-async def _follow(flow: RedisFlow, run_id: str, depth: int, most: int, *, is_shown: bool) -> Trace:
+async def _follow(flow: RedisFlow, run_id: str, depth: int, most: int, *, is_shown: bool) -> Family:
     if not is_shown:
         found = await _read(flow, run_id, depth, most, {})
         while not found.root.is_finished:
@@ -75,38 +75,17 @@ async def _follow(flow: RedisFlow, run_id: str, depth: int, most: int, *, is_sho
     return found
 
 
-async def _read(flow: RedisFlow, run_id: str, depth: int, most: int, known: Mapping[str, WorkflowRun]) -> Trace:
-    """Generation by generation. Runs that had ended when they were read before are not read again."""
-
-    async def read(child_id: str) -> WorkflowRun | None:
-        before = known.get(child_id)
-        if before is not None and before.is_finished:
-            return before
-        try:
-            return await flow.get_run(child_id)
-        except RunNotFound:  # it was deleted, or is still to be started
-            return None
-
-    root = await flow.get_run(run_id)
-    runs = {root.id: root}
-    level = [root]
-    for _ in range(depth):
-        ids = dict.fromkeys(step.child_id for run in level for step in run.steps if step.child_id not in runs)
-        wanted = [child_id for child_id in ids if child_id is not None][: most - len(runs)]
-        level = [run for run in await asyncio.gather(*map(read, wanted)) if run is not None]
-        if not level:
-            break
-        runs |= {run.id: run for run in level}
-    return Trace(root, runs)
+async def _read(flow: RedisFlow, run_id: str, depth: int, most: int, known: Mapping[str, WorkflowRun]) -> Family:
+    return await read_family(flow.get_run, await flow.get_run(run_id), depth=depth, most=most, known=known)
 
 
-def _draw(found: Trace) -> Any:
+def _draw(found: Family) -> Any:
     is_plain = not is_terminal()
     width = BARS_PLAIN if is_plain else max(BARS_LEAST, min(BARS_MOST, console().width - BESIDE))
     return draw_trace(found, datetime.now(UTC), width, plain=is_plain)
 
 
-def _document(found: Trace, run: WorkflowRun) -> Document:
+def _document(found: Family, run: WorkflowRun) -> Document:
     """The run's own document; where a child was read, its step has it as `child`."""
     document = documents.of_run(run)
     for step in document["steps"]:

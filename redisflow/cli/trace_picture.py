@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from redisflow.cli.output import STYLES, printable, took
 from redisflow.cli.picture import KINDS, MARKS, NOT_FINISHED
+from redisflow.client.family import Family
 from redisflow.runs import StepRun, WorkflowRun
 from redisflow.timeline import Bar, Row, Timeline, draw_timeline
 
@@ -24,22 +25,14 @@ ERROR_AT_MOST = 100
 MESSAGE_STYLE = "dim"
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A run, and those of its descendants that were read, by their ids."""
-
-    root: WorkflowRun
-    runs: Mapping[str, WorkflowRun]
-
-
-def draw_trace(trace: Trace, now: datetime, width: int, *, plain: bool) -> Text:
+def draw_trace(family: Family, now: datetime, width: int, *, plain: bool) -> Text:
     """All of it; `width` is that of the bars, in characters, and `plain` means without lines."""
-    return Text("\n").join(_Picture(trace, now, width, plain).run(trace.root, ""))
+    return Text("\n").join(_Picture(family, now, width, plain).run(family.root, ""))
 
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    trace: Trace
+    family: Family
     now: datetime
     width: int
     is_plain: bool
@@ -65,9 +58,10 @@ class _Picture:
         if len(step.attempts) > 1:
             lines += [Text(f"{indent}{INDENT * 2}{each}", MESSAGE_STYLE) for each in _attempts(step)]
         if step.child_id is not None:
-            child = self.trace.runs.get(step.child_id)
+            child = self.family.runs.get(step.child_id)
             if child is None:
-                lines.append(Text(f"{indent}{INDENT * 2}run {step.child_id} (not read)", MESSAGE_STYLE))
+                why = "not stored" if step.child_id in self.family.missing else "not read"
+                lines.append(Text(f"{indent}{INDENT * 2}run {step.child_id} ({why})", MESSAGE_STYLE))
             else:
                 lines += self.run(child, indent + INDENT * 2)
         return lines

@@ -1,4 +1,4 @@
-"""`redisflow workers` and `redisflow stranded`: who works, who is sent home, and what nobody serves."""
+"""`redisflow workers` and `redisflow stranded`: who works on what, who is sent home, and what nobody serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redisflow.cli.asking import is_meant, named
 from redisflow.cli.exits import EXIT_FAILED, EXIT_NOT_FOUND, WaitedTooLong
 from redisflow.cli.find_runs import as_duration
 from redisflow.cli.given import PLAIN, Given
-from redisflow.cli.output import Column, note
+from redisflow.cli.output import Column, note, took
 from redisflow.cli.progress import progress
 from redisflow.durations import to_ms
 from redisflow.words import counted
@@ -48,6 +48,28 @@ async def list_workers(
     out.rows(columns, [documents.of_worker(worker) for worker in workers])
     if not workers and out.form == "table":
         note("no worker is alive")
+
+
+async def list_held(
+    *,
+    most: Annotated[int, Parameter(name="--limit", alias="-l", help="runs of each worker, at most")] = 10,
+    given: Given = PLAIN,
+) -> None:
+    """List the runs that workers hold now: those of each that were created first.
+
+    IDLE is how long ago a worker took the run up, or renewed its lease: a worker that is alive does so four times in a
+    lease, and a run whose lease is over is given to another one.
+    """
+    async with given.flow() as flow:
+        held = await flow.held_runs(most=most)
+    columns = (
+        Column("ID", lambda row: row["id"]),
+        Column("WORKER", lambda row: row["worker"]),
+        Column("IDLE", lambda row: took(row["idle_s"]), right=True),
+    )
+    given.out.rows(columns, [documents.of_held_run(each) for each in held])
+    if not held and given.out.form == "table":
+        note("no worker holds a run")
 
 
 async def drain(

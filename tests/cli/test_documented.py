@@ -54,7 +54,7 @@ def test_the_page_names_every_command():
         "workflow": "list show pause resume",
         "queue": "list peek pause resume",
         "schedule": "list show create pause resume trigger delete",
-        "workers": "list drain",
+        "workers": "list runs drain",
         "namespace": "list create delete",
         "config": "show",
     }.items():

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions
-from redisflow.cli.trace_picture import Trace, draw_trace
+from redisflow.cli.trace_picture import draw_trace
+from redisflow.client.family import Family
 from redisflow.run_id import new_run_id
 from redisflow.runs import StepRun, WorkflowRun
 from tests.cli.conftest import Cli
@@ -121,7 +122,7 @@ def test_a_night_in_which_nothing_runs_is_drawn_short():
         deadline_at=None,
         steps=steps,
     )
-    lines = draw_trace(Trace(run, {run.id: run}), ended, 60, plain=True).plain.splitlines()
+    lines = draw_trace(Family(run, {run.id: run}), ended, 60, plain=True).plain.splitlines()
     assert "‖ 22 h ‖" in lines[1]
     bars = {line.split()[1]: line for line in lines[3:]}
     assert bars["a"].rindex(".") <= bars["sleep"].index(".") + 1, "one begins where the other ends"

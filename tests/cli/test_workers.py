@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from redisflow import RedisFlow
+from redisflow import RedisFlow, Step
 from tests.cli.conftest import Cli
-from tests.stories.world import eventually
+from tests.stories.world import eventually, until
 
 
 async def are_alive(flow: RedisFlow, number: int) -> bool:
@@ -40,6 +40,30 @@ async def test_a_wait_that_is_over_says_who_drains_on(working: RedisFlow, cli: C
     said = await cli("workers", "drain", workers[0].name, "--wait", "--timeout", "100ms")
     assert (said.code, f"they drain on: 1 worker ({workers[0].name})" in said.err) == (6, True)
     assert "drains" in (await cli("workers", "list")).out
+
+
+async def test_the_runs_that_workers_hold_are_listed(shop: RedisFlow, cli: Cli):
+    empty = await cli("workers", "runs")
+    assert (empty.code, empty.out, "no worker holds a run" in empty.err) == (0, "ID\tWORKER\tIDLE\n", True)
+    may_end = asyncio.Event()
+
+    @shop.define_workflow("busy")
+    async def busy(step: Step) -> None:
+        await step.run("body", may_end.wait)
+
+    async with shop.new_worker(grace=0) as worker:
+        run = await shop.run_workflow("busy")
+        await until(shop, run.id, lambda run: run.status == "running")
+        (held,) = (await cli("workers", "runs", "--json")).json
+        assert (held["id"], held["worker"], held["idle_s"] < 60) == (run.id, worker.name, True)
+        assert worker.name in (await cli("workers", "runs")).out
+        assert (await cli("run", "show", run.id, "--json")).json["worker"] == worker.name
+        assert f"worker {worker.name}" in (await cli("run", "show", run.id)).out
+        may_end.set()
+        await run.result(10)
+    assert (await cli("run", "show", run.id, "--json")).json["worker"] is None
+    wrong = await cli("workers", "runs", "--limit", "0")
+    assert (wrong.code, "from 1 to 1,000" in wrong.err) == (2, True)
 
 
 @pytest.mark.parametrize("words", [[], ["somebody", "--all"]])

@@ -145,6 +145,24 @@ async def test_a_worker_is_drained_and_what_it_did_is_counted(client, shop: Redi
     check_problem(await client.get(f"{V1}/metrics", params={"since": "soon"}), 422, "InvalidDuration")
 
 
+async def test_who_holds_a_run_is_said_by_the_run_and_by_the_worker(client, shop: RedisFlow):
+    may_end = asyncio.Event()
+
+    @shop.define_workflow("busy")
+    async def busy(step: Step) -> None:
+        await step.run("body", may_end.wait)
+
+    async with shop.new_worker(grace=0) as worker:
+        run = await shop.run_workflow("busy")
+        await until(shop, run.id, lambda run: run.status == "running")
+        assert check(await client.get(f"{V1}/runs/{run.id}"), answers.Run)["worker"] == worker.name
+        (found,) = check(await client.get(f"{V1}/workers"), answers.Workers)["workers"]
+        assert (found["id"], found["run_ids"]) == (worker.name, [run.id])
+        may_end.set()
+        await run.result(10)
+    assert check(await client.get(f"{V1}/runs/{run.id}"), answers.Run)["worker"] is None
+
+
 # -- actions ----------------------------------------------------------------------------------------------------------
 
 

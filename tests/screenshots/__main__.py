@@ -45,6 +45,7 @@ async def _addresses(flow: RedisFlow) -> dict[str, str]:
         "run-failed": f"/runs/{await _first(flow, workflow='order', status='failed')}?step=charge-card",
         "run-sleeping": f"/runs/{await _first(flow, workflow='order', status='waiting:timer')}",
         "run-many-steps": f"/runs/{await _first(flow, workflow='import-catalogue')}",
+        "run-tree": f"/runs/{await _first(flow, workflow='fulfil-batch')}?tab=children",
         "workflows": "/workflows",
         "workflow": "/workflows/order",
         "queues": "/queues",

@@ -83,6 +83,10 @@ def define_shop(flow: RedisFlow, chance: random.Random) -> None:
         await step.run("send-mail", wait_a_little)
         return {"order": order.id, "tracking": booked["tracking"]}
 
+    @flow.define_workflow("fulfil-batch")
+    async def fulfil_batch(orders: list[Order], step: Step) -> int:
+        return len(await step.map("order", process_order, orders, limit=3))
+
     @flow.define_workflow("nightly-report", schedule=Schedule(cron="0 3 * * *", id="nightly"))
     async def report(step: Step) -> str:
         await step.run("collect-rows", wait_a_little)
@@ -111,6 +115,19 @@ def refuse_card(order: Order) -> None:
     raise NonRetryableError(msg)
 
 
+def make_order(chance: random.Random, **given: object) -> Order:
+    """One of some customer's."""
+    items = [
+        Item(sku=f"A-{chance.randrange(100, 999)}", quantity=chance.randrange(1, 10))
+        for _ in range(chance.randrange(1, 4))
+    ]
+    total = round(chance.expovariate(1 / 150), 2)
+    made = Order(
+        id=f"o-{chance.randrange(10_000, 99_999)}", customer=f"c{chance.randrange(40)}", items=items, total=total
+    )
+    return made.model_copy(update=given)
+
+
 async def trade(flow: RedisFlow, seconds: float, chance: random.Random) -> None:
     """Start orders for so long, more and fewer by turns."""
     crawl, catalogue = flow.find_workflow("crawl"), flow.find_workflow("import-catalogue")
@@ -118,14 +135,16 @@ async def trade(flow: RedisFlow, seconds: float, chance: random.Random) -> None:
     await crawl.run("https://shop.example/sitemap")
     await catalogue.run(240)
     await report.run(None)
+    one = Item(sku="A-1", quantity=1)
+    await flow.find_workflow("fulfil-batch").run(
+        [make_order(chance, items=[one], total=total) for total in (80, 900, 120, 45)]
+    )
     for tick in range(int(seconds * 2)):
         for _ in range(round(3 + 2 * math.sin(tick / 25) + chance.random())):
-            number = chance.randrange(10_000, 99_999)
-            items = [
-                Item(sku=f"A-{chance.randrange(100, 999)}", quantity=chance.randrange(1, 10))
-                for _ in range(chance.randrange(1, 4))
-            ]
-            customer, region = f"c{chance.randrange(40)}", chance.choice(["eu", "us", "apac"])
-            order = Order(id=f"o-{number}", customer=customer, items=items, total=round(chance.expovariate(1 / 150), 2))
-            await process.run(order, tags={"customer": customer, "region": region})
+            order = make_order(chance)
+            region = chance.choice(["eu", "us", "apac"])
+            await process.run(order, tags={"customer": order.customer, "region": region})
         await asyncio.sleep(0.5)
+    async for waiting in flow.list_runs(workflow="order", status="waiting:signal"):
+        await flow.signal(waiting.id, "aproved", {"by": "ada"})
+        return

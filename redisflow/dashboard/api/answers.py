@@ -131,6 +131,7 @@ class Run(Answer):
     forked_from: str | None
     schedule: str | None
     scheduled_at: datetime | None
+    worker: str | None
     steps: list[Step]
 
 
@@ -267,6 +268,7 @@ class Worker(Answer):
     is_alive: bool
     is_draining: bool
     seen_at: datetime
+    run_ids: list[str]
 
 
 class Workers(Answer):

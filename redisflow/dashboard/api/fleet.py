@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from typing import Any
 
 from redisflow import documents
@@ -22,9 +24,13 @@ async def list_queues(call: Call[NoParams, Nothing]) -> Any:
 
 
 async def list_workers(call: Call[ListWorkers, Nothing]) -> Any:
-    """The workers that are alive."""
-    workers = await call.services.flow.workers(gone=call.params.gone)
-    return {"workers": [documents.of_worker(worker) for worker in workers]}
+    """The workers that are alive, each with some of the runs that it holds: up to ten, those created first."""
+    flow = call.services.flow
+    workers, held = await asyncio.gather(flow.workers(gone=call.params.gone), flow.held_runs())
+    run_ids: dict[str, list[str]] = defaultdict(list)
+    for each in held:
+        run_ids[each.worker].append(each.run_id)
+    return {"workers": [documents.of_worker(worker) | {"run_ids": run_ids[worker.name]} for worker in workers]}
 
 
 async def list_stranded(call: Call[Detailed, Nothing]) -> Any:

@@ -22,8 +22,10 @@ async def list_runs(call: Call[FindRuns, Nothing]) -> Any:
 
 
 async def get_run(call: Call[NoParams, Nothing]) -> Any:
-    """A run with its steps and payloads, as it is now."""
-    return call.services.redact.run(await call.services.flow.get_run(call.name))
+    """A run with its steps and payloads, as it is now, and the worker that holds it, if one does."""
+    run = await call.services.flow.get_run(call.name)
+    holder = await call.services.flow.find_holder(run.id) if run.status == "running" else None
+    return call.services.redact.run(run) | {"worker": holder and holder.worker}
 
 
 async def list_steps(call: Call[NoParams, Nothing]) -> Any:

@@ -9,6 +9,10 @@ from starlette.requests import Request
 
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
+from redisflow.fleet import HeldRun
+
+HELD = 5
+"""Runs of each worker that are shown."""
 
 
 async def queues(_request: Request, services: Services) -> View:
@@ -33,7 +37,14 @@ async def queues(_request: Request, services: Services) -> View:
 
 async def workers(_request: Request, services: Services) -> View:
     """Those that live, those that ended without a word, and what none of them serves."""
-    found, stranded = await asyncio.gather(services.flow.workers(gone=True), services.flow.stranded())
+    flow = services.flow
+    found, stranded, runs = await asyncio.gather(flow.workers(gone=True), flow.stranded(), flow.held_runs(most=HELD))
+    held: dict[str, list[HeldRun]] = defaultdict(list)
+    for each in runs:
+        held[each.worker].append(each)
     return View(
-        template="workers.html", title="Workers", nav="workers", context={"workers": found, "stranded": stranded}
+        template="workers.html",
+        title="Workers",
+        nav="workers",
+        context={"workers": found, "stranded": stranded, "held": held},
     )

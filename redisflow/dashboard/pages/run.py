@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -14,13 +14,14 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 
 from redisflow.client.events import Event
+from redisflow.client.family import read_family
 from redisflow.critical_path import critical_steps
 from redisflow.dashboard.copies import copies_of
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.documents import Document
-from redisflow.errors import CannotDecode, PayloadStoreUnavailable, RunNotFound
+from redisflow.errors import CannotDecode, PayloadStoreUnavailable
 from redisflow.names import name_of_key
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
@@ -36,13 +37,27 @@ SAID_AMONG = 1_000
 CLOCKS_APART = timedelta(seconds=2)
 """Events have the server's time, attempts what their worker took for it."""
 SIGNALS = 20
-CHILDREN = 50
+GENERATIONS = 4
+FAMILY = 50
+"""Runs that are read."""
+FAMILY_SHOWN = 500
 TABS = ("timeline", "steps", "history", "events", "children", "json")
 HISTORY = 1_000
 """Entries of the record: the last ones."""
 KEPT = frozenset({"tab", "show", "find", "page", "step", "from", "to"})
 """What of the address stays when something else of it changes."""
 SHOWN = {"failed": ("failed",), "open": ("running", "waiting")}
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """A descendant of the run, by the step that started it."""
+
+    depth: int
+    step: StepRun
+    run: WorkflowRun | None
+    """None where it was not read."""
+    is_missing: bool
 
 
 async def run(request: Request, services: Services) -> View:
@@ -93,7 +108,8 @@ async def run(request: Request, services: Services) -> View:
             "find": asked.get("find", ""),
             "events": await _events(services, run_id) if tab == "events" else (),
             "history": await _history(services, run_id) if tab == "history" else (),
-            "children": await _children(services, found) if tab == "children" else (),
+            "family": await _family(services, found) if tab == "children" else (),
+            "holder": await services.flow.find_holder(run_id) if found.status == "running" else None,
             "signals": _awaited(found),
             "buffered": await _buffered(services, found),
             "is_undone": any(step.kind == "compensation" for step in found.steps),
@@ -213,14 +229,16 @@ async def _history(services: Services, run_id: str) -> Sequence[tuple[HistoryEnt
     return [(entry, services.redact.history(entry)) for entry in reversed(entries[-HISTORY:])]
 
 
-async def _children(services: Services, found: WorkflowRun) -> Sequence[tuple[StepRun, WorkflowRun | None]]:
-    steps = list(islice((step for step in found.steps if step.child_id), CHILDREN))
+async def _family(services: Services, found: WorkflowRun) -> Sequence[Kin]:
+    """Its descendants, each below its parent."""
+    family = await read_family(services.flow.get_run, found, depth=GENERATIONS, most=FAMILY)
 
-    async def look(run_id: str) -> WorkflowRun | None:
-        try:
-            return await services.flow.get_run(run_id)
-        except RunNotFound:
-            return None
+    def below(run: WorkflowRun, depth: int) -> Iterator[Kin]:
+        for step in run.steps:
+            if step.child_id is not None:
+                child = family.runs.get(step.child_id)
+                yield Kin(depth, step, child, is_missing=step.child_id in family.missing)
+                if child is not None:
+                    yield from below(child, depth + 1)
 
-    runs = await asyncio.gather(*(look(step.child_id or "") for step in steps))
-    return list(zip(steps, runs, strict=True))
+    return list(islice(below(found, 0), FAMILY_SHOWN))

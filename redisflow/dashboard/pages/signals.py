@@ -1,4 +1,4 @@
-"""Who waits for which signal, since when and until when."""
+"""Who waits for which signal, since when and until when, and which others it was sent."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ async def signals(request: Request, services: Services) -> View:
         for step in run.steps
         if step.kind == "signal" and step.status == "waiting"
     ]
+    buffered = await services.flow.buffered_names({run.id for run, _ in waits})
     return View(
         template="signals.html",
         title="Signals",
         nav="signals",
         context={
             "waits": waits,
+            "buffered": buffered,
             "names": sorted({name_of_key(step.key) for _, step in waits}),
             "is_first": "cursor" not in request.query_params,
             "older": page.cursor and f"?{urlencode({'cursor': page.cursor})}",

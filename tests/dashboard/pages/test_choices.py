@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,21 +15,8 @@ from redisflow.dashboard.access.roles import Role
 from redisflow.dashboard.actions import Actions
 from redisflow.minutes import Minute
 from tests.dashboard.browsing import Browser, Html, browsing
-from tests.dashboard.world import define_world, finish, start
+from tests.dashboard.world import finish, start
 from tests.stories.world import eventually, until
-
-
-@pytest.fixture
-async def flow(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
-    async with RedisFlow(valkey_url, namespace=namespace) as flow:
-        define_world(flow)
-        yield flow
-
-
-@pytest.fixture
-async def browser(flow: RedisFlow) -> AsyncIterator[Browser]:
-    async with browsing(flow) as browser:
-        yield browser
 
 
 def reach_of(page: Html) -> dict[str, tuple[str | None, str | None]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -31,19 +30,6 @@ ATTACKS = (
     "javascript:alert(1)",
 )
 UNSEEN = "a\x00b\x1b[31mc\u202egnp.exe\u2066\ufeff"
-
-
-@pytest.fixture
-async def flow(valkey_url: str, namespace: str) -> AsyncIterator[RedisFlow]:
-    async with RedisFlow(valkey_url, namespace=namespace) as flow:
-        define_world(flow)
-        yield flow
-
-
-@pytest.fixture
-async def working(flow: RedisFlow) -> AsyncIterator[RedisFlow]:
-    async with flow.new_worker(grace=0):
-        yield flow
 
 
 async def test_attacks_come_out_as_text(working: RedisFlow):
