@@ -17,9 +17,11 @@ RUN pip install '.[fast]' && rm -rf /src
 WORKDIR /app
 ENV PYTHONPATH=/app
 COPY examples examples
+# Where the example writes down what it did: in /app it may not.
+ENV ORDER_LEDGER=/tmp/ledger.txt
 
-RUN useradd --system --uid 10001 --no-create-home redisflow
-USER redisflow
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin redisflow
+USER 10001
 
 # The list form makes the worker process 1, so that SIGTERM reaches it and it hands its runs over.
 CMD ["redisflow", "worker", "examples.order:flow"]
