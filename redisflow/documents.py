@@ -139,6 +139,7 @@ def of_worker(worker: WorkerInfo) -> Document:
         "host": worker.host,
         "pid": worker.pid,
         "python": worker.python,
+        "redisflow": worker.redisflow,
         "queues": list(worker.queues),
         "workflows": [{"name": name, "version": version} for name, version in worker.workflows],
         "concurrency": worker.concurrency,

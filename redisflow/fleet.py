@@ -28,6 +28,8 @@ class WorkerInfo:
     concurrency: int
     """Runs that it holds at most."""
     python: str
+    redisflow: str | None
+    """Its version; None where the worker is of one that did not say it."""
     held: int
     """Runs that it holds now."""
     is_alive: bool

@@ -288,6 +288,7 @@ def _view(name: str, presence: Presence, told: dict[str, Any], held: int) -> Wor
         workflows=tuple((workflow, version) for workflow, version in told["workflows"]),
         concurrency=told["concurrency"],
         python=told["python"],
+        redisflow=told.get("redisflow"),
         held=held,
         is_alive=left_ms > 0,
         is_draining=is_draining and left_ms > 0,

@@ -240,6 +240,10 @@ class StoredRuns(ABC):
         """Each queue that was ever used: what lies in it, and whether it is paused."""
         return await list_queues(self.open)
 
+    async def count_delayed(self) -> int:
+        """How many runs have something to come by the clock: a due time, a deadline, or a start-by time."""
+        return (await (await self.open()).metrics.count_delayed())[1]
+
     async def note(self, run_id: str, action: str, by: str) -> None:
         """Keep among a run's events that somebody did something to it: an event of kind `audit` with both.
 

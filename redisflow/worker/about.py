@@ -18,6 +18,8 @@ SERVES_AT_MOST = 1000
 
 def describe_worker(registry: Registry, queues: Sequence[str], options: WorkerOptions) -> About:
     """Host, process, queues, workflows; and what of these scripts look at."""
+    from importlib.metadata import version  # noqa: PLC0415  # slow, and who starts no worker need not wait for it
+
     about = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -26,6 +28,7 @@ def describe_worker(registry: Registry, queues: Sequence[str], options: WorkerOp
         "concurrency": options.concurrency,
         "lease_ms": options.lease_ms,
         "python": sys.version.split()[0],
+        "redisflow": version("redisflow"),
     }
-    serves = [f"{queue} {workflow} {version or ''}" for queue in queues for workflow, version in registry.served()]
+    serves = [f"{queue} {name} {of_version or ''}" for queue in queues for name, of_version in registry.served()]
     return About(codec.encode(about), "\n".join(serves[:SERVES_AT_MOST]))

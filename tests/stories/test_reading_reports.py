@@ -82,6 +82,7 @@ def test_a_loss_is_a_line():
 
 def test_of_a_worker_that_is_gone_it_is_said_since_when():
     worker = WorkerInfo(
+        redisflow="0.1.0",
         name="web-1-7",
         host="web-1",
         pid=7,

@@ -261,6 +261,7 @@ class Worker(Answer):
     host: str
     pid: int
     python: str
+    redisflow: str | None
     queues: list[str]
     workflows: list[Served]
     concurrency: int

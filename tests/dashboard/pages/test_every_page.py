@@ -105,12 +105,17 @@ async def test_a_workflow_says_which_versions_are_in_flight(flow: RedisFlow, bro
 
 async def test_queues_say_what_lies_in_them_and_what_is_paused(flow: RedisFlow, browser: Browser):
     await start(flow, "echo", 1, queue="slow")
+    await start(flow, "echo", 1, available_at="1h")
     await flow.controls.pause(queue="default")
     page = await browser.see("/queues")
     rows = page.rows()
     assert "nobody reads it" in rows["slow"]
     assert "paused" in rows["default"]
     assert page.buttons() == {"api/v1/queues/default:resume", "api/v1/queues/slow:pause"}
+    totals = {"Ready": "1", "Held by workers": "0", "Waiting": "1", "Stranded": "0", "With a timer": "1"}
+    assert page.facts().items() >= totals.items()
+    (stranded,) = [each.attributes["href"] for each in page.all("a") if "stranded" in each.attributes["href"]]
+    assert "No run matches" in (await browser.see(stranded)).text
 
 
 async def test_workers_are_shown_alive_and_gone(working: RedisFlow, browser: Browser):
