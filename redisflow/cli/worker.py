@@ -32,7 +32,12 @@ _LINE = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
 def run(arguments: Sequence[str]) -> int:
     """Work as the words after `redisflow worker` say; returns the process's exit code."""
-    return start_worker(make_parser().parse_args(arguments))
+    read = make_parser().parse_args(arguments)
+    if read.reload:
+        from redisflow.cli.reload import run_reloading  # noqa: PLC0415  # where it is asked for
+
+        return run_reloading(arguments, read)
+    return start_worker(read)
 
 
 def start_worker(read: argparse.Namespace) -> int:
@@ -70,6 +75,7 @@ def worker_options(read: argparse.Namespace) -> WorkerOptions:
         lease=read.lease,
         grace=read.grace,
         crash_limit=read.crash_limit,
+        burst=read.burst,
         http=None if read.http is None else Address.parse(read.http),
     )
 
@@ -110,6 +116,7 @@ def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
             lease=options.lease,
             grace=options.grace,
             crash_limit=options.crash_limit,
+            burst=options.burst,
             http=None if options.http is None else str(options.http),
             resources=resources,
         )
@@ -153,6 +160,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "flow", metavar="MODULE:NAME", help="the RedisFlow object, e.g. shop.workflows:flow, or path/to/file.py:flow"
     )
+    parser.add_argument(
+        "--reload", action="store_true", help="start again whenever Python files here change; needs redisflow[cli]"
+    )
     parser.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: from `--processes`
     add_worker_options(parser)
     return parser
@@ -170,6 +180,7 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
     add("--lease", default=defaults.lease, type=_duration, help="e.g. 30s (%(default)s)")
     add("--grace", default=defaults.grace, type=_duration, help="e.g. 25s (%(default)s)")
     add("--crash-limit", type=int, default=defaults.crash_limit, help="crashes in a row that end a run (%(default)s)")
+    add("--burst", action="store_true", help="end when no run is ready in its queues, and it holds none")
     add(
         "--http",
         metavar="HOST:PORT",

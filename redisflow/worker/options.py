@@ -29,6 +29,7 @@ class WorkerKeywords(TypedDict, total=False):
     lease: Duration
     grace: Duration
     crash_limit: int
+    burst: bool
     http: str | None
 
 
@@ -56,6 +57,9 @@ class WorkerOptions:
     """Crashes in a row, with nothing recorded between them, that make a run poisoned."""
     resources: Resources | None = None
     """An async context around the worker's life; what it yields is `step.resources` in bodies."""
+    burst: bool = False
+    """End when no run is ready in its queues and it holds none, as if it were drained: for jobs that a clock starts,
+    and for CI. Runs that wait for something are not waited for."""
     http: Address | None = None
     """Where it answers probes and gives its metrics; nowhere unless given."""
 

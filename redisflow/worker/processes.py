@@ -276,7 +276,9 @@ def words_of(options: WorkerOptions) -> list[str]:
         f"--grace={options.grace_ms}ms",
         f"--crash-limit={options.crash_limit}",
     ]
-    return [*words, f"--queues={','.join(options.queues)}"] if options.queues else words
+    if options.queues:
+        words.append(f"--queues={','.join(options.queues)}")
+    return [*words, "--burst"] if options.burst else words
 
 
 def _words_of(target: Target) -> list[str]:

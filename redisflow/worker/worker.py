@@ -31,6 +31,7 @@ from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.fleet import place_of
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
+from redisflow.worker.burst import wait_until_calm
 from redisflow.worker.claiming import claim_forever
 from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, EndLog, fields_of, forget
 from redisflow.worker.held_run import HeldRun
@@ -101,7 +102,7 @@ class Worker:
         self._grace_ms = options.grace_ms
         self._failure: BaseException | None = None
         self.is_drained = False
-        """Whether somebody told it to drain: who looks after it need not replace it."""
+        """Whether it was told to drain, or its burst is over: who looks after it need not replace it."""
         self._refused: set[tuple[str, str | None]] = set()
         """Workflows and versions of which it has said that it has no code."""
 
@@ -191,6 +192,8 @@ class Worker:
             self._serve(f"schedules-{partition}", ScheduleService(backend, partition, self.name).run_forever)
             claim = partial(claim_forever, self, partition, self.queues)
             self._claimers.append(self._serve(f"claim-{partition}", claim))
+        if options.burst:
+            self._serve("burst", self._end_when_calm)
         _log.info("worker %s started: queues %s", self.name, ", ".join(self.queues))
 
     async def _finished(self) -> None:
@@ -425,9 +428,16 @@ class Worker:
         if held is not None:
             held.look()
 
+    async def _end_when_calm(self) -> None:
+        await wait_until_calm(self.backend, self.queues, lambda: len(self._held))
+        self._drain("has nothing left to do")
+
     def _told_to_drain(self) -> None:
+        self._drain("is told to drain")
+
+    def _drain(self, why: str) -> None:
         if not self._stopping.is_set():  # or else it would be a second signal
-            _log.info("worker %s is told to drain", self.name)
+            _log.info("worker %s %s", self.name, why)
             self.is_drained = True
             self._stopping.set()
             # Nobody may be waiting for its end: it must not go on claiming runs, only to hand them back.
