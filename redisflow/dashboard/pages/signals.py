@@ -15,7 +15,7 @@ from redisflow.names import name_of_key
 from redisflow.runs import StepRun, WorkflowRun
 from redisflow.summaries import RunPage
 
-MOST = 100
+MOST = 50
 
 
 async def signals(request: Request, services: Services) -> View:
