@@ -89,8 +89,12 @@ def run_command(words: Sequence[str]) -> int:
 
 
 def _where_help_is(words: Sequence[str]) -> str:
-    known = {each.name for each in (*GROUPS, *SINGLE)}
-    return " ".join(("redisflow", *(word for word in words[:1] if word in known), "--help"))
+    """Of the command that was meant, as far as it is known."""
+    known = {each.name: {command.name for command in each.commands} for each in GROUPS}
+    known |= {each.name: set[str]() for each in SINGLE}
+    meant = [word for word in words[:1] if word in known]
+    meant += [word for word in words[1:2] if meant and word in known[meant[0]]]
+    return " ".join(("redisflow", *meant, "--help"))
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from redisflow.cli.problems import look_or_key, tell_error, unsure
 from redisflow.cli.progress import Tell, progress
 from redisflow.cli.start_run import read_value
 from redisflow.durations import read_instant
+from redisflow.errors import InvalidName
 from redisflow.run_id import check_run_id
 from redisflow.words import counted
 
@@ -140,6 +141,8 @@ async def signal(
     given: Given = PLAIN,
 ) -> None:
     """Send a signal to a run, or broadcast it to all that wait for it."""
+    if run is None:
+        _refuse_run_as_name(name)
     read = read_value(data)
     async with given.flow() as flow:
         if run is not None:
@@ -151,6 +154,16 @@ async def signal(
                 reached = await flow.send_signal(name, read, idempotency_key=key)
             document = {"id": name, "count": reached.count, "run_ids": list(reached.run_ids)}
             given.out.one(document, lambda: f"sent {name} to {counted(reached.count, 'run')}")
+
+
+def _refuse_run_as_name(name: str) -> None:
+    """Other commands take the run first: here it would be a broadcast that reaches nobody."""
+    try:
+        check_run_id(name)
+    except InvalidName:
+        return
+    msg = f"{name} is a run, and the name of the signal comes first: redisflow run signal NAME [DATA] --run {name}"
+    raise ValueError(msg)
 
 
 async def _change(

@@ -86,13 +86,21 @@ class _Picture:
         """The breaks first: they are what must be read."""
         cells = [" "] * self.width
         labels = [(gap.at, f"‖ {took(gap.seconds)} ‖") for gap in timeline.gaps]
-        labels += [(tick.at, took(tick.seconds) if tick.seconds else "0") for tick in timeline.ticks]
+        ticks = [(tick.at, _since_start(tick.seconds)) for tick in timeline.ticks]
+        # What is drawn large may have several ticks within what one label can say.
+        labels += [tick for before, tick in zip([(0, ""), *ticks], ticks, strict=False) if tick[1] != before[1]]
         for at, label in labels:
             first = max(0, min(self.width - len(label), round(at * self.width / 100) - len(label) // 2))
             beside = cells[max(0, first - 1) : first + len(label) + 1]
             if len(label) <= self.width and not "".join(beside).strip():
                 cells[first : first + len(label)] = label
         return Text(head + "".join(cells).rstrip(), MESSAGE_STYLE)
+
+
+def _since_start(seconds: float) -> str:
+    if not seconds:
+        return "0"
+    return f"{seconds:.1f} s" if 1 <= seconds < 60 else took(seconds)
 
 
 def _name(step: StepRun) -> str:

@@ -97,6 +97,8 @@ async def test_help_says_what_each_option_is_and_gives_an_example_that_is_unders
     ("words", "says"),
     [
         (["rnu"], 'Did you mean "run"\\? .*\\(redisflow --help\\)'),
+        (["run", "show", "--foo"], "Unknown option: --foo.*\\(redisflow run show --help\\)"),
+        (["run", "signal", "01a21e24549672daa8dc55d758c10000"], "is a run, and the name of the signal comes first"),
         (["run", "lst"], 'Did you mean "list"\\? .*\\(redisflow run --help\\)'),
         (["run", "list", "--limt", "3"], "Did you mean --limit\\?"),
     ],
