@@ -364,6 +364,7 @@ async def test_a_run_of_a_partition_that_is_not_there_comes_under_a_new_id(serve
         assert (await narrow.audit()).is_clean
 
 
+@pytest.mark.usefixtures("one_partition")
 async def test_sealed_runs_travel_opened_and_are_sealed_where_they_come_to(
     server_url: str, namespace: str, tmp_path: Path
 ):

@@ -61,6 +61,7 @@ async def test_notes_are_sealed_as_everything_else_that_is_said(valkey_url: str,
         assert await notes_of(flow, handle.id) == [("audit", "cancel", "ada")]
 
 
+@pytest.mark.usefixtures("one_partition")  # of several, none has its turn first
 async def test_queues_tell_what_lies_in_them(flow: RedisFlow):
     gate = asyncio.Event()
 
