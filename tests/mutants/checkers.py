@@ -79,5 +79,6 @@ SIMULATION = Checker(
     ("-m", "tests.faults.simulation", "--schedules", "700", "--seed", "0", "--processes", "1", "--until-failure"),
     10,
 )
+IMPORTS = Checker("imports cut off", (*_PYTEST, "tests/crash/test_import_points.py"), 2)
 CALL_SITES = Checker("call sites", (*_PYTEST, "tests/faults/test_call_sites.py"), 8)
-CHECKERS = (MODELS, SIMULATION, PROGRAMS, NETWORKS, CRASHES, CALL_SITES)
+CHECKERS = (MODELS, IMPORTS, SIMULATION, PROGRAMS, NETWORKS, CRASHES, CALL_SITES)

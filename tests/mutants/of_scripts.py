@@ -137,6 +137,33 @@ CLAIMS: list[Mutant] = [
     ),
 ]
 
+IMPORTS: list[Mutant] = [
+    mutant(
+        "an import that is asked for again takes its own run for another's",
+        "R3",
+        "lua/import_run.lua",
+        ("return { by == operation and 'imported' or 'existing' }", "return { 'existing' }"),
+    ),
+    mutant(
+        "a run that was imported goes with what was put aside for it",
+        "T4",
+        "lua/import_run.lua",
+        ("  redis.call('PERSIST', key)\n", ""),
+    ),
+    mutant(
+        "what was put aside for an import stays",
+        "T4",
+        "lua/stage_import.lua",
+        ("redis.call('PEXPIRE', staged, keep_ms)\n", ""),
+    ),
+    mutant(
+        "a piece of an import that is sent again is there twice",
+        "R3",
+        "lua/stage_import.lua",
+        ("if #redis.call('XRANGE', staged, ARGV[at], ARGV[at]) == 0 then", "if true then"),
+    ),
+]
+
 RECORDS: list[Mutant] = [
     mutant(
         "no holder's fence is checked",
