@@ -70,12 +70,16 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
     from redisflow.dashboard.access.given_auth import read_auth  # noqa: PLC0415  # of an extra
     from redisflow.dashboard.access.prefix import FixedPrefix, is_prefix  # noqa: PLC0415  # the same
     from redisflow.dashboard.app import dashboard_app  # noqa: PLC0415  # the same
+    from redisflow.dashboard.pages import PAGES  # noqa: PLC0415  # the same
 
     prefix = root_path.rstrip("/")
     if prefix and not is_prefix(prefix):
         msg = (
             f"--root-path is written as /redisflow is, with letters, digits and any of . _ ~ - in it, not {root_path!r}"
         )
+        raise ValueError(msg)
+    if prefix in {f"/{path.split('/')[1]}" for path, _ in PAGES}:
+        msg = f"--root-path {prefix}: the dashboard has a page of this name, so nobody could tell what is meant by it"
         raise ValueError(msg)
     flow = given.flow()
     others = [_beside(flow, namespace) for namespace in also or ()]

@@ -150,7 +150,7 @@ async def test_what_cannot_be_meant_is_told_without_secrets(cli: Cli, shop: Any)
         port = str(taken.getsockname()[1])
         said = await cli("dashboard", "--port", port)
         assert (said.code, f"cannot listen on 127.0.0.1 port {port}" in said.err) == (2, True)
-    for prefix in ("redisflow", "//evil.example", "/a b", "/<x>"):
+    for prefix in ("redisflow", "//evil.example", "/a b", "/<x>", "/runs"):
         assert (await cli("dashboard", "--root-path", prefix)).code == 2
     said = await cli("dashboard", "--auth", "basic:secret")
     assert (said.code, "secret" in said.err) == (2, False)
