@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import statistics
@@ -62,6 +63,9 @@ async def measure(url: str, client: Any, options: argparse.Namespace) -> dict[st
         await _unfinished(flow)
         app = dashboard_app(flow)
         pages = await _pages(flow, app, large)
+        # As `redisflow dashboard` does before it serves.
+        gc.collect()
+        gc.freeze()
         figures = {name: await _measure(app, client, path, options.requests) for name, path in pages.items()}
         memory = client.info("memory")["used_memory_human"]
     return {"what": what, "memory": memory, "requests": options.requests, "pages": figures}
