@@ -146,5 +146,5 @@ async def trade(flow: RedisFlow, seconds: float, chance: random.Random) -> None:
             await process.run(order, tags={"customer": order.customer, "region": region})
         await asyncio.sleep(0.5)
     async for waiting in flow.list_runs(workflow="order", status="waiting:signal"):
-        await flow.signal(waiting.id, "aproved", {"by": "ada"})
+        await flow.signal(waiting.id, "approve", {"by": "ada"})
         return

@@ -188,11 +188,11 @@ async def test_signals_that_a_run_has_not_taken_are_named_beside_what_it_waits_f
 ):
     run_id = await start(working, "approval", None)
     await until(working, run_id, lambda run: run.waiting_for == "signal")
-    await working.signal(run_id, "aproved", {"secret": "shown nowhere"})
-    await working.signal(run_id, "aproved")
+    await working.signal(run_id, "approve", {"secret": "shown nowhere"})
+    await working.signal(run_id, "approve")
     page = await browser.see("/signals")
     (row,) = page.rows().values()
-    assert "aproved (2)" in row
+    assert "approve (2)" in row
     assert "shown nowhere" not in page.text
 
 
