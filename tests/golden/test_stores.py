@@ -32,7 +32,18 @@ def load(name: str, raw: Raw, namespace: str) -> dict[str, str]:
         if not 0 < ttl_ms < PASSED_MS:
             raw("RESTORE", f"rf:{{{namespace}:{key}", ttl_ms, base64.b64decode(dump))
     ids: dict[str, str] = store["runs"]
+    for listing in raw("KEYS", f"rf:{{{namespace}:*}}:done:*"):
+        _end_now(listing.decode(), raw)
     return ids
+
+
+def _end_now(listing: str, raw: Raw) -> None:
+    """Let the runs of a listing have ended just now: succeeded ones are kept for a day, and stores grow old."""
+    prefix, seconds = listing.partition(":done:")[0], raw("TIME")[0]
+    for run_id in raw("ZRANGE", listing, 0, -1):
+        ended_ms = int(seconds) * 1000
+        raw("ZADD", listing, ended_ms, run_id)
+        raw("HSET", f"{prefix}:run:{run_id.decode()}", "t", ended_ms)
 
 
 @pytest.mark.parametrize("server", ["valkey", "redis"])
