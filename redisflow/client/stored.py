@@ -100,7 +100,7 @@ class StoredRuns(ABC):
         return {each.run_id: each for each in found}
 
     async def find_holder(self, run_id: str) -> HeldRun | None:
-        """The worker that holds the run now, and since when it has not renewed its lease.
+        """The worker that holds the run now, and for how long it has not renewed the run's lease.
 
         None where nobody holds it: it waits for a worker or something else, has ended, or is not stored.
         """

@@ -59,7 +59,7 @@ async def test_a_worker_starts_again_with_the_code_as_it_is_then(
         code.write_text("this is no Python")
         await eventually(lambda: _is_said(tmp_path, "SyntaxError"))
         run = await flow.run_workflow(ANSWER)
-        await asyncio.sleep(0.3)
+        assert await flow.workers() == []
         assert (await run.get()).status == "pending"
         code.write_text(CODE.format(namespace=namespace, answer=2))
         await until(flow, run.id, lambda run: run.is_finished)

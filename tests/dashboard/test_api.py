@@ -20,7 +20,7 @@ from redisflow.dashboard.api.openapi import ALL_ENDPOINTS, describe
 from redisflow.dashboard.services import Services
 from redisflow.run_id import new_run_id
 from tests.dashboard.apps import application
-from tests.stories.world import until
+from tests.stories.world import eventually, until
 
 V1 = "/api/v1"
 
@@ -156,6 +156,7 @@ async def test_who_holds_a_run_is_said_by_the_run_and_by_the_worker(client, shop
         run = await shop.run_workflow("busy")
         await until(shop, run.id, lambda run: run.status == "running")
         assert check(await client.get(f"{V1}/runs/{run.id}"), answers.Run)["worker"] == worker.name
+        await eventually(shop.workers)  # its first heartbeat may come after its first run
         (found,) = check(await client.get(f"{V1}/workers"), answers.Workers)["workers"]
         assert (found["id"], found["run_ids"]) == (worker.name, [run.id])
         may_end.set()

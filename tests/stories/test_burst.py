@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from redisflow import RedisFlow, Step
+from redisflow import RedisFlow, Step, define_workflow_spec
 from redisflow.errors import InvalidWorkflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,11 +70,7 @@ async def test_with_nothing_to_do_it_ends_at_once(flow: RedisFlow):
 async def test_its_command_ends_with_0(valkey_url: str, namespace: str, tmp_path: Path, options: tuple[str, ...]):
     (tmp_path / "jobs.py").write_text(WORKFLOWS.format(namespace=namespace))
     async with RedisFlow(valkey_url, namespace=namespace) as flow:
-
-        @flow.define_workflow("double")
-        async def double(number: int, step: Step) -> int:
-            raise NotImplementedError
-
+        double = flow.declare_workflow(define_workflow_spec("double", input=int, output=int))
         handles = await double.run_many(range(50))
         done = await asyncio.to_thread(
             subprocess.run,

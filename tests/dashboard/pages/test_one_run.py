@@ -11,7 +11,7 @@ from redisflow import RedisFlow, Step
 from redisflow.dashboard.words import short
 from tests.dashboard.browsing import Browser, browsing
 from tests.dashboard.world import finish, start
-from tests.stories.world import until
+from tests.stories.world import eventually, until
 
 
 async def test_a_run_that_succeeded(working: RedisFlow, browser: Browser):
@@ -142,6 +142,7 @@ async def test_a_run_that_runs_says_which_worker_holds_it(flow: RedisFlow, brows
         run_id = await start(flow, "busy")
         await until(flow, run_id, lambda run: run.status == "running")
         assert (await browser.see(f"/runs/{run_id}")).facts()["Worker"] == worker.name
+        await eventually(flow.workers)  # its first heartbeat may come after its first run
         (row,) = [row for name, row in (await browser.see("/workers")).rows().items() if name == worker.name]
         assert short(run_id) in row
         may_end.set()
