@@ -36,7 +36,10 @@ def run(arguments: Sequence[str]) -> int:
     if read.reload:
         from redisflow.cli.reload import run_reloading  # noqa: PLC0415  # where it is asked for
 
-        return run_reloading(arguments, read)
+        try:
+            return run_reloading(arguments, read)
+        except (RedisflowError, ValueError) as error:
+            return _fail(str(error), EXIT_FAILED)
     return start_worker(read)
 
 

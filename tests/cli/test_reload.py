@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from redisflow import RedisFlow, define_workflow_spec
+from redisflow.cli.main import main
 from tests.stories.world import eventually, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,3 +75,9 @@ async def test_a_worker_starts_again_with_the_code_as_it_is_then(
 
 async def _is_said(tmp_path: Path, words: str) -> bool:
     return words in (tmp_path / "log.txt").read_text()
+
+
+def test_what_cannot_be_meant_is_told_in_a_line(capfd: pytest.CaptureFixture[str]):
+    assert main(["worker", "code_here.py:flow", "--reload", "--grace", "soon"]) == 1
+    said = capfd.readouterr().err
+    assert (said.count("\n"), said.startswith("redisflow: ")) == (1, True)

@@ -109,6 +109,7 @@ async def run(request: Request, services: Services) -> View:
             "events": await _events(services, run_id) if tab == "events" else (),
             "history": await _history(services, run_id) if tab == "history" else (),
             "family": await _family(services, found) if tab == "children" else (),
+            "family_shown": FAMILY_SHOWN,
             "holder": await services.flow.find_holder(run_id) if found.status == "running" else None,
             "signals": _awaited(found),
             "buffered": await _buffered(services, found),
@@ -230,7 +231,7 @@ async def _history(services: Services, run_id: str) -> Sequence[tuple[HistoryEnt
 
 
 async def _family(services: Services, found: WorkflowRun) -> Sequence[Kin]:
-    """Its descendants, each below its parent."""
+    """Its descendants, each below its parent: as many as are shown, and one where there are more."""
     family = await read_family(services.flow.get_run, found, depth=GENERATIONS, most=FAMILY)
 
     def below(run: WorkflowRun, depth: int) -> Iterator[Kin]:
@@ -241,4 +242,4 @@ async def _family(services: Services, found: WorkflowRun) -> Sequence[Kin]:
                 if child is not None:
                     yield from below(child, depth + 1)
 
-    return list(islice(below(found, 0), FAMILY_SHOWN))
+    return list(islice(below(found, 0), FAMILY_SHOWN + 1))

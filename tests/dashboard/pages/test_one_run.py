@@ -131,6 +131,17 @@ async def test_more_children_than_a_page_reads_are_named(flow: RedisFlow, browse
     assert page.text.count("was not read: there are too many") == 11  # the page reads 50 runs, with its own
 
 
+async def test_a_tree_that_is_too_large_says_so(flow: RedisFlow, browser: Browser):
+    @flow.define_workflow("very-many-children")
+    async def very_many_children(step: Step) -> None:
+        await step.map("each", flow.find_workflow("child"), list(range(501)), limit=100)
+
+    async with flow.new_worker(grace=0):
+        run_id = await finish(flow, "very-many-children")
+    page = await browser.see(f"/runs/{run_id}?tab=children")
+    assert (len(page.rows()), "The first 500 are shown" in page.text) == (500, True)
+
+
 async def test_a_run_that_runs_says_which_worker_holds_it(flow: RedisFlow, browser: Browser):
     may_end = asyncio.Event()
 
