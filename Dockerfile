@@ -8,7 +8,7 @@ ENV PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1
 
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY redisflow redisflow
 COPY lua lua
 RUN pip install '.[fast]' && rm -rf /src

@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from redisflow.backend.scripts import source_texts
+from redisflow.backend.script_files import script_files
 from redisflow.errors import BackendError, UnsuitableServer
 from redisflow.names import check_name
 
@@ -94,7 +94,7 @@ _DIGITS = 5
 @cache
 def commands() -> frozenset[str]:
     """Every command that clients, workers and their scripts send, as ACL rules name them."""
-    found = {name for text in source_texts() for name in commands_in(text)}
+    found = {name for text in script_files().values() for name in commands_in(text)}
     return frozenset(found | DIRECT)
 
 

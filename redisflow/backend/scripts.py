@@ -16,6 +16,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
+from redisflow.backend.script_files import script_files
+
 _DECLARATION = re.compile(r"^local (\w+) *= *(KEYS|ARGV)\[(\d+)\] *-- *(\w+)")
 _TAIL = re.compile(r"^local (\w+) *= *(\d+) *-- *tail")
 _ROWS = re.compile(r"^local (\w+) *= *1 *-- *rows +([\w ]+?)((?: \| \w+)*)$")
@@ -97,14 +99,6 @@ def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, 
     return lambda arguments: tuple(arguments[name] for name in names)
 
 
-@cache
-def _folder() -> Path:
-    """Beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).parents[1]
-    inside = package / "lua"
-    return inside if inside.is_dir() else package.parent / "lua"
-
-
 def _inline(name: str, clock: Clock, seen: set[str]) -> str:
     if name in seen:
         return ""
@@ -118,12 +112,7 @@ def _inline(name: str, clock: Clock, seen: set[str]) -> str:
 @cache
 def _parts(name: str) -> Sequence[str]:
     """What stands between its includes, and their names, by turns: most includes stand in many scripts."""
-    return _INCLUDE.split(_file(name))
-
-
-@cache
-def _file(name: str) -> str:
-    return (_folder() / name).read_text(encoding="utf-8")
+    return _INCLUDE.split(script_files()[name])
 
 
 def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
@@ -133,7 +122,7 @@ def _read(name: str, clock: Clock, *, shebang: bool) -> Script:
     names: list[str] = []
     tails: tuple[str, ...] = ()
     rows = False
-    for line in _file(f"{name}.lua").splitlines():
+    for line in script_files()[f"{name}.lua"].splitlines():
         declared = _DECLARATION.match(line)
         if declared and declared[2] == "ARGV":
             names.append(declared[1])
@@ -172,14 +161,8 @@ class Scripts:
 @cache
 def load_scripts(clock: Clock = "server", *, shebang: bool = True) -> Scripts:
     """Read and inline every script. `shebang=False` for a server that does not know script flags (fakeredis)."""
-    names = sorted(path.stem for path in _folder().glob("*.lua"))
+    names = [file.removesuffix(".lua") for file in script_files() if "/" not in file]
     return Scripts({name: _read(name, clock, shebang=shebang) for name in names})
-
-
-def source_texts() -> Iterator[str]:
-    """The text of each script and of each include, as they stand in their files."""
-    for path in sorted(_folder().rglob("*.lua")):
-        yield _file(path.relative_to(_folder()).as_posix())
 
 
 def main(arguments: Sequence[str]) -> None:

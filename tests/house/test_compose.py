@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +67,30 @@ def test_only_this_machine_reaches_the_servers_and_on_a_port_each(compose: dict[
     assert ports == ["127.0.0.1:6379:6379", "127.0.0.1:6380:6379"]
 
 
-def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
+def copied_sources() -> list[str]:
     instructions = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    copied = {source for line in instructions if line.startswith("COPY ") for source in shlex.split(line)[1:-1]}
+    return [source for line in instructions if line.startswith("COPY ") for source in shlex.split(line)[1:-1]]
+
+
+def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
+    copied = set(copied_sources())
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"}
     assert copied == kept
     assert all((ROOT / source).exists() for source in copied)
+
+
+def test_what_the_image_is_built_from_is_enough_for_the_package(tmp_path: Path) -> None:
+    source, built = tmp_path / "src", tmp_path / "built"
+    source.mkdir()
+    for name in copied_sources():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(built)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = built.iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        assert "redisflow/lua/scripts.lua" in archive.namelist()
 
 
 def test_the_image_runs_a_worker_that_is_not_root() -> None:

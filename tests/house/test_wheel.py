@@ -12,7 +12,21 @@ from pathlib import Path
 
 import pytest
 
+from redisflow.backend.script_files import split
+from redisflow.backend.scripts import load_scripts
+
 ROOT = Path(__file__).parents[2]
+
+
+PRINT_SCRIPTS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from redisflow.backend import script_files
+from redisflow.backend.scripts import load_scripts
+assert script_files.__file__.startswith(sys.argv[1]), script_files.__file__
+for script in load_scripts():
+    print(script.name, script.sha)
+"""
 
 
 def build(source: Path, kind: str, into: Path) -> Path:
@@ -39,10 +53,21 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(ROOT, "sdist", tmp_path_factory.mktemp("sdist"))
 
 
-def test_the_wheel_has_every_script(wheel: Path) -> None:
-    scripts = {f"redisflow/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "lua").rglob("*.lua")}
-    assert scripts
-    assert {name for name in files_in(wheel) if name.endswith(".lua")} == scripts
+def test_the_wheel_has_every_script_in_one_file(wheel: Path) -> None:
+    written = {path.relative_to(ROOT / "lua").as_posix(): path.read_text() for path in (ROOT / "lua").rglob("*.lua")}
+    assert [name for name in files_in(wheel) if name.endswith(".lua")] == ["redisflow/lua/scripts.lua"]
+    with zipfile.ZipFile(wheel) as archive:
+        assert split(archive.read("redisflow/lua/scripts.lua").decode()) == written
+
+
+def test_an_installed_wheel_sends_the_scripts_of_this_folder(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    command = [sys.executable, "-I", "-c", PRINT_SCRIPTS, str(tmp_path / "installed")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert dict(line.split() for line in done.stdout.splitlines()) == {
+        script.name: script.sha for script in load_scripts()
+    }
 
 
 def test_the_wheel_has_every_module_and_the_mark_of_types(wheel: Path) -> None:
@@ -75,7 +100,7 @@ def test_the_wheel_has_nothing_but_the_package_and_its_licence(wheel: Path) -> N
     assert endings == {".py", ".lua", ".typed"}
     assert {Path(name).suffix for name in pages} == {".html", ".css", ".js", ".svg", ".md", ".txt"}
     assert not [name for name in ours if "/tests/" in name or Path(name).name.startswith("test_")]
-    assert wheel.stat().st_size < 1 << 20
+    assert wheel.stat().st_size < 1_000_000
 
 
 def test_the_wheel_has_all_that_pages_are_made_of_and_no_source_map(wheel: Path) -> None:
@@ -141,5 +166,7 @@ def test_a_wheel_built_from_the_source_archive_is_the_same(wheel: Path, sdist: P
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
     (tmp_path / "built").mkdir()
-    assert files_in(build(source, "wheel", tmp_path / "built")) == files_in(wheel)
+    again = build(source, "wheel", tmp_path / "built")
+    assert files_in(again) == files_in(wheel)
+    assert again.read_bytes() == wheel.read_bytes()
     assert (source / "tests").is_dir()
