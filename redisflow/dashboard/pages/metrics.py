@@ -25,15 +25,19 @@ class _Point:
     """Some minutes together."""
 
     at_s: int
+    whole: int = 0
+    """How many of them are over."""
     counts: Counter[str] = field(default_factory=Counter[str])
+    """Of those that are over: a minute under way would look like one in which less happened."""
     durations: Counter[int] = field(default_factory=Counter[int])
     latencies: Counter[int] = field(default_factory=Counter[int])
     queues: dict[str, int] = field(default_factory=dict[str, int])
 
-    def add(self, one: WorkflowMinute) -> None:
+    def add(self, one: WorkflowMinute, *, over: bool = True) -> None:
         """What happened to a workflow in a minute of it."""
-        for name in ("started", "succeeded", "failed", "canceled", "step_failures"):
-            self.counts[name] += getattr(one, name)
+        if over:
+            for name in ("started", "succeeded", "failed", "canceled", "step_failures"):
+                self.counts[name] += getattr(one, name)
         self.durations.update(one.durations)
         self.latencies.update(one.latencies)
 
@@ -44,12 +48,10 @@ async def metrics(request: Request, services: Services) -> View:
     span, width = next((each for each in SPANS if each[0] == wanted), SPANS[0])
     workflow = request.query_params.get("workflow", "")
     minutes = await services.flow.minutes(span)
-    points = _points(minutes, workflow, width)
     total = _Point(0)
-    for point in points:
-        total.counts.update(point.counts)
-        total.durations.update(point.durations)
-        total.latencies.update(point.latencies)
+    for minute in minutes:
+        for one in _of(minute, workflow):
+            total.add(one)
     return View(
         template="metrics.html",
         title="Metrics",
@@ -62,7 +64,7 @@ async def metrics(request: Request, services: Services) -> View:
             "counts": total.counts,
             "durations": _percentiles(total.durations),
             "latencies": _percentiles(total.latencies),
-            "charts": _charts(points, width),
+            "charts": _charts(_points(minutes, workflow, width)),
             "is_empty": not any(minute.workflows or any(minute.queues.values()) for minute in minutes),
         },
     )
@@ -79,25 +81,28 @@ def _points(minutes: Sequence[Minute], workflow: str, width: int) -> list[_Point
         if place % width == 0:
             points.append(_Point(int(minute.at.timestamp())))
         point = points[-1]
-        for name, one in minute.workflows.items():
-            if workflow in {"", name}:
-                point.add(one)
+        over = place < len(minutes) - 1
+        point.whole += over
+        for one in _of(minute, workflow):
+            point.add(one, over=over)
         for queue, depth in minute.queues.items():
             point.queues[queue] = max(depth, point.queues.get(queue, 0))
     return points
 
 
-def _charts(points: Sequence[_Point], width: int) -> list[dict[str, Any]]:
+def _of(minute: Minute, workflow: str) -> list[WorkflowMinute]:
+    """Of this workflow, or of all."""
+    return [one for name, one in minute.workflows.items() if workflow in {"", name}]
+
+
+def _charts(points: Sequence[_Point]) -> list[dict[str, Any]]:
     deepest: Counter[str] = Counter()
     for point in points:
         for queue, depth in point.queues.items():
             deepest[queue] = max(depth, deepest[queue])
 
-    # Workers tell of a minute when it is over: until then it is not one in which nothing happened.
-    untold = points[-1] if points and not points[-1].counts.total() else None
-
     def rate(name: str) -> Callable[[_Point], float | None]:
-        return lambda point: None if point is untold else round(point.counts[name] / width, 2)
+        return lambda point: round(point.counts[name] / point.whole, 2) if point.whole else None
 
     def depth_of(queue: str) -> Callable[[_Point], int | None]:
         return lambda point: point.queues.get(queue)

@@ -12,6 +12,12 @@ const token = (name) => {
 
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
 
+// Seconds in the unit that the largest value beside it is read in.
+const amount = (value, unit, largest = value) =>
+  unit !== "s" ? value.toLocaleString() : largest < 1 ? `${(value * 1000).toLocaleString()} ms` : `${value.toLocaleString()} s`;
+
+const last = (values) => values.findLast((value) => value != null);
+
 function options(chart, width) {
   const axis = { stroke: token("muted"), grid: { stroke: token("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
   return {
@@ -20,15 +26,18 @@ function options(chart, width) {
     cursor: { y: false, points: { size: 7 } },
     legend: { live: true },
     scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, chart.unit ? 0.01 : 1)] } },
-    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => `${tick.toLocaleString()}${chart.unit ? ` ${chart.unit}` : ""}`) }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => amount(tick, chart.unit, last(ticks))) }],
     series: [
-      { label: "Time", value: (_, at) => (at == null ? "" : clock(at)) },
+      { label: "Time", value: (_, at) => (at == null ? "latest" : clock(at)) },
       ...chart.series.map(({ label, tone, fill }) => {
         const stroke = token(tone);
         return {
           label, stroke, width: 1.75, points: { size: 5, fill: stroke },
           fill: fill ? stroke.replace(/^(\w+)\((.*?)(?:\s*\/.*)?\)$/, "$1($2 / 0.12)").replace(/^rgb\((\d+), (\d+), (\d+) \/ /, "rgba($1, $2, $3, ") : undefined,
-          value: (_, value) => value == null ? "" : `${value.toLocaleString()}${chart.unit ? ` ${chart.unit}` : ""}`,
+          value: (plot, value, line, at) => {
+            const shown = at == null ? last(plot.data[line]) : value;
+            return shown == null ? "–" : amount(shown, chart.unit);
+          },
         };
       }),
     ],
