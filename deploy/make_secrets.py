@@ -20,6 +20,8 @@ def main() -> None:
     given = parser.parse_args()
     # Others on this machine cannot enter the folder. The files can be read by the users that the containers run as.
     given.folder.mkdir(mode=0o700, exist_ok=True)
+    if given.folder.stat().st_mode & 0o077:
+        parser.error(f"others may look into {given.folder}: chmod 700 {given.folder}, or name another --folder")
     password = secrets.token_urlsafe(32)
     hashed = hashlib.sha256(password.encode()).hexdigest()
     users = [

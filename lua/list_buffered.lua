@@ -4,10 +4,10 @@
 -- Replies  ok { <run_id> <items that were not looked at> <name> <count> ... } ... , of runs that have mail alone
 
 local prefix = KEYS[1]     -- str   of every key in the partition
-local most   = ARGV[1]     -- int   items of each run that are looked at, at most
+local most   = ARGV[1]     -- int   items of each run that are looked at, at most: its first
 local bytes  = ARGV[2]     -- int   of all items that are looked at: Redis reads an item whole
 local runs   = 3           -- tail  run ids
-local keys   = 5000        -- of a mailbox that are listed at most: it holds 1,000 signals, and any number of ends
+local keys   = 1000        -- items whose numbers are listed, of all runs together: a mailbox of more is not looked into
 
 local reply, budget = { 'ok' }, tonumber(bytes)
 for place = runs, #ARGV do
@@ -16,6 +16,7 @@ for place = runs, #ARGV do
   size = type(size) == 'number' and size or 0
   local names, counts, left = {}, {}, size
   if size > 0 and size <= keys then
+    keys = keys - size
     local numbers = redis.call('HKEYS', mail)
     table.sort(numbers, function(one, other) return (tonumber(one) or 0) < (tonumber(other) or 0) end)
     for at = 1, math.min(size, tonumber(most)) do

@@ -42,7 +42,7 @@ class BufferedNames:
     names: Mapping[str, int]
     """By name, how many of it there are, in the order in which the first of each came."""
     unread: int
-    """Items that were not looked at: there are too many, or they are too large."""
+    """Items that were not looked at: there are too many, here or in the other mailboxes, or they are too large."""
 
 
 def signal_address(name: str) -> str:

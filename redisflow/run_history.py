@@ -54,13 +54,13 @@ def view_history(run_id: str, fields: Mapping[bytes, bytes]) -> Sequence[History
         base_ms = int(fields.get(b"a", fields[b"c"]))
         count = min(int(fields[b"h"].partition(b":")[0]), len(fields))
         records = [decode_record(fields[b"%d" % number], base_ms) for number in range(count)]
+        live = {number for number, _ in numbered_live_records(records)}
+        return [_entry(number, record, counts=number in live) for number, record in enumerate(records)]
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         msg = (
             f"the record of run {run_id} cannot be read: it is damaged, or of a later version ({type(error).__name__})"
         )
         raise CannotDecode(msg) from error
-    live = {number for number, _ in numbered_live_records(records)}
-    return [_entry(number, record, counts=number in live) for number, record in enumerate(records)]
 
 
 def _entry(number: int, record: Record, *, counts: bool) -> HistoryEntry:

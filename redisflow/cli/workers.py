@@ -55,7 +55,7 @@ async def list_held(
     most: Annotated[int, Parameter(name="--limit", alias="-l", help="runs of each worker, at most")] = 10,
     given: Given = PLAIN,
 ) -> None:
-    """List the runs that workers hold now: those of each that were created first.
+    """List runs that workers hold now: of each worker some.
 
     IDLE is how long ago a worker took the run up, or renewed its lease: a worker that is alive does so four times in a
     lease, and a run whose lease is over is given to another one.

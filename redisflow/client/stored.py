@@ -107,9 +107,10 @@ class StoredRuns(ABC):
         return await (await self.open()).fleet.find_holder(check_run_id(run_id))
 
     async def held_runs(self, *, most: int = 10) -> list[HeldRun]:
-        """Runs that workers hold, by worker, those created first before others: at most `most` of each worker.
+        """Some of the runs that workers hold, at most `most` of each worker: by worker, in the order of their creation.
 
-        How many each holds is in `workers()`. ValueError where `most` is not from 1 to 1,000.
+        Of more than that, those that were woken or released come before those that were started. How many each holds
+        is in `workers()`. ValueError where `most` is not from 1 to 1,000.
         """
         if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= HELD_AT_MOST:
             msg = f"most is a whole number from 1 to {HELD_AT_MOST:,}, not {most!r}"

@@ -215,6 +215,15 @@ def test_secrets_are_made_once_and_are_not_for_others(secrets: Path):
     assert before["REDISFLOW_URL"].split(":")[2].split("@")[0] not in before["valkey_users.acl"]
 
 
+def test_no_secret_is_written_where_others_may_look(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    command = [sys.executable, str(DEPLOY / "make_secrets.py"), "shop", "--folder", str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"chmod 700 {tmp_path}" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 async def test_the_streams_that_keda_looks_at_are_as_long_as_what_waits_and_is_worked_on(valkey_url: str):
     manifests = yaml.safe_load_all((DEPLOY / "kubernetes" / "keda-stream.yaml").read_text())
     (scaled,) = [each for each in manifests if each["kind"] == "ScaledObject"]

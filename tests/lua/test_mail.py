@@ -54,6 +54,19 @@ def test_mail_that_is_too_large_to_look_at_is_counted(lua: Lua) -> None:
     assert buffered(lua, "run-1", size=5) == [[b"run-1", 2]]
 
 
+def test_no_more_than_a_thousand_items_are_put_in_order_for_all_runs_together(lua: Lua) -> None:
+    sizes = {"large": 1_001, "one": 600, "two": 401, "three": 400}
+    for run_id, size in sizes.items():
+        lua.redis.hset(f"{PREFIX}mail:{run_id}", mapping={str(number): "s\ngo\n" for number in range(1, size + 1)})
+    assert buffered(lua, *sizes, most=1) == [
+        [b"large", 1_001],
+        [b"one", 599, b"go", 1],
+        [b"two", 401],
+        [b"three", 399, b"go", 1],
+    ]
+    lua.redis.flushall()
+
+
 def test_a_mailbox_that_is_none_hides_no_other(lua: Lua) -> None:
     lua.create()
     assert signal(lua, "go") == "ok"

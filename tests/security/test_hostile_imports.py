@@ -6,6 +6,8 @@ import json
 from base64 import b64decode, b64encode
 from typing import Any
 
+import msgpack
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -82,8 +84,34 @@ async def test_a_changed_document_is_refused_or_makes_a_run_like_any_other(
 ) -> None:
     if namespace not in _DOCUMENTS:
         _DOCUMENTS[namespace] = await exported(memory_url, namespace)
-    document = changed(_DOCUMENTS[namespace], data)
-    place = f"{namespace}-2"
+    await refused_or_like_any_other(memory_url, f"{namespace}-2", changed(_DOCUMENTS[namespace], data))
+
+
+@pytest.mark.parametrize("odd", [float("inf"), float("nan"), 2**63, -1], ids=str)
+async def test_no_part_of_a_record_is_a_number_that_cannot_be_shown(memory_url: str, namespace: str, odd: float) -> None:
+    document = await exported(memory_url, namespace)
+    count = 0
+    for number, record in enumerate(document["records"]):
+        head, parts, tail = taken_apart(b64decode(record))
+        for place in range(len(parts)):
+            count += 1
+            made = head + msgpack.packb([*parts[:place], odd, *parts[place + 1 :]]) + tail
+            records = [*document["records"]]
+            records[number] = b64encode(made).decode()
+            await refused_or_like_any_other(memory_url, f"{namespace}-2", {**document, "records": records})
+    assert count > 3 * len(document["records"])
+
+
+def taken_apart(record: bytes) -> tuple[bytes, list[Any], bytes]:
+    """Its kind, its parts, and what follows them."""
+    unpacker = msgpack.Unpacker(strict_map_key=False)
+    unpacker.feed(record[1:])
+    parts = unpacker.unpack()
+    return record[:1], parts, record[1 + unpacker.tell() :]
+
+
+async def refused_or_like_any_other(memory_url: str, place: str, document: Any) -> None:
+    """Import it; what is stored then can be read in every way."""
     async with RedisFlow(memory_url, namespace=place) as flow:
         try:
             done = await flow.import_run(document)

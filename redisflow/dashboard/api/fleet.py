@@ -24,7 +24,7 @@ async def list_queues(call: Call[NoParams, Nothing]) -> Any:
 
 
 async def list_workers(call: Call[ListWorkers, Nothing]) -> Any:
-    """The workers that are alive, each with some of the runs that it holds: up to ten, those created first."""
+    """The workers that are alive, each with some of the runs that it holds, up to ten."""
     flow = call.services.flow
     workers, held = await asyncio.gather(flow.workers(gone=call.params.gone), flow.held_runs())
     run_ids: dict[str, list[str]] = defaultdict(list)

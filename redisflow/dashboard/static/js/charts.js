@@ -18,6 +18,9 @@ const amount = (value, unit, largest = value) =>
 
 const last = (values) => values.findLast((value) => value != null);
 
+// A point is made of a minute or five. The last one may still be under way, and the one before not be told by all workers.
+const latest = (values) => last(values.slice(-3));
+
 function options(chart, width) {
   const axis = { stroke: token("muted"), grid: { stroke: token("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
   return {
@@ -35,7 +38,7 @@ function options(chart, width) {
           label, stroke, width: 1.75, points: { size: 5, fill: stroke },
           fill: fill ? stroke.replace(/^(\w+)\((.*?)(?:\s*\/.*)?\)$/, "$1($2 / 0.12)").replace(/^rgb\((\d+), (\d+), (\d+) \/ /, "rgba($1, $2, $3, ") : undefined,
           value: (plot, value, line, at) => {
-            const shown = at == null ? last(plot.data[line]) : value;
+            const shown = at == null ? latest(plot.data[line]) : value;
             return shown == null ? "–" : amount(shown, chart.unit);
           },
         };
