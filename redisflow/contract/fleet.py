@@ -39,7 +39,7 @@ class FleetCalls(Protocol):
         ...
 
     async def list_held(self, most: int) -> list[HeldRun]:
-        """Runs that workers hold, of each worker at most so many: by worker, in the order in which these were created."""
+        """Runs that workers hold, of each worker at most so many: by worker, in the order of their creation."""
         ...
 
     async def find_stranded(self, *, detailed: bool, look_at: int | None) -> StrandedReport:

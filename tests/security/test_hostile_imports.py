@@ -88,7 +88,9 @@ async def test_a_changed_document_is_refused_or_makes_a_run_like_any_other(
 
 
 @pytest.mark.parametrize("odd", [float("inf"), float("nan"), 2**63, -1], ids=str)
-async def test_no_part_of_a_record_is_a_number_that_cannot_be_shown(memory_url: str, namespace: str, odd: float) -> None:
+async def test_no_part_of_a_record_is_a_number_that_cannot_be_shown(
+    memory_url: str, namespace: str, odd: float
+) -> None:
     document = await exported(memory_url, namespace)
     count = 0
     for number, record in enumerate(document["records"]):
