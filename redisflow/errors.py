@@ -18,7 +18,8 @@ A message says what happened, to which run, and what to do next.
     ├── CannotRecord                a value that could not be read back as what it is
     │   └── PayloadTooLarge
     ├── CannotDecode                stored bytes that are not what the type says
-    │   └── CannotUnseal            ... or that cannot be opened here: no such key, changed, not there
+    │   ├── CannotUnseal            ... or that cannot be opened here: no such key, changed, not there
+    │   └── RunDamaged              ... because somebody or something else has written to the key of a run
     ├── InvalidSignal               what a signal brought does not fit the type that the run waits for
     ├── InvalidScript               a script for step.redis that is too large, or keys or arguments that it cannot have
     ├── RedisScriptFailed           a script that step.redis ran raised an error, or its reply cannot be recorded
@@ -150,6 +151,18 @@ class InvalidSignal(RedisflowError, ValueError):
 
 class CannotUnseal(CannotDecode):
     """A sealed payload that cannot be opened here; the message names the run, the field and the key, never the data."""
+
+
+class RunDamaged(CannotDecode):
+    """The key of a run holds what redisflow does not write there. That does not pass by itself; an audit says where."""
+
+    def __init__(self, run_id: str, why: str) -> None:
+        """`why` is what its reader met first."""
+        self.run_id = run_id
+        super().__init__(
+            f"run {run_id} cannot be read, its key is damaged: {why}. `redisflow audit`, or `await flow.audit()`,"
+            " says where"
+        )
 
 
 class NonRetryableError(RedisflowError):

@@ -8,7 +8,8 @@ else, so its command is built here in its script's own order, which is checked o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ from redisflow.errors import (
     CannotDecode,
     NamespaceNotFound,
     RedisflowError,
+    RunDamaged,
     UnsuitableServer,
 )
 from redisflow.names import check_name, partition_prefix
@@ -411,21 +413,16 @@ class RedisBackend:
         return made if answer.is_confirmed else unconfirmed(made)
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun | None:
-        """The run as it is now, with its steps; None where it is not stored, BackendError where it is damaged."""
-        try:
+        """The run as it is now, with its steps; None where it is not stored, RunDamaged where its key is damaged."""
+        with _told_as_damage(run_id):  # what opens sealed payloads looks at the fields, too
             fields = await self.read_run(run_id)
             return None if fields is None else view_run(run_id, fields)
-        except RedisflowError as error:
-            if isinstance(error, BackendError) and "WRONGTYPE" in str(error):
-                raise _damaged(run_id, error) from error
-            raise
-        except (ValueError, LookupError, TypeError) as error:
-            raise _damaged(run_id, error) from error
 
     async def read_run(self, run_id: str) -> Mapping[bytes, bytes] | None:
-        """The run's fields and records as they are stored; None where it is not stored."""
+        """The run's fields and records as they are stored; None where it is not stored, RunDamaged as above."""
         self._server()
-        return await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
+        with _told_as_damage(run_id):
+            return await self._patience.wait(self._histories.read(self._prefix_of(run_id), run_id))
 
     async def get_end(self, run_id: str) -> RunEnd | None:
         """Only how it ended, or that it did not; None where it is not stored."""
@@ -632,5 +629,14 @@ class RedisBackend:
         return await self._upkeep.sweep_workers(partition, queue)
 
 
-def _damaged(run_id: str, error: Exception) -> BackendError:
-    return BackendError(f"run {run_id} cannot be read, its key is damaged: {error}. `await flow.audit()` says where")
+@contextlib.contextmanager
+def _told_as_damage(run_id: str) -> Generator[None]:
+    """RunDamaged for what its reader meets that redisflow does not write: Redis is there, and this does not pass."""
+    try:
+        yield
+    except RedisflowError as error:
+        if isinstance(error, BackendError) and "WRONGTYPE" in str(error):
+            raise RunDamaged(run_id, str(error)) from error
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise RunDamaged(run_id, str(error)) from error

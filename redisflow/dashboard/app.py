@@ -27,7 +27,15 @@ from redisflow.dashboard.pages import PAGES
 from redisflow.dashboard.services import DashboardOptions, Services
 from redisflow.dashboard.switching import PLACE, Namespaces, check_names
 from redisflow.dashboard.views import STATIC, Page, Renderer, View
-from redisflow.errors import BackendError, CannotDecode, InvalidName, RedisflowError, RunNotFound, ScheduleNotFound
+from redisflow.errors import (
+    BackendError,
+    CannotDecode,
+    InvalidName,
+    RedisflowError,
+    RunDamaged,
+    RunNotFound,
+    ScheduleNotFound,
+)
 from redisflow.flow import RedisFlow
 
 
@@ -164,6 +172,8 @@ def _problem_of(request: Request, error: Exception) -> View:
         return _problem(error.status_code, error.detail, error.headers)
     if isinstance(error, RunNotFound | ScheduleNotFound | InvalidName):
         return _problem(404, str(error))
+    if isinstance(error, RunDamaged):
+        return _problem(422, str(error))
     if isinstance(error, CannotDecode):
         return _problem(422, f"it is stored, and cannot be read here: {error}")
     if isinstance(error, BackendError):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from redisflow import RedisFlow
 from redisflow.testing.faults import call, open_proxy
@@ -109,6 +110,20 @@ async def test_every_refusal_is_a_document_of_one_shape(
     problem = json.loads(said.err.splitlines()[0])
     assert problem.keys() == {"type", "title", "detail", "hint", "exit_code"}
     assert (problem["title"], problem["exit_code"], said.code) == (title, code, code)
+
+
+@pytest.mark.parametrize("verb", ["show", "trace", "export"])
+async def test_a_damaged_run_is_no_mistake_of_who_asks_and_leads_to_the_audit(
+    shop: RedisFlow, cli: Cli, valkey_url: str, verb: str
+):
+    run_id = (await shop.run_workflow("order", 1)).id
+    async with redis.asyncio.Redis.from_url(valkey_url) as raw:
+        await raw.hset(f"rf:{{{shop.namespace}:0}}:run:{run_id}", "h", "nonsense")
+    said = await cli("run", verb, run_id, "--json")
+    problem = json.loads(said.err)
+    assert (said.code, said.out, problem["title"]) == (1, "", "RunDamaged")
+    assert f"run {run_id} cannot be read" in problem["detail"]
+    assert "`redisflow audit`" in problem["detail"]
 
 
 async def test_a_file_that_cannot_be_written_is_named(working: RedisFlow, cli: Cli, tmp_path: Path):

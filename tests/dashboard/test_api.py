@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+import redis.asyncio
 from pydantic import BaseModel
 
 from redisflow import RedisFlow, Step
@@ -302,6 +303,17 @@ async def test_a_server_that_is_away_is_503_with_a_time_to_come_back(unused_port
         assert ready.status_code == 503
         assert (await client.get("/healthz")).status_code == 200
     await flow.close()
+
+
+async def test_a_damaged_run_is_no_server_that_is_away(client, shop: RedisFlow, valkey_url: str):
+    run_id = (await shop.run_workflow("order", 1)).id
+    async with redis.asyncio.Redis.from_url(valkey_url) as raw:
+        await raw.hset(f"rf:{{{shop.namespace}:0}}:run:{run_id}", "h", "nonsense")
+    answer = await client.get(f"{V1}/runs/{run_id}")
+    problem = check_problem(answer, 422, "RunDamaged")
+    assert problem["run_id"] == run_id
+    assert "redisflow audit" in problem["detail"]
+    assert "retry-after" not in answer.headers
 
 
 def test_the_page_about_it_names_every_endpoint_and_no_other():

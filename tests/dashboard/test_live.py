@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import redis.asyncio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -256,6 +257,21 @@ async def test_a_run_that_is_deleted_while_it_is_watched_is_told(flow: RedisFlow
     assert run_id in (await watcher.frame())["data"]
     await flow.delete_run(run_id)
     assert "404" in await read(watcher, lambda text: "empty" in text)
+    await watcher.leave()
+
+
+async def test_a_run_that_is_damaged_while_it_is_watched_is_told_and_the_server_is_not_away(
+    flow: RedisFlow, valkey_url: str
+):
+    run_id = await start(flow, "echo", 1)
+    watcher = Watcher(dashboard_app(flow), f"/live/runs/{run_id}")
+    assert run_id in (await watcher.frame())["data"]
+    async with redis.asyncio.Redis.from_url(valkey_url) as raw:
+        await raw.hset(f"rf:{{{flow.namespace}:0}}:run:{run_id}", "h", "nonsense")
+    frame = await watcher.frame()
+    assert "event" not in frame
+    assert "422" in frame["data"]
+    assert f"run {run_id} cannot be read" in frame["data"]
     await watcher.leave()
 
 

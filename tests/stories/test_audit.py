@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import redisflow
-from redisflow import AuditReport, BackendError, Limit, Rate, RedisFlow, Rule, Step, WorkflowCanceled
+from redisflow import AuditReport, Limit, Rate, RedisFlow, Rule, RunDamaged, Step, WorkflowCanceled
 from tests.keyspace import Raw, breaches, key_names, prefix_of, raw_calls
 from tests.stories.world import eventually, until
 
@@ -358,7 +358,8 @@ async def test_whoever_looks_at_a_damaged_run_is_led_to_the_audit(flow: RedisFlo
     raw("DEL", f"{prefix_of(flow.namespace)}run:{replaced.id}")
     raw("SET", f"{prefix_of(flow.namespace)}run:{replaced.id}", "hello")
     for handle in (mangled, replaced):
-        with pytest.raises(BackendError, match=rf"run {handle.id} cannot be read, .*flow\.audit"):
-            await handle.get()
+        for look in (handle.get(), flow.export_run(handle.id)):
+            with pytest.raises(RunDamaged, match=rf"run {handle.id} cannot be read, .*redisflow audit.*flow\.audit"):
+                await look
     report = await flow.audit(repair=True)
     assert {breach.run_id for breach in report.breaches if breach.rule is Rule.DAMAGE} == {mangled.id, replaced.id}

@@ -39,10 +39,9 @@ STATUSES: Final[Mapping[type[Exception], int]] = {
     errors.StartThrottled: 429,
     TooManyJobs: 429,
     errors.BackendError: 503,
-    errors.CannotDecode: 500,
     errors.RedisflowError: 500,
 }
-"""The first that fits. Others that are a ValueError are 422: what was sent cannot be meant."""
+"""The first that fits. What is a ValueError is 422: what was sent cannot be meant, or what is stored cannot be read."""
 
 RETRY_AFTER_S: Final = 5
 """When to try again where the server is away: its clients look for it all the time."""
@@ -69,7 +68,7 @@ def invalid(error: ValidationError) -> Response:
 
 
 def _status_of(error: Exception) -> int | None:
-    if isinstance(error, ValueError) and not isinstance(error, errors.CannotDecode):
+    if isinstance(error, ValueError):
         return 422
     return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
 
