@@ -86,9 +86,10 @@ def _draw(found: Family) -> Any:
 
 
 def _document(found: Family, run: WorkflowRun) -> Document:
-    """The run's own document; where a child was read, its step has it as `child`."""
+    """The run's own document; where a child was read, its step has it as `child`, else why not as `child_missing`."""
     document = documents.of_run(run)
     for step in document["steps"]:
         child = found.runs.get(step["child_id"])
         step["child"] = None if child is None else _document(found, child)
+        step["child_missing"] = None if step["child_id"] is None else found.why_not(step["child_id"])
     return document

@@ -60,7 +60,7 @@ class _Picture:
         if step.child_id is not None:
             child = self.family.runs.get(step.child_id)
             if child is None:
-                why = "not stored" if step.child_id in self.family.missing else "not read"
+                why = self.family.why_not(step.child_id)
                 lines.append(Text(f"{indent}{INDENT * 2}run {step.child_id} ({why})", MESSAGE_STYLE))
             else:
                 lines += self.run(child, indent + INDENT * 2)

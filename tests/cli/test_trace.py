@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from redisflow import RedisFlow, RetryPolicy, Step, StepOptions
 from redisflow.cli.trace_picture import draw_trace
@@ -81,6 +82,20 @@ async def test_generations_and_runs_are_bounded(family: RedisFlow, cli: Cli):
         assert f"run {leaf} (not read)" in (await cli("run", "trace", run_id, *bound)).out
     wrong = await cli("run", "trace", run_id, "--depth", "-1")
     assert (wrong.code, wrong.out) == (2, "")
+
+
+async def test_a_child_that_cannot_be_read_does_not_hide_its_parent(family: RedisFlow, cli: Cli, valkey_url: str):
+    run_id = (await cli("run", "start", "root")).out.strip()
+    leaf = await waiting_leaf(family)
+    async with redis.asyncio.Redis.from_url(valkey_url) as raw:
+        await raw.hset(f"rf:{{{family.namespace}:0}}:run:{leaf}", "h", "nonsense")
+    why = "cannot be read here: its key is damaged, `redisflow audit` says where"
+    said = await cli("run", "trace", run_id)
+    assert said.code == 0
+    assert f"run {leaf} ({why})" in said.out
+    branch = (await cli("run", "trace", run_id, "--json")).json["steps"][1]
+    assert branch["child_missing"] is None
+    assert (branch["child"]["steps"][0]["child"], branch["child"]["steps"][0]["child_missing"]) == (None, why)
 
 
 async def test_a_trace_that_is_followed_ends_with_the_run(family: RedisFlow, cli: Cli):

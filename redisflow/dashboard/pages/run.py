@@ -15,13 +15,13 @@ from starlette.requests import Request
 
 from redisflow.client.events import Event
 from redisflow.client.family import read_family
+from redisflow.client.unreadable import UNREADABLE
 from redisflow.critical_path import critical_steps
 from redisflow.dashboard.copies import copies_of
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.documents import Document
-from redisflow.errors import CannotDecode, PayloadStoreUnavailable
 from redisflow.names import name_of_key
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
@@ -58,6 +58,10 @@ class Kin:
     run: WorkflowRun | None
     """None where it was not read."""
     is_missing: bool
+    unreadable: str | None
+    """Why it cannot be read here, in a few words."""
+    is_too_deep: bool
+    """Of a generation that is not read."""
 
 
 async def run(request: Request, services: Services) -> View:
@@ -219,7 +223,7 @@ async def _buffered(services: Services, found: WorkflowRun) -> Sequence[Document
     """What lies in its mailbox; None where that cannot be read here, as without its key."""
     try:
         lying = await services.flow.buffered_signals(found.id, most=SIGNALS)
-    except (CannotDecode, PayloadStoreUnavailable):
+    except UNREADABLE:
         return None
     return [services.redact.signal(each) for each in lying]
 
@@ -238,7 +242,14 @@ async def _family(services: Services, found: WorkflowRun) -> Sequence[Kin]:
         for step in run.steps:
             if step.child_id is not None:
                 child = family.runs.get(step.child_id)
-                yield Kin(depth, step, child, is_missing=step.child_id in family.missing)
+                yield Kin(
+                    depth,
+                    step,
+                    child,
+                    is_missing=step.child_id in family.missing,
+                    unreadable=family.unreadable.get(step.child_id),
+                    is_too_deep=depth >= GENERATIONS,
+                )
                 if child is not None:
                     yield from below(child, depth + 1)
 
