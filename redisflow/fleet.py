@@ -38,6 +38,9 @@ class WorkerInfo:
     """Its last heartbeat."""
     is_draining: bool = False
     """Whether it was told to claim nothing more, and to stop."""
+    lease: timedelta | None = None
+    """For how long it may say nothing before it counts as gone, and its runs are given to others; None where the worker
+    is of a version that did not say it."""
 
     def __str__(self) -> str:
         """For people, in a line."""

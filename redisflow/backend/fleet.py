@@ -30,6 +30,8 @@ SHOWN = 5
 """Runs of one cause that a report names."""
 MS_DIGITS = 14
 """Of an instant, until the year 5138."""
+NUMBER_AT_MOST = 10**12
+"""That a worker says of itself: as a duration these are 31 years."""
 
 Presence: TypeAlias = tuple[int, int, bytes, bool]
 """ms left to live (none: less than 1), when that was said, what the worker says of itself, whether it is to drain."""
@@ -279,19 +281,46 @@ def _worker(name: str, presence: Presence, *, held: int) -> WorkerInfo | None:
 
 
 def _view(name: str, presence: Presence, told: dict[str, Any], held: int) -> WorkerInfo:
+    """What of it is shown, summed up or divided by is what it should be; ValueError or TypeError where it is not."""
     left_ms, now_ms, _, is_draining = presence
+    # Workers of the first version did not say for how long they count as alive.
+    lease_ms = _whole(told["lease_ms"], 1) if "lease_ms" in told else None
+    redisflow = told.get("redisflow")
     return WorkerInfo(
         name=name,
-        host=told["host"],
-        pid=told["pid"],
-        queues=tuple(told["queues"]),
-        workflows=tuple((workflow, version) for workflow, version in told["workflows"]),
-        concurrency=told["concurrency"],
-        python=told["python"],
-        redisflow=told.get("redisflow"),
+        host=_text(told["host"]),
+        pid=_whole(told["pid"], 0),
+        queues=tuple(map(_text, _list(told["queues"]))),
+        workflows=tuple(
+            (_text(workflow), None if version is None else _text(version))
+            for workflow, version in _list(told["workflows"])
+        ),
+        concurrency=_whole(told["concurrency"], 1),
+        python=_text(told["python"]),
+        redisflow=None if redisflow is None else _text(redisflow),
         held=held,
         is_alive=left_ms > 0,
         is_draining=is_draining and left_ms > 0,
-        # Workers of the first version did not say for how long they count as alive.
-        seen_at=from_ms(min(now_ms, max(0, now_ms + left_ms - told.get("lease_ms", 0)))),
+        seen_at=from_ms(min(now_ms, max(0, now_ms + left_ms - (lease_ms or 0)))),
+        lease=None if lease_ms is None else timedelta(milliseconds=lease_ms),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if type(value) is not list:
+        raise TypeError
+    found: Sequence[Any] = value
+    return found
+
+
+def _whole(value: object, least: int) -> int:
+    """A number from `least` that can be a duration as well; True is none."""
+    if type(value) is not int or not least <= value <= NUMBER_AT_MOST:
+        raise ValueError
+    return value

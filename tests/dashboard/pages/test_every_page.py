@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis.asyncio
 
-from redisflow import RedisFlow, define_workflow_spec
+from redisflow import RedisFlow, codec, define_workflow_spec
 from redisflow.run_id import new_run_id
 from redisflow.testing import ServerOptions, start_server
 from tests.dashboard.browsing import Browser, browsing, crawl
@@ -151,6 +152,39 @@ asyncio.run(flow.new_worker(lease="1s").run())
         return text if "gone" in text else ""
 
     assert "last-words" in await eventually(gone)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("concurrency", 0),
+        ("concurrency", "many"),
+        ("concurrency", True),
+        ("pid", "<b>"),
+        ("queues", 7),
+        ("queues", [7]),
+        ("workflows", [["echo"]]),
+        ("workflows", [[1, 2]]),
+        ("host", None),
+        ("lease_ms", "long"),
+        ("lease_ms", 2**62),
+        ("lease_ms", -1),
+    ],
+)
+async def test_a_worker_whose_words_are_odd_hides_no_other(
+    working: RedisFlow, browser: Browser, valkey_url: str, name: str, value: Any
+):
+    (worker,) = await eventually(working.workers)
+    prefix = f"rf:{{{working.namespace}:0}}:"
+    async with redis.asyncio.Redis.from_url(valkey_url) as raw:
+        stored: Any = await raw.hget(f"{prefix}worker:{worker.name}", "about")
+        until_ms: Any = await raw.zscore(f"{prefix}workers", worker.name)
+        about: Any = codec.decode(stored)
+        await raw.hset(f"{prefix}worker:odd", "about", codec.encode({**about, name: value}))
+        await raw.zadd(f"{prefix}workers", {"odd": until_ms})
+    for path in ("/workers", "/queues", "/system"):
+        await browser.see(path)
+    assert list((await browser.see("/workers")).rows()) == [worker.name]
 
 
 async def test_schedules_say_when_and_what_came_of_them(working: RedisFlow, browser: Browser):
