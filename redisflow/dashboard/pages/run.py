@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.documents import Document
+from redisflow.fleet import HeldRun
 from redisflow.names import name_of_key
 from redisflow.run_history import HistoryEntry
 from redisflow.run_id import check_run_id
@@ -36,6 +38,8 @@ SAID = 20
 SAID_AMONG = 1_000
 CLOCKS_APART = timedelta(seconds=2)
 """Events have the server's time, attempts what their worker took for it."""
+LONGEST_LEASE = timedelta(hours=1)
+"""That a worker may be given."""
 SIGNALS = 20
 GENERATIONS = 4
 FAMILY = 50
@@ -78,6 +82,8 @@ async def run(request: Request, services: Services) -> View:
     number, pages = page_of(asked.get("page", ""), len(rows), ROWS)
     tab = tab if tab in TABS else "timeline"
 
+    holder, is_silent = await _holder(services, found)
+
     def link(**changes: Any) -> str:
         kept = {name: value for name, value in asked.items() if name in KEPT}
         said = {name: str(value) for name, value in {**kept, **changes}.items() if value not in {None, ""}}
@@ -114,7 +120,8 @@ async def run(request: Request, services: Services) -> View:
             "history": await _history(services, run_id) if tab == "history" else (),
             "family": await _family(services, found) if tab == "children" else (),
             "family_shown": FAMILY_SHOWN,
-            "holder": await services.flow.find_holder(run_id) if found.status == "running" else None,
+            "holder": holder,
+            "is_holder_silent": is_silent,
             "signals": _awaited(found),
             "buffered": await _buffered(services, found),
             "is_undone": any(step.kind == "compensation" for step in found.steps),
@@ -127,6 +134,18 @@ def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -
     """From which steps a fork may begin: those on this page, and the one that is looked at, in the run's order."""
     offered = {step.key for step in (*(row.step for row in rows), chosen) if step}
     return [step.key for step in found.steps if step.key in offered and step.kind != "compensation"]
+
+
+async def _holder(services: Services, found: WorkflowRun) -> tuple[HeldRun | None, bool]:
+    """Who holds it, and whether they have been silent for their whole lease: then it is given to others.
+
+    That is when a worker counts as gone, too. Of one that is not listed (yet) no lease is known.
+    """
+    if found.status != "running":
+        return None, False
+    holder, workers = await asyncio.gather(services.flow.find_holder(found.id), services.flow.workers(gone=True))
+    leases = {worker.name: worker.lease for worker in workers}
+    return holder, holder is not None and holder.idle >= (leases.get(holder.worker) or LONGEST_LEASE)
 
 
 def _awaited(found: WorkflowRun) -> list[str]:

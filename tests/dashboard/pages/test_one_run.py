@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import redis.asyncio
 
-from redisflow import RedisFlow, Step
+from redisflow import RedisFlow, Step, codec
 from redisflow.dashboard.words import short
 from tests.dashboard.browsing import Browser, browsing
 from tests.dashboard.world import finish, start
@@ -159,6 +160,43 @@ async def test_a_run_that_runs_says_which_worker_holds_it(flow: RedisFlow, brows
         may_end.set()
         await until(flow, run_id, lambda run: run.is_finished)
     assert "Worker" not in (await browser.see(f"/runs/{run_id}")).facts()
+
+
+async def test_a_worker_is_silent_once_it_has_said_nothing_for_its_own_lease(
+    flow: RedisFlow, browser: Browser, valkey_url: str
+):
+    may_end = asyncio.Event()
+
+    @flow.define_workflow("busy")
+    async def busy(step: Step) -> None:
+        await step.run("body", may_end.wait)
+
+    prefix = f"rf:{{{flow.namespace}:0}}:"
+    async with (
+        redis.asyncio.Redis.from_url(valkey_url) as raw,
+        flow.new_worker(grace=0, lease="1h") as worker,  # it says something each quarter of an hour
+    ):
+        await eventually(flow.workers)
+        run_id = await start(flow, "busy")
+        await until(flow, run_id, lambda run: run.status == "running")
+        entry: Any = await raw.hget(f"{prefix}run:{run_id}", "e")
+        stream = f"{prefix}q:default:0"
+
+        async def told(lease_ms: int | None, idle_s: int) -> bool:
+            stored: Any = await raw.hget(f"{prefix}worker:{worker.name}", "about")
+            about: Any = codec.decode(stored)
+            said = {name: value for name, value in about.items() if name != "lease_ms"}
+            said |= {} if lease_ms is None else {"lease_ms": lease_ms}
+            await raw.hset(f"{prefix}worker:{worker.name}", "about", codec.encode(said))
+            await raw.xclaim(stream, "workers", worker.name, 0, [entry[2:]], idle=idle_s * 1000, justid=True)
+            return "silent for" in (await browser.see(f"/runs/{run_id}")).facts()["Worker"]
+
+        # Never for as long as its real lease: it would take the run from itself.
+        assert [await told(3_000_000, idle_s) for idle_s in (120, 2900, 3060)] == [False, False, True]
+        assert [await told(30_000, idle_s) for idle_s in (1, 40)] == [False, True]
+        assert not await told(None, 3060)
+        may_end.set()
+        await until(flow, run_id, lambda run: run.is_finished)
 
 
 async def test_what_people_and_time_made_of_runs(working: RedisFlow, browser: Browser):

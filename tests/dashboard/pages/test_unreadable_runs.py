@@ -67,9 +67,8 @@ async def test_a_run_of_another_key_is_one_row_of_those_that_wait_for_signals(va
 async def test_while_the_store_of_payloads_is_away_what_is_not_in_it_is_shown(
     valkey_url: str, namespace: str, tmp_path: Any
 ):
-    store = FileStore(tmp_path / "store")
-    options: dict[str, Any] = {"namespace": namespace, "payloads": Payloads(store=store, store_above=1024), "call_timeout": 0.5}
-    async with RedisFlow(valkey_url, **options) as flow:
+    payloads = Payloads(store=FileStore(tmp_path / "store"), store_above=1024)
+    async with RedisFlow(valkey_url, namespace=namespace, payloads=payloads, call_timeout=0.5) as flow:
 
         @flow.define_workflow("large")
         async def large(text: str, step: Step) -> Any:
