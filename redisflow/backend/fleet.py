@@ -312,11 +312,10 @@ def _text(value: object) -> str:
     return value
 
 
-def _list(value: Any) -> Sequence[Any]:
-    if type(value) is not list:
+def _list(value: object) -> Sequence[Any]:
+    if not isinstance(value, list):
         raise TypeError
-    found: Sequence[Any] = value
-    return found
+    return cast("Sequence[Any]", value)
 
 
 def _whole(value: object, least: int) -> int:
