@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 from typing import Any
 
 import httpx2
@@ -417,6 +418,35 @@ async def test_the_cookie_is_for_this_dashboard_alone(client):
     assert "set-cookie" not in (await client.get(f"{V1}/runs")).headers
     forged = await client.get("/page", headers={"Cookie": 'redisflow_csrf=<script>"'})
     assert "<script>" not in forged.text
+
+
+@pytest.mark.parametrize("paths", [("/ops/ns/b", "/ops"), ("/ops", "/ops/ns/b")])
+async def test_tabs_of_dashboards_below_each_other_do_not_take_each_others_token(
+    shop: RedisFlow, paths: tuple[str, str]
+):
+    inside = Services.of(shop, DashboardOptions())
+    whole = Starlette(routes=[Mount("/ops/ns/b", application(inside)), Mount("/ops", application(inside))])
+    jar: list[tuple[str, str]] = []
+    tabs: list[tuple[str, str]] = []
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=whole), base_url="http://localhost") as client:
+
+        def sent(path: str) -> dict[str, str]:
+            """What a browser sends there: the cookies of longer paths first."""
+            fit = sorted((each for each in jar if path.startswith(each[0])), key=lambda each: -len(each[0]))
+            return {"Cookie": "; ".join(["session=1", *(f"redisflow_csrf={token}" for _, token in fit)])}
+
+        for path in (*paths, *paths):
+            page = await client.get(f"{path}/page", headers=sent(path))
+            if found := re.match("redisflow_csrf=([^;]+); Path=([^;]+);", page.headers.get("set-cookie", "")):
+                jar.append((found[2], found[1]))
+            client.cookies.clear()
+            tabs.append((path, page.text.split()[0]))
+        for path, token in tabs:
+            answer = await client.post(f"{path}/form", data={"csrf": token}, headers=sent(path))
+            assert answer.status_code == 200
+            check_refused(await client.post(f"{path}/form", data={"csrf": "x" * 43}, headers=sent(path)), 403, "token")
+            check_refused(await client.post(f"{path}/form", data={"csrf": token}, headers={"Cookie": "s=1"}), 403)
+    assert len(jar) == (2 if paths[0] == "/ops/ns/b" else 1), "what is above is known below, and not the other way"
 
 
 # -- hosts, headers, prefixes -----------------------------------------------------------------------------------------

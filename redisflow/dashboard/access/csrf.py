@@ -2,8 +2,9 @@
 
 A browser adds what it knows of a person (a password, a cookie) to what any page lets it send. So a change has to come
 from this origin, by what the browser itself says of it (`Sec-Fetch-Site`, else `Origin`), and it carries a token that
-only our pages know: the one in the cookie, again in a header or in the form. What is only read is not loaded by pages
-of other origins either; links lead here from everywhere.
+only our pages know: the one in the cookie, again in a header or in the form. Dashboards below each other (/redisflow,
+/redisflow/ns/NAME) have a cookie each, and a browser sends all of those whose path fits: a token is right that is among
+them. What is only read is not loaded by pages of other origins either; links lead here from everywhere.
 
 Two kinds of requests need no token, because no page can make a browser send them. Those with `Authorization: Bearer`:
 no browser adds that by itself, and a page of another origin may not. And, in the API, those without `Sec-Fetch-*`,
@@ -20,7 +21,6 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from redisflow.dashboard.access.paths import is_api, is_open
@@ -54,7 +54,7 @@ class CsrfGuard:
         if _is_loaded_by_others(scope, headers):
             await send_refusal(scope, receive, send, 403, "another site may lead here, but not load this")
             return
-        known = _token_in_cookie(headers)
+        known = _tokens_in_cookies(headers)
         if scope["method"] not in _CHANGES_NOTHING and not _is_of_a_program(scope, headers):
             if (why := _other_origin(headers)) is not None:
                 await send_refusal(scope, receive, send, 403, why)
@@ -66,11 +66,11 @@ class CsrfGuard:
                     await send_refusal(scope, receive, send, 413, f"a form has at most {FORM_LIMIT:,} bytes")
                     return
                 sent, receive = _token_in_form(body), _again(body, receive)
-            if known is None or sent is None or not hmac.compare_digest(known.encode(), sent.encode()):
+            if sent is None or not any(hmac.compare_digest(each.encode(), sent.encode()) for each in known):
                 why = f"the token is missing or wrong: send the cookie's also as {HEADER} or `{FIELD}`; reload the page"
                 await send_refusal(scope, receive, send, 403, why)
                 return
-        token = known or secrets.token_urlsafe(32)
+        token = known[0] if known else secrets.token_urlsafe(32)
         scope.setdefault("state", {})["csrf_token"] = token
         await self._app(scope, receive, send if known else _with_cookie(scope, send, token))
 
@@ -86,9 +86,10 @@ def _is_loaded_by_others(scope: Scope, headers: Headers) -> bool:
     return is_foreign and headers.get("sec-fetch-mode") != "navigate"
 
 
-def _token_in_cookie(headers: Headers) -> str | None:
-    token = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-    return token if _TOKEN.fullmatch(token) else None
+def _tokens_in_cookies(headers: Headers) -> list[str]:
+    """All that are sent; browsers begin with that of the longest path (RFC 6265, 5.4), so with this dashboard's own."""
+    pairs = (each.partition("=") for line in headers.getlist("cookie") for each in line.split(";"))
+    return [value.strip() for name, _, value in pairs if name.strip() == COOKIE and _TOKEN.fullmatch(value.strip())]
 
 
 def _is_of_a_program(scope: Scope, headers: Headers) -> bool:
