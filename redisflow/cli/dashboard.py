@@ -68,19 +68,15 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
     _refuse_strangers(host, auth, insecure=insecure)
     if control is not None:
         _end_with(control)
-    from redisflow.dashboard.access.given_auth import read_auth  # noqa: PLC0415  # of an extra
-    from redisflow.dashboard.access.prefix import FixedPrefix, is_prefix  # noqa: PLC0415  # the same
+    from redisflow.dashboard.access import prefix as prefixes  # noqa: PLC0415  # of an extra
+    from redisflow.dashboard.access.given_auth import read_auth  # noqa: PLC0415  # the same
     from redisflow.dashboard.app import dashboard_app  # noqa: PLC0415  # the same
-    from redisflow.dashboard.pages import PAGES  # noqa: PLC0415  # the same
 
     prefix = root_path.rstrip("/")
-    if prefix and not is_prefix(prefix):
+    if prefix and not prefixes.is_prefix(prefix):
         msg = (
             f"--root-path is written as /redisflow is, with letters, digits and any of . _ ~ - in it, not {root_path!r}"
         )
-        raise ValueError(msg)
-    if prefix in {f"/{path.split('/')[1]}" for path, _ in PAGES}:
-        msg = f"--root-path {prefix}: the dashboard has a page of this name, so nobody could tell what is meant by it"
         raise ValueError(msg)
     flow = given.flow()
     others = [_beside(flow, namespace) for namespace in also or ()]
@@ -91,6 +87,9 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
         read_only=read_only,
         allowed_hosts=[*_own_name(host), *(allow_host or ())],
     )
+    if prefix and any(prefixes.is_begun_by(prefix, path) for path in prefixes.paths_of(app.routes)):
+        msg = f"--root-path {prefix}: the dashboard's own paths begin so, and nobody could tell what is meant by one"
+        raise ValueError(msg)
     async with contextlib.AsyncExitStack() as stack:
         for each in (flow, *others):
             await stack.enter_async_context(each)
@@ -99,7 +98,7 @@ async def dashboard(  # noqa: PLR0913  # each is a flag
                 os.write(control, b'{"works": true}\n')
             else:
                 _say_where(listener, prefix)
-            return await _serve(FixedPrefix(app, prefix) if prefix else app, listener)
+            return await _serve(prefixes.FixedPrefix(app, prefix) if prefix else app, listener)
 
 
 def _beside(flow: RedisFlow, namespace: str) -> RedisFlow:

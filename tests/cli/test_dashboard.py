@@ -143,6 +143,24 @@ async def test_it_listens_elsewhere_only_where_somebody_says_who_may_come_in(ser
     assert serve("--host", "0.0.0.0", "--auth", "bearer:a-token-of-many-letters").get("/runs")[0] == 401
 
 
+async def test_a_prefix_that_is_a_path_of_the_dashboard_is_refused(cli: Cli, shop: RedisFlow):
+    """A proxy that takes it off would leave what looks as if it had not."""
+    await shop.open()
+    own = ("/runs", "/bulk", "/workflows/a", "/api", "/api/v1", "/static", "/live", "/live/runs", "/healthz", "/readyz")
+    for prefix in (*own, "/api/", "/ns", "/ns/other"):
+        said = await cli("dashboard", "--root-path", prefix, "--also", "other", "--port", "0")
+        assert (prefix, said.code, "nobody could tell" in said.err) == (prefix, 2, True)
+
+
+@pytest.mark.parametrize("prefix", ["/ns", "/api/redisflow", "/static/redisflow"])
+async def test_a_prefix_that_is_like_a_path_of_the_dashboard_and_none_is_taken(
+    serve: Callable[..., Served], prefix: str
+):
+    served = serve("--root-path", prefix)
+    for path in ("/runs", f"{prefix}/runs", "/api/v1/runs", f"{prefix}/api/v1/runs", f"{prefix}/healthz", "/readyz"):
+        assert served.get(path)[0] == 200
+
+
 async def test_what_cannot_be_meant_is_told_without_secrets(cli: Cli, shop: Any):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -150,7 +168,7 @@ async def test_what_cannot_be_meant_is_told_without_secrets(cli: Cli, shop: Any)
         port = str(taken.getsockname()[1])
         said = await cli("dashboard", "--port", port)
         assert (said.code, f"cannot listen on 127.0.0.1 port {port}" in said.err) == (2, True)
-    for prefix in ("redisflow", "//evil.example", "/a b", "/<x>", "/runs"):
+    for prefix in ("redisflow", "//evil.example", "/a b", "/<x>"):
         assert (await cli("dashboard", "--root-path", prefix)).code == 2
     said = await cli("dashboard", "--auth", "basic:secret")
     assert (said.code, "secret" in said.err) == (2, False)

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 """Not `//host`: a link to that would lead to somewhere else."""
+
+
+def paths_of(routes: Iterable[BaseRoute], above: str = "") -> Iterator[str]:
+    """Of all routes, as they are written: `/runs/{run_id}`."""
+    for route in routes:
+        if isinstance(route, Mount) and route.routes:
+            yield from paths_of(route.routes, above + route.path)
+        elif isinstance(route, Mount):  # of files
+            yield f"{above}{route.path}/{{file:path}}"
+        elif isinstance(route, Route):
+            yield above + route.path
+
+
+def is_begun_by(prefix: str, path: str) -> bool:
+    """Whether what this path stands for may begin with the prefix: then nobody could tell whether it was taken off."""
+    parts = path.split("/")
+    for number, wanted in enumerate(prefix.split("/")):
+        part = parts[number] if number < len(parts) else ""
+        if part.startswith("{") and part.endswith(":path}"):
+            return True
+        if part != wanted and not part.startswith("{"):
+            return False
+    return True
 
 
 def is_prefix(text: str) -> bool:
