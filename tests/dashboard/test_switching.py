@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -11,6 +12,7 @@ from starlette.routing import Mount
 
 from redisflow import RedisFlow
 from redisflow.dashboard.app import dashboard_app
+from redisflow.dashboard.copies import has_to_be_said
 from redisflow.dashboard.switching import Namespaces
 from tests.dashboard.browsing import Html, crawl
 from tests.dashboard.world import define_world, start
@@ -64,6 +66,36 @@ async def test_a_namespace_alone_has_no_menu_and_none_is_shown_twice(two: tuple[
         assert "Namespaces" not in (await client.get("/runs")).text
     with pytest.raises(ValueError, match="shows a namespace once"):
         dashboard_app(first, others=[first])
+
+
+async def commands_of(client: httpx2.AsyncClient, path: str) -> list[str]:
+    """What the page of a run offers for a command line."""
+    return re.findall(r"redisflow run [^<\"]+", (await client.get(path)).text)[::2]  # each is shown, and copied
+
+
+async def test_a_command_that_is_copied_asks_the_namespace_of_its_page(two: tuple[RedisFlow, RedisFlow]):
+    first, second = two
+    ids = [await start(flow, "echo", 1) for flow in two]
+    async with client_of(dashboard_app(first, others=[second])) as client:
+        for command in await commands_of(client, f"/ns/{second.namespace}/runs/{ids[1]}"):
+            assert command.endswith(f" -n {second.namespace}")
+        # The app says its namespace; to name it beside it would be to look without the app's server and keys.
+        own = await commands_of(client, f"/runs/{ids[0]}")
+        assert (len(own), [command for command in own if " -n " in command]) == (2, [])
+    # As `redisflow dashboard -n NAME` shows it, without an app.
+    async with (
+        RedisFlow(first.location.url, namespace=first.namespace, partitions=None) as bare,
+        client_of(dashboard_app(bare)) as client,
+    ):
+        trace, export = await commands_of(client, f"/runs/{ids[0]}")
+    assert trace == f"redisflow run trace {ids[0]} -n {first.namespace}"
+    assert export == f"redisflow run export {ids[0]} --to echo-{ids[0][-8:]}.json -n {first.namespace}"
+
+
+def test_nobody_is_told_to_name_the_namespace_that_is_asked_anyway():
+    for namespace, names in (("default", None), ("default", Namespaces(("default", "b"), "default"))):
+        assert not has_to_be_said(RedisFlow(namespace=namespace), names)
+    assert has_to_be_said(RedisFlow(namespace="default"), Namespaces(("a", "default"), "default"))
 
 
 def test_where_one_leads_does_not_depend_on_where_one_is():

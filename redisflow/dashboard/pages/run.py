@@ -18,7 +18,7 @@ from redisflow.client.events import Event
 from redisflow.client.family import read_family
 from redisflow.client.unreadable import UNREADABLE
 from redisflow.critical_path import critical_steps
-from redisflow.dashboard.copies import copies_of
+from redisflow.dashboard.copies import copies_of, has_to_be_said
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
@@ -107,7 +107,7 @@ async def run(request: Request, services: Services) -> View:
             "zoom": zoom,
             "around": None if chosen is None else _around(found, chosen, now),
             "critical": critical_steps(found),
-            "copies": copies_of(found, str(request.base_url)),
+            "copies": copies_of(found, str(request.base_url), _said_namespace(services)),
             "rows": rows[(number - 1) * ROWS : number * ROWS],
             "matching": len(rows),
             "number": number,
@@ -128,6 +128,10 @@ async def run(request: Request, services: Services) -> View:
             "runnable": _runnable(found, chosen, rows[(number - 1) * ROWS : number * ROWS]),
         },
     )
+
+
+def _said_namespace(services: Services) -> str | None:
+    return services.flow.namespace if has_to_be_said(services.flow, services.options.namespaces) else None
 
 
 def _runnable(found: WorkflowRun, chosen: StepRun | None, rows: Sequence[Row]) -> list[str]:
