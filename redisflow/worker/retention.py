@@ -36,9 +36,7 @@ class RetentionService:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(self.every_s * random.uniform(0.8, 1.0))  # noqa: S311  # jitter
-            purged = await self.run_once()
-            if purged:
-                _log.info("retention: %d finished runs of partition %d deleted", purged, self.partition)
+            await self.run_once()
 
     async def run_once(self) -> int:
         """Delete what is due, as long as this worker has the turn; returns how many runs."""
@@ -52,6 +50,8 @@ class RetentionService:
             has_store = has_store and await self._delete_payloads(step.run_ids)
             if step.done:
                 break
+        if purged:
+            _log.info("retention: %d finished runs of partition %d deleted", purged, self.partition)
         return purged
 
     async def _delete_payloads(self, run_ids: Sequence[str]) -> bool:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from redisflow.contract import Backend
 
+STEPS_AT_START = 100
+"""Of rebuilding lost hints, 100 runs each: half a second of the server's time for each partition at most."""
+
 _log = logging.getLogger("redisflow.worker")
 
 
@@ -36,38 +39,79 @@ class UpkeepService:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(self.every_s * random.uniform(0.8, 1.0))  # noqa: S311  # jitter
-            asked_s = time.monotonic()
-            has_turn = await self.backend.take_turn(self.partition, "upkeep", self.worker, int(self.every_s * 1500))
-            # After an outage whoever is alive is to be heard from first, or a worker that could not renew its presence
-            # would be taken for one that has crashed, and its runs, after some outages in a row, for poisoned.
-            if has_turn and time.monotonic() - asked_s < self.every_s:
+            has_turn, is_late = await self._ask_for_turn()
+            if has_turn and not is_late:
                 await self.run_once()
 
-    async def run_once(self) -> int:
-        """One round; returns how many runs were given back."""
+    async def run_at_start(self) -> None:
+        """A round now, for a worker that may not be there for long enough for the next one.
+
+        Where another has the turn it still takes runs from dead workers: that one may have died itself, a moment ago.
+        """
+        has_turn, is_late = await self._ask_for_turn()
+        while is_late:
+            await asyncio.sleep(self.every_s)
+            has_turn, is_late = await self._ask_for_turn()
+        if has_turn:
+            await self.run_once(STEPS_AT_START)
+        else:
+            for queue in self.queues:
+                await self._reclaim(queue)
+
+    async def _ask_for_turn(self) -> tuple[bool, bool]:
+        """Whether this worker has it, and whether the answer was late.
+
+        After an outage whoever is alive is to be heard from first, or a worker that could not renew its presence would
+        be taken for one that has crashed, and its runs, after some outages in a row, for poisoned.
+        """
+        asked_s = time.monotonic()
+        has_turn = await self.backend.take_turn(self.partition, "upkeep", self.worker, int(self.every_s * 1500))
+        return has_turn, time.monotonic() - asked_s >= self.every_s
+
+    async def run_once(self, steps: int = 1) -> int:
+        """One round, with so many steps of rebuilding lost hints at most; returns how many runs were given back."""
         reclaimed = 0
         for queue in self.queues:
-            done = False
-            while not done:
-                step = await self.backend.reclaim_runs(self.partition, queue, self.lease_ms, self.crash_limit)
-                done = step.done
-                reclaimed += step.reclaimed
-                if step.reclaimed or step.poisoned:
-                    self.reclaimed(step.reclaimed + step.poisoned)
-                if step.reclaimed or step.poisoned or step.lost:
-                    _log.warning(
-                        "upkeep: %d runs taken from dead workers, %d poisoned, %d entries lost (queue %s)",
-                        step.reclaimed,
-                        step.poisoned,
-                        step.lost,
-                        queue,
-                    )
+            reclaimed += await self._reclaim(queue)
             # Both change slowly: every eighth round is soon enough.
             if self.rounds % 8 == 0:
                 await self.backend.sweep_workers(self.partition, queue)
         if self.rounds % 8 == 0:
-            step = await self.backend.reconcile_runs(self.partition)
-            if step.lost:
-                _log.warning("upkeep: %d lost entries or timers rebuilt", step.lost)
+            await self._reconcile(steps)
         self.rounds += 1
         return reclaimed
+
+    async def _reclaim(self, queue: str) -> int:
+        reclaimed, done = 0, False
+        while not done:
+            step = await self.backend.reclaim_runs(self.partition, queue, self.lease_ms, self.crash_limit)
+            done = step.done
+            reclaimed += step.reclaimed
+            if step.reclaimed or step.poisoned:
+                self.reclaimed(step.reclaimed + step.poisoned)
+            if step.reclaimed or step.poisoned or step.lost:
+                _log.warning(
+                    "upkeep: %d runs taken from dead workers, %d poisoned, %d entries lost (queue %s)",
+                    step.reclaimed,
+                    step.poisoned,
+                    step.lost,
+                    queue,
+                )
+        return reclaimed
+
+    async def _reconcile(self, steps: int) -> None:
+        """So many steps at most; fewer where nothing is lost.
+
+        Each has its place by rank. Runs that it brings back may end meanwhile, others move up, and are passed over: so
+        where something was found, all are looked at once more.
+        """
+        found = 0
+        for _ in range(steps):
+            step = await self.backend.reconcile_runs(self.partition)
+            found += step.lost
+            if step.lost:
+                _log.warning("upkeep: %d lost entries or timers rebuilt", step.lost)
+            if step.done:
+                if not found:
+                    return
+                found = 0

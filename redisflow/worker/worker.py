@@ -29,9 +29,10 @@ from redisflow.durations import Duration, to_ms
 from redisflow.engine.execution import Execution, Surroundings
 from redisflow.errors import InvalidWorkflow, RedisflowError
 from redisflow.fleet import place_of
+from redisflow.words import counted
 from redisflow.worker.about import describe_worker
 from redisflow.worker.bodies import Bodies
-from redisflow.worker.burst import wait_until_calm
+from redisflow.worker.burst import Burst, Service
 from redisflow.worker.claiming import claim_forever
 from redisflow.worker.ends import FIRST_OFFER_MS, LAST_OFFER_MS, EndLog, fields_of, forget
 from redisflow.worker.held_run import HeldRun
@@ -79,6 +80,7 @@ class Worker:
         self._held: dict[str, HeldRun] = {}
         self._taken: list[HeldRun] = []
         """Those that start as soon as the loop is free."""
+        self._count_taken = 0
         self._reserved = 0
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
@@ -180,20 +182,29 @@ class Worker:
         self._serve("policies", partial(backend.retention.set_retention, self._registry.retention()))
         if declared := self._registry.schedules():
             self._serve("declare-schedules", partial(declare_all, backend, declared))
+        burst: Burst | None = None
+        if options.burst:
+            held, taken = lambda: len(self._held), lambda: self._count_taken
+            burst = Burst(backend, self.queues, count_held=held, count_taken=taken)
         for partition in range(backend.partitions):
             upkeep = UpkeepService(
                 backend, partition, self.name, self.queues, options.lease_ms, options.crash_limit, options.upkeep_s
             )
             upkeep.reclaimed = self.observer.reclaimed
             self._serve(f"timers-{partition}", partial(watch_forever, backend, partition, self.name))
-            self._serve(f"upkeep-{partition}", upkeep.run_forever)
             retention = RetentionService(backend, partition, self.name, options.upkeep_s)
-            self._serve(f"retention-{partition}", retention.run_forever)
+            keep_up: Service = upkeep.run_forever
+            purge: Service = retention.run_forever
+            if burst is not None:
+                keep_up = burst.begin_with(upkeep.run_at_start, keep_up)
+                purge = burst.begin_with(retention.run_once, purge)
+            self._serve(f"upkeep-{partition}", keep_up)
+            self._serve(f"retention-{partition}", purge)
             self._serve(f"schedules-{partition}", ScheduleService(backend, partition, self.name).run_forever)
             claim = partial(claim_forever, self, partition, self.queues)
             self._claimers.append(self._serve(f"claim-{partition}", claim))
-        if options.burst:
-            self._serve("burst", self._end_when_calm)
+        if burst is not None:
+            self._serve("burst", partial(self._end_when_calm, burst))
         _log.info("worker %s started: queues %s", self.name, ", ".join(self.queues))
 
     async def _finished(self) -> None:
@@ -309,6 +320,7 @@ class Worker:
         execution = Execution(definition, claim, self._around, clock.slack_ms)
         held = HeldRun(self, claim, clock, execution)
         self._held[claim.hold.run_id] = held
+        self._count_taken += 1
         held.since_s = time.monotonic()
         if claim.opening is None:
             self._admit(held)
@@ -428,9 +440,10 @@ class Worker:
         if held is not None:
             held.look()
 
-    async def _end_when_calm(self) -> None:
-        await wait_until_calm(self.backend, self.queues, lambda: len(self._held))
-        self._drain("has nothing left to do")
+    async def _end_when_calm(self, burst: Burst) -> None:
+        elsewhere = await burst.wait_until_calm()
+        left = f" (held by other workers: {counted(elsewhere, 'run')})" if elsewhere else ""
+        self._drain(f"has nothing left to do{left}")
 
     def _told_to_drain(self) -> None:
         self._drain("is told to drain")
