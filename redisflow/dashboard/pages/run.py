@@ -45,6 +45,11 @@ GENERATIONS = 4
 FAMILY = 50
 """Runs that are read."""
 FAMILY_SHOWN = 500
+UNREAD = {
+    False: "was not read: there are too many",
+    True: "was not read: it is too deep below this run; its own page goes on from here",
+}
+"""By whether it is of a generation that is not read."""
 TABS = ("timeline", "steps", "history", "events", "children", "json")
 HISTORY = 1_000
 """Entries of the record: the last ones."""
@@ -62,10 +67,8 @@ class Kin:
     run: WorkflowRun | None
     """None where it was not read."""
     is_missing: bool
-    unreadable: str | None
-    """Why it cannot be read here, in a few words."""
-    is_too_deep: bool
-    """Of a generation that is not read."""
+    why_not: str
+    """What is said of it where it is stored, or may be, and was not read."""
 
 
 async def run(request: Request, services: Services) -> View:
@@ -265,14 +268,9 @@ async def _family(services: Services, found: WorkflowRun) -> Sequence[Kin]:
         for step in run.steps:
             if step.child_id is not None:
                 child = family.runs.get(step.child_id)
-                yield Kin(
-                    depth,
-                    step,
-                    child,
-                    is_missing=step.child_id in family.missing,
-                    unreadable=family.unreadable.get(step.child_id),
-                    is_too_deep=depth >= GENERATIONS,
-                )
+                unreadable = family.unreadable.get(step.child_id)
+                why_not = UNREAD[depth >= GENERATIONS] if unreadable is None else f"cannot be read here: {unreadable}"
+                yield Kin(depth, step, child, step.child_id in family.missing, why_not)
                 if child is not None:
                     yield from below(child, depth + 1)
 
