@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 
 class Ended(Exception):  # it is no error
@@ -25,6 +25,20 @@ def ending_signals() -> Sequence[signal.Signals]:
         return ()
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGTERM,) if is_ignored else (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def on_ending_signals(act: Callable[[signal.Signals], object]) -> Generator[None]:
+    """Inside, `act` is called for each signal that would end the command, Ctrl-C as well."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, *ending_signals())
+    for number in numbers:
+        loop.add_signal_handler(number, act, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 @contextlib.contextmanager

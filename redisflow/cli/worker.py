@@ -51,10 +51,14 @@ def start_worker(read: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.DEBUG if read.debug else logging.INFO, handlers=[handler])
     try:
         options = worker_options(read)
+        descriptor: int | None = getattr(read, "supervisor", None)
+        supervisor = None if descriptor is None else Supervisor(descriptor, options)
+        if supervisor is not None:
+            supervisor.follow()
         if read.processes > 1:
             asyncio.run(_work_in_processes(read, options))
         else:
-            return _work(read, options)
+            return _work(read, options, supervisor)
     except BadTarget as error:
         return _fail(str(error), EXIT_USAGE)
     except WorkerProcessFailed as error:
@@ -95,12 +99,8 @@ async def _work_in_processes(read: argparse.Namespace, options: WorkerOptions) -
     await WorkerProcesses(target, options, read.processes, words=words).run()
 
 
-def _work(read: argparse.Namespace, options: WorkerOptions) -> int:
+def _work(read: argparse.Namespace, options: WorkerOptions, supervisor: Supervisor | None) -> int:
     WorkerProcesses.may_start = False
-    descriptor: int | None = getattr(read, "supervisor", None)
-    supervisor = None if descriptor is None else Supervisor(descriptor, options)
-    if supervisor is not None:
-        supervisor.follow()
     # Where this interpreter finds something by itself, it is not found elsewhere.
     sys.path[:0] = [folder for folder in read.path if folder not in sys.path]
     flow = load_flow(read.flow)
@@ -166,7 +166,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reload", action="store_true", help="start again whenever Python files here change; needs redisflow[cli]"
     )
-    parser.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: from `--processes`
+    parser.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)  # a descriptor: `--processes`, `--reload`
     add_worker_options(parser)
     return parser
 

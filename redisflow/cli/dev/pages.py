@@ -12,7 +12,7 @@ import webbrowser
 from collections.abc import Mapping
 from contextlib import suppress
 
-from redisflow.cli.dev.child import Child
+from redisflow.cli.child import Child
 from redisflow.cli.dev.log import DevLog
 
 _PORTS_TRIED = 50

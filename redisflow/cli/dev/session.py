@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redisflow.backend.connect import mask_url
+from redisflow.cli.changes import changes_below
 from redisflow.cli.dev.keys import has_keys, read_keys
 from redisflow.cli.dev.pages import Pages, listen, open_in_browser
 from redisflow.cli.dev.server import DevServer, NamedServer, OwnServer, open_server
 from redisflow.cli.dev.workers import Found, WorkerKeeper
 from redisflow.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED
-from redisflow.cli.signals import ending_signals
+from redisflow.cli.signals import on_ending_signals
 from redisflow.words import counted
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Session:
 
     async def run(self) -> int:
         """Until somebody ends it; returns the exit code."""
-        with _on_signals(self._asked_to_end):
+        with on_ending_signals(self._asked_to_end):
             async with AsyncExitStack() as stack:
                 await self._start(stack)
                 self._begin(self._work())
@@ -153,16 +153,8 @@ class Session:
         self._end(EXIT_FAILED)
 
     async def _take_up_changes(self) -> None:
-        from watchfiles import (  # noqa: PLC0415  # while the worker imports the app
-            PythonFilter,
-            awatch,  # pyright: ignore[reportUnknownVariableType]  # its event may be one of trio
-        )
-
-        seen = awatch(self._folder, watch_filter=PythonFilter(), step=50, debounce=400, stop_event=self._no_more)
-        async for changes in seen:
-            names = sorted({Path(path).name for _, path in changes})
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            self._keeper.request(f"{names[0]}{more} changed")
+        async for what in changes_below([self._folder], self._no_more):
+            self._keeper.request(what)
 
     # -- what people ask for --------------------------------------------------------------------------------------
 
@@ -207,16 +199,3 @@ class Session:
             self._keeper.request("begun anew")
         finally:
             self._is_clearing = False
-
-
-@contextlib.contextmanager
-def _on_signals(act: Callable[[signal.Signals], None]) -> Generator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, *ending_signals())
-    for number in numbers:
-        loop.add_signal_handler(number, act, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from redisflow.cli.child import Child
 from redisflow.cli.dev.between import STOP_WITHIN_S
-from redisflow.cli.dev.child import Child
 from redisflow.cli.dev.log import DevLog
 
 _AGAIN_S = 1.0

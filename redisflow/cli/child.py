@@ -1,4 +1,4 @@
-"""A process that `redisflow dev` starts: its lines come here, it can be told things, and it ends when this one does.
+"""A process that a command starts: its lines come here, it can be told things, and it ends when this one does.
 
 It is told through a pair of sockets, whose end it reads however this process ended.
 """
@@ -35,12 +35,15 @@ class Child:
     async def spawn(
         cls,
         words: Sequence[str],
-        on_line: Callable[[str], None],
+        on_line: Callable[[str], None] | None,
         *,
         environment: Mapping[str, str],
         descriptors: Sequence[int] = (),
     ) -> Self:
-        """Start `python -m *words`; `{control}` in a word becomes the descriptor of its end of the sockets."""
+        """Start `python -m *words`; `{control}` in a word becomes the descriptor of its end of the sockets.
+
+        Without `on_line` it reads and writes where this process does.
+        """
         ours, theirs = socket.socketpair()
         process: asyncio.subprocess.Process | None = None
         try:
@@ -49,12 +52,12 @@ class Child:
                     sys.executable,
                     "-m",
                     *(word.replace("{control}", str(theirs.fileno())) for word in words),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.STDOUT,
+                    stdin=None if on_line is None else asyncio.subprocess.DEVNULL,
+                    stdout=None if on_line is None else asyncio.subprocess.PIPE,
+                    stderr=None if on_line is None else asyncio.subprocess.STDOUT,
                     env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
                     pass_fds=(theirs.fileno(), *descriptors),
-                    # Ctrl-C in the terminal is for `redisflow dev`, which stops one after the other.
+                    # Ctrl-C in the terminal is for this process, which passes on what it means.
                     start_new_session=True,
                     limit=_LINE_BYTES,
                 )
@@ -66,7 +69,8 @@ class Child:
                 await asyncio.shield(process.wait())
             raise
         child = cls(process, reader, writer)
-        child._lines = asyncio.create_task(child._read_lines(on_line), name=f"lines of {child.pid}")
+        if on_line is not None:
+            child._lines = asyncio.create_task(child._read_lines(on_line), name=f"lines of {child.pid}")
         return child
 
     async def _read_lines(self, on_line: Callable[[str], None]) -> None:
