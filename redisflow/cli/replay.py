@@ -16,6 +16,7 @@ from redisflow.cli.exits import EXIT_FAILED, BadTarget
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note, printable, write_line
 from redisflow.cli.progress import progress
+from redisflow.cli.settings import follow_dev
 from redisflow.cli.target import load_flow
 from redisflow.errors import BackendError, RedisflowError, UnknownWorkflow
 from redisflow.run_id import check_run_id
@@ -43,10 +44,12 @@ async def replay(
     if bool(runs) == bool(chosen.query):
         msg = "say which runs to replay: ids, files, or filters such as --workflow NAME"
         raise ValueError(msg)
-    target = code or given.settings()["app"].value
+    settings = given.settings()
+    target = code or settings["app"].value
     if target is None:
         msg = "say with which code to replay: --code MODULE:NAME, or an app in redisflow.toml"
         raise BadTarget(msg)
+    follow_dev(settings)
     flow = load_flow(target)
     place = given if given.app or given.url or given.namespace else replace(given, app=target)
     found: list[Document] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from redisflow import RedisFlow
+from redisflow.cli.dev.running import Running, claim
 from tests.cli.conftest import Cli
 
 CODE = """
@@ -62,6 +63,25 @@ async def test_drift_ends_with_1_and_tells_the_difference(working: RedisFlow, cl
     unserved = (await cli("run", "start", "approval")).out.strip()
     (row,) = (await cli("run", "replay", unserved, "--code", other, "--json")).json
     assert row["outcome"] == "no_code"
+
+
+async def test_where_redisflow_dev_runs_runs_are_those_of_its_server(
+    working: RedisFlow, cli: Cli, write_code, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_code("replay_dev", "charge")
+    run_id = (await cli("run", "start", "order", "-i", "1")).out.strip()
+    await cli("run", "result", run_id)
+    monkeypatch.delenv("REDISFLOW_URL")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("REDISFLOW_APP", "replay_dev:flow")
+    running = claim(tmp_path)
+    assert running is not None
+    running.say(Running(1, working.location.url))
+    try:
+        said = await cli("run", "replay", run_id)
+    finally:
+        running.release()
+    assert (said.code, said.err) == (0, "replay: 1 replays\n")
 
 
 async def test_a_file_needs_no_server_and_a_broken_one_is_told_of(
