@@ -107,7 +107,7 @@ def test_a_signal_with_json_reaches_the_run_and_what_is_no_json_is_told(show: Sh
     expect(dialog.get_by_label("Name")).to_have_value("approved")
     dialog.get_by_label("Data, as JSON").fill('{"by": ')
     dialog.get_by_role("button", name="Send").click()
-    expect(page.locator(".toast")).to_contain_text("Data is not JSON")
+    expect(dialog.get_by_role("alert")).to_contain_text("Data is not JSON")
     expect(dialog.get_by_label("Data, as JSON")).to_be_focused()
     assert stage.status(run_id) == "waiting:signal"
     dialog.get_by_label("Data, as JSON").fill('{"by": "ann", "total": 5}')
@@ -204,7 +204,7 @@ def test_a_run_is_started_by_the_form(show: Show, stage: Stage):
     page = show("/runs/new?workflow=echo")
     page.get_by_label("Input, as JSON").fill("{oops")
     page.get_by_role("button", name="Start").click()
-    expect(page.locator(".toast")).to_contain_text("Input is not JSON")
+    expect(page.get_by_label("Input, as JSON")).to_have_accessible_description(re.compile("^Input is not JSON"))
     page.get_by_label("Input, as JSON").fill('{"id": "o-1"}')
     page.get_by_label("Tags").fill("customer=c9 region=eu")
     key = secrets.token_hex(4)
@@ -229,7 +229,7 @@ def test_what_the_engine_refuses_is_told(open_page: OpenPage, stage: Stage):
     dialog = page.get_by_role("dialog", name="Send a signal")
     dialog.get_by_label("Name").fill("hello")
     dialog.get_by_role("button", name="Send").click()
-    expect(page.locator(".toast.is-fail")).to_contain_text(run_id)
+    expect(dialog.get_by_role("alert")).to_contain_text(run_id)
 
 
 def test_chosen_runs_are_canceled_and_the_progress_is_on_a_page(show: Show, stage: Stage):

@@ -53,13 +53,13 @@ def test_signs_that_turn_text_around_turn_nothing_else_around(show: Show, runs: 
     assert "gpj.exe" in text
 
 
-def test_a_toast_and_a_dialog_show_text(show: Show, runs: Runs):
+def test_what_is_wrong_and_a_dialog_show_text(show: Show, runs: Runs):
     page = show(f"/runs/{runs.waiting}")
     page.get_by_role("button", name="Signal", exact=True).click()
     dialog = page.get_by_role("dialog", name="Send a signal")
     dialog.get_by_label("Data, as JSON").fill(CLOSED)
     dialog.get_by_role("button", name="Send").click()
-    expect(page.locator(".toast")).to_contain_text("is not JSON")
+    expect(dialog.get_by_role("alert")).to_contain_text("is not JSON")
     page.keyboard.press("Escape")
     page.keyboard.press("Control+k")
     page.keyboard.type(IMAGE)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, Route, expect
 
 from redisflow.authoring.definition import untyped
+from tests.e2e.accessibility import violations
 from tests.e2e.conftest import OpenPage
 from tests.e2e.stage import Stage
 
@@ -77,7 +78,7 @@ def test_a_form_that_got_no_answer_is_sent_again_and_starts_one_run(open_page: O
     page.route(STARTS, lose_the_answer, times=1)
     fill(page, tag)
     page.get_by_role("button", name="Start").click()
-    expect(page.locator(".toast")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_visible()
     assert len(runs_of(stage, tag)) == 1
     page.get_by_role("button", name="Start").click()
     is_there(page)
@@ -107,6 +108,35 @@ def test_a_workflow_that_is_unknown_is_started_once_somebody_has_said_that_it_is
         dialog.get_by_role("button", name=answer, exact=True).click()
     is_there(page)
     assert stage.run(stage.flow.get_run(page.url.rpartition("/")[2])).workflow == name
+
+
+NO_TAGS = ("foo", "name=Ada Lovelace", "=x", 'note="a b', "a=1, a=2")
+
+
+def test_what_is_no_tag_is_told_at_its_field_and_nothing_is_started(show: Show, stage: Stage):
+    page = show("/runs/new?workflow=echo")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    tags = page.get_by_label("Tags")
+    for text in NO_TAGS:
+        tags.fill(text)
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        expect(tags).to_have_attribute("aria-invalid", "true")
+        expect(tags).to_be_focused()
+    assert not violations(page)
+    assert sent == []
+
+
+def test_a_tag_with_spaces_stands_in_quotes_and_commas_part_tags_as_spaces_do(show: Show, stage: Stage):
+    tag = secrets.token_hex(4)
+    page = show("/runs/new?workflow=echo")
+    page.get_by_label("Tags").fill(f't={tag}, "name=Ada Lovelace" note="a, \\"b\\"",path=c:\\d empty=')
+    page.get_by_role("button", name="Start").click()
+    is_there(page)
+    (run_id,) = runs_of(stage, tag)
+    said = {"t": tag, "name": "Ada Lovelace", "note": 'a, "b"', "path": "c:\\d", "empty": ""}
+    assert dict(stage.run(stage.flow.get_run(run_id)).tags) == said
 
 
 def test_what_was_closed_stays_closed_while_the_page_goes_on(show: Show, stage: Stage):

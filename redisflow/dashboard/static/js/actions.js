@@ -4,7 +4,7 @@
 //   <form data-post="api/v1/runs" data-said="Started"> with fields; those with data-json hold JSON
 //
 // With data-once what is sent carries an idempotency key.
-import { answered, once, read, toJson } from "./forms.js";
+import { answered, hush, once, read, tell, toJson } from "./forms.js";
 import { refresh } from "./live.js";
 import { toast } from "./toast.js";
 
@@ -47,13 +47,16 @@ export function ask(question, { danger = false, verb = "Yes" } = {}) {
 export async function act(element, doIt) {
   if (busy.has(element)) return;
   busy.add(element);
-  const buttons = element.matches("form") ? [...element.querySelectorAll("[type=submit]")] : [element];
+  const isForm = element.matches("form");
+  const buttons = isForm ? [...element.querySelectorAll("[type=submit]")] : [element];
   for (const each of buttons) each.disabled = true;
   let leaves = false;
   try {
+    if (isForm) hush(element);
     leaves = await doIt();
   } catch (error) {
-    toast(error.message, { tone: "fail" });
+    if (isForm) tell(element, error);
+    else toast(error.message, { tone: "fail" });
   }
   if (leaves) return;
   busy.delete(element);

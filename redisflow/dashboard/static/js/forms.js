@@ -13,21 +13,75 @@ export function read(form) {
       try {
         JSON.parse(value);
       } catch (error) {
-        field.focus();
-        throw new Error(`${field.dataset.label || field.name} is not JSON: ${error.message}`);
+        throw wrong(field, `${field.dataset.label || field.name} is not JSON: ${error.message}`);
       }
       said.push([field.name, value]);
-    } else if ("pairs" in field.dataset) said.push([field.name, JSON.stringify(pairs(value))]);
+    } else if ("pairs" in field.dataset) said.push([field.name, JSON.stringify(pairs(field))]);
     else said.push([field.name, JSON.stringify(value)]);
   }
   return said;
 }
 
-function pairs(text) {
-  return Object.fromEntries(text.split(/[\s,]+/).filter(Boolean).map((pair) => {
-    const at = pair.indexOf("=");
-    return at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)];
-  }));
+const wrong = (field, text) => Object.assign(new Error(text), { field });
+
+/** NAME=VALUE, several with spaces or commas between them; double quotes hold those together, as in the filter. */
+function pairs(field) {
+  const found = new Map();
+  for (const part of parts(field)) {
+    const at = part.indexOf("=");
+    if (at < 1) throw wrong(field, `${JSON.stringify(part)} is no tag: one is written NAME=VALUE, and as "NAME=VALUE" where it has spaces or commas.`);
+    const name = part.slice(0, at);
+    if (found.has(name)) throw wrong(field, `The tag ${JSON.stringify(name)} is there twice.`);
+    found.set(name, part.slice(at + 1));
+  }
+  return Object.fromEntries(found);
+}
+
+function parts(field) {
+  const found = [];
+  let part = null;
+  let quoted = false;
+  for (const [sign, escaped] of [...field.value.matchAll(/\\(["\\])|[^]/gu)]) {
+    if (quoted && escaped) part += escaped;
+    else if (sign === '"') {
+      quoted = !quoted;
+      part ??= "";
+    } else if (!quoted && /^[\s,]$/u.test(sign)) {
+      if (part !== null) found.push(part);
+      part = null;
+    } else part = (part ?? "") + sign;
+  }
+  if (quoted) throw wrong(field, "A quote is not closed.");
+  return part === null ? found : [...found, part];
+}
+
+/** Says at its field what is wrong, or at the top of the form: it stays there until that is sent again. */
+export function tell(form, { message, field }) {
+  hush(form);
+  const title = form.querySelector(":scope > h2");
+  const it = document.createElement("p");
+  it.className = "wrong";
+  it.id = `wrong-${field?.id || "form"}`;
+  it.setAttribute("role", "alert");
+  if (field) {
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", [it.id, field.dataset.hint].filter(Boolean).join(" "));
+    field.after(it);
+    field.focus();
+  } else if (title) title.after(it);
+  else (form.querySelector(":scope > .form") ?? form).prepend(it);
+  it.textContent = message;
+  it.scrollIntoView({ block: "nearest" });
+}
+
+/** What was wrong is no longer said. */
+export function hush(form) {
+  for (const it of form.querySelectorAll(".wrong")) it.remove();
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    if (field.dataset.hint) field.setAttribute("aria-describedby", field.dataset.hint);
+    else field.removeAttribute("aria-describedby");
+  }
 }
 
 export const toJson = (said) => `{${said.map(([name, json]) => `${JSON.stringify(name)}: ${json}`).join(", ")}}`;
