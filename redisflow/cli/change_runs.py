@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 from redisflow.cli.arguments import RunId, RunIds
 from redisflow.cli.asking import is_meant, named
 from redisflow.cli.exits import EXIT_CONFLICT, EXIT_FAILED
-from redisflow.cli.find_runs import read_tags
+from redisflow.cli.filters import Filters
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, write_line
 from redisflow.cli.problems import look_or_key, tell_error, unsure
@@ -24,6 +25,7 @@ from redisflow.words import counted
 
 if TYPE_CHECKING:
     from redisflow.client.bulk import BulkJob, BulkOutcome
+    from redisflow.client.finding import RunQuery
     from redisflow.flow import RedisFlow
 
 GOES_ON = ("pending", "running", "waiting")
@@ -32,31 +34,12 @@ ENDED = ("succeeded", "failed", "canceled")
 
 
 @Parameter(name="*", group="Which runs")
-class Which:
-    """Runs by their ids, or by what `redisflow run list` takes."""
+@dataclass(frozen=True, kw_only=True)
+class Which(Filters):
+    """Runs by their ids, or all that match."""
 
-    def __init__(
-        self,
-        *,
-        workflow: Annotated[str | None, Parameter(alias="-w", help="all of this workflow")] = None,
-        status: Annotated[list[str] | None, Parameter(alias="-s", help="all in this status", negative=())] = None,
-        tag: Annotated[list[str] | None, Parameter(alias="-t", help="all with NAME=VALUE", negative=())] = None,
-        created_before: Annotated[str | None, Parameter(help="all that are older (`30d`)")] = None,
-        dry_run: Annotated[bool, Parameter(negative=(), help="say which, and do nothing")] = False,
-        yes: Annotated[bool, Parameter(alias="-y", negative=(), help="do not ask")] = False,
-    ) -> None:
-        """As typed."""
-        self.query: dict[str, Any] = {}
-        if workflow is not None:
-            self.query["workflow"] = workflow
-        if status:
-            self.query["status"] = status
-        if tag:
-            self.query["tags"] = read_tags(tag)
-        if created_before is not None:
-            self.query["created_before"] = read_instant(created_before)
-        self.is_dry = dry_run
-        self.is_sure = yes
+    dry_run: Annotated[bool, Parameter(negative=(), help="say which, and do nothing")] = False
+    yes: Annotated[bool, Parameter(alias="-y", negative=(), help="do not ask")] = False
 
 
 BY_ID = Which()
@@ -183,14 +166,14 @@ async def _change(
         if run_ids:
             ids = [check_run_id(run_id) for run_id in run_ids]
         else:
-            query: dict[str, Any] = {"status": statuses, **which.query}
+            query: RunQuery = {"status": statuses, **which.query}
             ids = [run.id async for run in flow.list_runs(**query)]
-        if which.is_dry:
+        if which.dry_run:
             if given.out.form != "table":
                 given.out.rows((), [{"id": run_id} for run_id in ids])
             note(f"would {verb} {counted(len(ids), 'run')}{named(ids)}")
             return 0
-        is_sure = which.is_sure or not (which.query and ids)
+        is_sure = which.yes or not (which.query and ids)
         if not is_meant(f"{verb} {counted(len(ids), 'run')}", ids, is_sure=is_sure):
             return EXIT_FAILED
         with around or nullcontext(), progress(verb, len(ids)) as tell:

@@ -32,7 +32,7 @@ async def export(
 ) -> None:
     """Export runs with their records, payloads and events, for `redisflow run import` and `replay`, and for reports.
 
-    One run is a JSON document over several lines; of several, each is a line.
+    Filters mean all that match. One run is a JSON document over several lines; of several, each is a line.
     """
     if bool(run_ids) == bool(chosen.query):
         msg = "say which runs to export: their ids, or filters such as --workflow NAME"
@@ -62,5 +62,5 @@ async def _documents(flow: RedisFlow, ids: list[str], chosen: Chosen) -> AsyncIt
     for run_id in ids:
         yield await flow.export_run(run_id)
     if chosen.query:
-        async for document in chosen.export(flow):
+        async for document in chosen.export(flow, most=0):
             yield document

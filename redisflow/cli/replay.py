@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("replays", "drifts", "no_code", "unreadable")
 """`no_code`: a worker with this code would put the run aside."""
+LATEST = 50
+"""So many of the runs that match, unless --limit says otherwise; where there are more, that is told."""
 
 
 async def replay(
@@ -39,7 +41,8 @@ async def replay(
 ) -> int:
     """Replay stored runs with the code that is here; exit code 1 where it does something else. No step is run.
 
-    Runs are looked for where the app has them, or where flags say. The code is that of --code, else of the app.
+    Runs are looked for where the app has them, or where flags say. The code is that of --code, else of the app. Filters
+    mean the latest 50 of those that match, unless --limit says otherwise.
     """
     if bool(runs) == bool(chosen.query):
         msg = "say which runs to replay: ids, files, or filters such as --workflow NAME"
@@ -76,7 +79,7 @@ async def _histories(given: Given, runs: Sequence[str], chosen: Chosen) -> Async
                 yield document
         if chosen.query:
             listed = await stack.enter_async_context(given.flow())
-            async for document in chosen.export(listed, events=False):
+            async for document in chosen.export(listed, most=LATEST, events=False):
                 yield document
 
 

@@ -13,7 +13,8 @@ from cyclopts import Parameter
 from redisflow import documents
 from redisflow.authoring.definition import WorkflowSpec, untyped
 from redisflow.cli.arguments import RunId, WorkflowName
-from redisflow.cli.find_runs import as_duration, read_tags
+from redisflow.cli.filters import read_tags
+from redisflow.cli.find_runs import as_duration
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import note, to_json, write_line
 from redisflow.cli.problems import look_or_key, unsure

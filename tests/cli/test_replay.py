@@ -47,7 +47,10 @@ async def test_code_that_does_the_same_replays(working: RedisFlow, cli: Cli, wri
         [(ids[0], "replays", None), (ids[1], "replays", None)],
     )
     gate = await cli("run", "replay", "-w", "order", "-s", "succeeded", "--limit", "1", "--code", same)
-    assert (gate.code, gate.err, len(gate.out.splitlines())) == (0, "replay: 1 replays\n", 2)
+    assert (gate.code, len(gate.out.splitlines())) == (0, 2)
+    assert gate.err == "the first 1; there are more: --limit 0 for all\nreplay: 1 replays\n"
+    whole = await cli("run", "replay", "-w", "order", "--limit", "2", "--code", same)
+    assert (whole.code, whole.err) == (0, "replay: 2 replays\n")
     nothing = await cli("run", "replay", "-w", "other", "--code", same)
     assert (nothing.code, nothing.err) == (0, "no run matches\n")
 
@@ -102,6 +105,20 @@ async def test_a_file_needs_no_server_and_a_broken_one_is_told_of(
     assert (wrong.code, "no exported run" in wrong.err) == (2, True)
 
 
+async def test_all_runs_that_match_are_exported_and_a_gate_that_looks_at_some_says_so(
+    shop: RedisFlow, cli: Cli, write_code, monkeypatch: pytest.MonkeyPatch
+):
+    same = write_code("replay_many", "charge")
+    for total in range(60):
+        await shop.run_workflow("order", total)
+    said = await cli("run", "export", "-w", "order", "--to", "runs.jsonl")
+    assert (said.code, said.err) == (0, "wrote 60 runs to runs.jsonl\n")
+    for form, told in ([], "replay: 50 replays\n"), (["--json"], ""):
+        gate = await cli("run", "replay", "-w", "order", "--code", same, *form)
+        assert (gate.code, gate.err) == (0, f"the first 50; there are more: --limit 0 for all\n{told}")
+    assert (await cli("run", "replay", "-w", "order", "-l", "0", "--code", same)).err == "replay: 60 replays\n"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -131,7 +148,8 @@ async def test_several_runs_are_exported_as_lines_and_replayed_from_one_file(
     assert [row["id"] for row in (await cli("run", "replay", "runs.jsonl", "--code", same, "--json")).json] == [
         line["id"] for line in lines
     ]
-    assert len((await cli("run", "export", "-w", "order", "--limit", "1")).out.splitlines()) == 1
+    first = await cli("run", "export", "-w", "order", "--limit", "1")
+    assert (len(first.out.splitlines()), first.err) == (1, "the first 1; there are more: --limit 0 for all\n")
     before = (tmp_path / "runs.jsonl").read_text()
     nothing = await cli("run", "export", "-w", "other", "--to", "runs.jsonl")
     assert (nothing.code, nothing.err) == (0, "no run matches\n")

@@ -52,7 +52,9 @@ async def test_runs_are_listed_by_what_they_are_and_in_each_form(working: RedisF
     assert "customer: c2" in (await cli("run", "list", "-t", "customer=c2", "-o", "yaml")).out
     first = await cli("run", "list", "--limit", "2")
     assert len(first.out.splitlines()) == 3
-    assert "there are more" in first.err
+    assert first.err == "the first 2; there are more: --limit 0 for all\n"
+    assert "there are more" in (await cli("run", "list", "--limit", "2", "-o", "id")).err
+    assert (await cli("run", "list", "--limit", "3")).err == ""
     assert (await cli("run", "list", "--created-after", "1h", "-o", "id")).out.count("\n") == 3
     assert (await cli("run", "list", "--created-before", "1h", "-o", "id")).out == ""
 
@@ -153,6 +155,10 @@ async def test_many_runs_are_changed_only_where_somebody_is_sure(shop: RedisFlow
     done = await cli("run", "cancel", "-w", "approval", "--yes")
     assert (done.code, len(done.out.splitlines()), done.err) == (0, 3, "cancel: 3 done\n")
     assert (await shop.count_runs()).canceled == 3
+    matching = {"created-after=1h": 3, "created-before=1h": 0, "finished-after=1h": 3, "finished-before=1h": 0}
+    for option, count in {**matching, "version=v2": 0}.items():
+        told = await cli("run", "delete", "-w", "approval", "--dry-run", f"--{option}")
+        assert f"would delete {count} runs" in told.err
     assert "would cancel 0 runs" in (await cli("run", "cancel", "-w", "approval", "--dry-run")).err
     assert "would delete 3 runs" in (await cli("run", "delete", "-w", "approval", "--dry-run")).err
     again = await cli("run", "retry", *done.out.split())
