@@ -25,6 +25,15 @@ class BadTarget(errors.RedisflowError):
     """The words that were to name a RedisFlow object do not."""
 
 
+class AppBroken(errors.RedisflowError):
+    """The code of the app cannot be imported; `what_to_do` is said beside it."""
+
+    def __init__(self, message: str, what_to_do: str) -> None:
+        """The message names the line of the user's own code."""
+        super().__init__(message)
+        self.what_to_do = what_to_do
+
+
 class Refused(errors.RedisflowError):
     """What is there does not allow what was asked."""
 
@@ -89,4 +98,6 @@ def hint_of(error: Exception) -> str | None:
     """What to do about it, where that can be said of all errors of its kind."""
     if isinstance(error, OutcomeUnknown):
         return error.how_to_look
+    if isinstance(error, AppBroken):
+        return error.what_to_do
     return next((hint for kind, hint in HINTS.items() if isinstance(error, kind)), None)

@@ -57,10 +57,10 @@ class Given:
         settings = self.settings()
         app = settings["app"].value
         if app is not None and self._asks_the_app(settings):
-            from redisflow.cli.target import load_flow  # noqa: PLC0415  # it imports the code of users
+            from redisflow.cli.target import load_for_command  # noqa: PLC0415  # it imports the code of users
 
             follow_dev(settings)
-            flow = load_flow(app)
+            flow = load_for_command(app, None if self.app else "--url URL -n NAMESPACE does without the app")
             for name in contradictions(settings, flow):
                 # Nobody is to change the runs of another place than the one that they named.
                 msg = f"{settings[name].source} says another {name} than {app} has: leave one of them out"

@@ -17,7 +17,7 @@ from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, note, printable, write_line
 from redisflow.cli.progress import progress
 from redisflow.cli.settings import follow_dev
-from redisflow.cli.target import load_flow
+from redisflow.cli.target import load_for_command
 from redisflow.errors import BackendError, RedisflowError, UnknownWorkflow
 from redisflow.run_id import check_run_id
 from redisflow.testing.replays import DoesNotReplay, assert_replays
@@ -53,7 +53,7 @@ async def replay(
         msg = "say with which code to replay: --code MODULE:NAME, or an app in redisflow.toml"
         raise BadTarget(msg)
     follow_dev(settings)
-    flow = load_flow(target)
+    flow = load_for_command(target, None)
     place = given if given.app or given.url or given.namespace else replace(given, app=target)
     found: list[Document] = []
     with progress("replay") as tell:

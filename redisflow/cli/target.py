@@ -6,11 +6,13 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import sysconfig
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 
 from redisflow.cli.discovery import HOW
-from redisflow.cli.exits import BadTarget
+from redisflow.cli.exits import AppBroken, BadTarget
 from redisflow.flow import RedisFlow
 
 
@@ -27,6 +29,22 @@ def load_flow(target: str) -> RedisFlow:
         msg = f"{where} has no RedisFlow object named {name!r} (found: {found})"
         raise BadTarget(msg)
     return flow
+
+
+def load_for_command(target: str, what_else: str | None) -> RedisFlow:
+    """`load_flow`, for a command: what goes wrong in the code of users is AppBroken, with their own line.
+
+    `what_else` is how the command is given without the app, where it can be.
+    """
+    try:
+        return load_flow(target)
+    except BadTarget:
+        raise
+    except (Exception, SystemExit) as error:
+        says = error.msg if isinstance(error, SyntaxError) else str(error)
+        msg = f"{target} cannot be imported: {_place_of(error)}{type(error).__name__}: {says}"
+        what_to_do = ["--debug has the traceback", *([what_else] if what_else else [])]
+        raise AppBroken(msg, "; ".join(what_to_do)) from error
 
 
 def load_app(target: str) -> tuple[str, RedisFlow]:
@@ -65,7 +83,7 @@ def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         msg = f"no module {name!r} can be imported from {Path.cwd()}"
         raise BadTarget(msg) from error
@@ -82,3 +100,26 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+_OTHERS = (
+    str(Path(__file__).parents[1]),
+    "<",
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+"""Where code is that no user has written: `<frozen importlib>` is some of it."""
+
+
+def _place_of(error: BaseException) -> str:
+    """`workflows.py:3: `, the last line of the user's own that led to it; nothing where there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        place, line = error.filename, error.lineno
+    else:
+        frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+        own = [(place, line) for place, line in frames if not place.startswith(_OTHERS)]
+        if not own:
+            return ""
+        place, line = own[-1]
+    path = Path(place)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown}:{line}: "

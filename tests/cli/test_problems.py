@@ -126,6 +126,43 @@ async def test_a_damaged_run_is_no_mistake_of_who_asks_and_leads_to_the_audit(
     assert "`redisflow audit`" in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import os\nflow = (\n", "broken_app.py:2: SyntaxError: '(' was never closed"),
+        ("import os\nimport nowhere_to_be_found\n", "broken_app.py:2: ModuleNotFoundError: No module named 'nowhere_"),
+        ("import json\n\njson.loads('{')\n", "broken_app.py:3: JSONDecodeError: Expecting property name"),
+        ("import sys\nsys.exit('not here')\n", "broken_app.py:2: SystemExit: not here"),
+        ("from redisflow import RedisFlow\nflow = RedisFlow(namespace='a b')\n", "broken_app.py:2: InvalidName: "),
+    ],
+)
+async def test_an_app_that_cannot_be_imported_is_told_in_a_line_with_its_place(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, says: str
+):
+    (tmp_path / "broken_app.py").write_text(code)
+    monkeypatch.delenv("REDISFLOW_NAMESPACE")
+    monkeypatch.setenv("REDISFLOW_APP", "broken_app.py:flow")
+    said = await cli("run", "list")
+    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
+    assert said.err.startswith(f"redisflow: broken_app.py:flow cannot be imported: {says}")
+    assert said.err.endswith("(--debug has the traceback; --url URL -n NAMESPACE does without the app)\n")
+    problem = json.loads((await cli("run", "show", "nope", "--json")).err)
+    assert (problem["title"], problem["exit_code"], says in problem["detail"]) == ("AppBroken", 1, True)
+    replayed = await cli("run", "replay", "-w", "order")
+    assert (replayed.code, replayed.err[-28:]) == (1, "(--debug has the traceback)\n")
+
+
+async def test_a_traceback_is_shown_to_who_asks_for_it(cli: Cli, tmp_path: Path):
+    (tmp_path / "app_with_traceback.py").write_text("def load():\n    return 1 / 0\n\nload()\n")
+    done = shell(f"{COMMAND} workflow list --app app_with_traceback:flow --debug", tmp_path)
+    assert (done.returncode, "in load\n    return 1 / 0" in done.stderr) == (1, True)
+    done = shell(f"{COMMAND} workflow list --app app_with_traceback:flow", tmp_path)
+    assert done.stderr == (
+        "redisflow: app_with_traceback:flow cannot be imported: app_with_traceback.py:2: ZeroDivisionError:"
+        " division by zero (--debug has the traceback)\n"
+    )
+
+
 async def test_a_file_that_cannot_be_written_is_named(working: RedisFlow, cli: Cli, tmp_path: Path):
     run = await working.run_workflow("order", 1)
     await run.result()
