@@ -34,7 +34,7 @@ from redisflow.records import (
     decode_record,
     kind_of,
 )
-from redisflow.runs import TERMINAL, Ending, StepAttempt, StepRun, WorkflowRun, child_failure, failure_of
+from redisflow.runs import TERMINAL, Ending, StepAttempt, StepRun, WorkflowRun, began_at, child_failure, failure_of
 from redisflow.tags import decode_tags
 
 
@@ -81,7 +81,7 @@ def _view(run_id: str, fields: Mapping[bytes, bytes]) -> WorkflowRun:
         crashes=int(text.get(b"x", 0)),
         created_at=from_ms(int(text[b"c"])),
         available_at=_instant(text.get(b"av")),
-        started_at=_instant(text.get(b"a")),
+        started_at=began_at(text.get(b"a"), text[b"c"]),
         finished_at=_instant(text.get(b"t")),
         deadline_at=_instant(text.get(b"dl", None if ending is None else ending.deadline_at_ms)),
         parent=text.get(b"pa"),

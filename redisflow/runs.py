@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from redisflow import codec
+from redisflow.durations import from_ms
 from redisflow.failure import Failure
 from redisflow.records import (
     CallKind,
@@ -106,6 +107,7 @@ class WorkflowRun:
     created_at: datetime
     available_at: datetime | None
     started_at: datetime | None
+    """When a worker first took it up; of a fork, whose first steps are older than itself, when it was made."""
     finished_at: datetime | None
     deadline_at: datetime | None
     parent: str | None = None
@@ -196,3 +198,8 @@ def child_failure(record: ChildEnded) -> Failure:
     if record.status == "canceled" and not record.payload:
         return Failure("Canceled", "the child run was canceled", "")
     return failure_of(record.payload or None, record.cause) or Failure("Unknown", "the failure was not recorded", "")
+
+
+def began_at(claimed: str | int | None, created: str | int) -> datetime | None:
+    """When a run began, from its fields: a fork has the beginning of another, which began before the fork was made."""
+    return None if claimed is None else from_ms(max(int(float(claimed)), int(float(created))))

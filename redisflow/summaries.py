@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from redisflow.durations import from_ms
-from redisflow.runs import TERMINAL, RunStatus, WaitReason
+from redisflow.runs import TERMINAL, RunStatus, WaitReason, began_at
 from redisflow.tags import Tags, decode_tags
+
+N = TypeVar("N", int, float)
 
 FIELDS = ("w", "v", "q", "s", "tg", "c", "a", "t", "f", "x", "ca", "sc")
 """The fields of a run's hash that a summary is made of."""
@@ -48,6 +52,45 @@ class RunSummary:
     def is_finished(self) -> bool:
         """Whether the status is final."""
         return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How some finished runs went; canceled ones are neither failed nor successful."""
+
+    runs: int
+    failed: int
+    succeeded: int
+    durations_ms: Sequence[int]
+    """Of those that failed or succeeded, from the first claim to the end, the shortest first."""
+
+    @classmethod
+    def of(cls, runs: Sequence[RunSummary]) -> Outcomes:
+        """Of these."""
+        judged = [run for run in runs if run.status in {"failed", "succeeded"}]
+        failed = sum(run.status == "failed" for run in judged)
+        took = (run.finished_at - run.started_at for run in judged if run.finished_at and run.started_at)
+        return cls(len(runs), failed, len(judged) - failed, sorted(int(each.total_seconds() * 1000) for each in took))
+
+    @property
+    def failure_ratio(self) -> float | None:
+        """Of those that failed or succeeded; None where there are none."""
+        judged = self.failed + self.succeeded
+        return self.failed / judged if judged else None
+
+    def percentile_ms(self, share: float) -> int | None:
+        """The duration that so many of them did not exceed: `0.95`, say. None where there are none."""
+        return nearest(self.durations_ms, share)
+
+    def percentile_s(self, share: float) -> float | None:
+        """The same in seconds."""
+        ms = self.percentile_ms(share)
+        return None if ms is None else ms / 1000
+
+
+def nearest(ordered: Sequence[N], share: float) -> N | None:
+    """The nearest one: of a hundred, `0.95` is the 95th. None where there are none."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +184,7 @@ def view_summary(run_id: str, values: Sequence[bytes | None]) -> RunSummary | No
         waiting_for=reason or None,  # type: ignore[arg-type]  # the scripts write no other word
         tags=decode_tags(text.get("tg", "")),
         created_at=from_ms(int(text["c"])),
-        started_at=_instant(text.get("a")),
+        started_at=began_at(text.get("a"), text["c"]),
         finished_at=_instant(text.get("t")),
         claims=int(text.get("f", "0:").partition(":")[0]),
         crashes=int(text.get("x", 0)),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from redisflow.checks.finding import Finding
+from redisflow.client.controls import Control, Controls
 from redisflow.errors import BackendError, BackendUnavailable, NamespaceNotFound
 from redisflow.words import counted, first_of
 
 if TYPE_CHECKING:
     from redisflow.backend.redis_backend import RedisBackend
+    from redisflow.contract import Backend
     from redisflow.fleet import StrandedReport
 
 SHOWN = 5
@@ -42,7 +44,16 @@ async def check_namespace(backend: RedisBackend) -> AsyncIterator[Finding]:
     report = await backend.fleet.find_stranded(detailed=True, look_at=None)
     for finding in check_fleet(report):
         yield finding
+    for finding in check_controls(await Controls(_same(backend)).list()):
+        yield finding
     yield await _check_losses(backend)
+
+
+def _same(backend: RedisBackend) -> Callable[[], Awaitable[Backend]]:
+    async def connected() -> Backend:
+        return backend
+
+    return connected
 
 
 def _fix_of(error: BackendError) -> str:
@@ -72,6 +83,19 @@ def check_fleet(report: StrandedReport) -> Iterator[Finding]:
             yield Finding(GROUP, name, "warn", f"and {len(lines) - SHOWN} more: `redisflow stranded`", fix)
     if report.is_clear:
         yield Finding(GROUP, "stranded", "ok", "no run, workflow or queue without a worker")
+
+
+def check_controls(controls: Sequence[Control]) -> Iterator[Finding]:
+    """What somebody holds back, and may have forgotten."""
+    for control in controls[:SHOWN]:
+        waiting = f", {counted(control.waiting, 'run')} wait" if control.waiting else ""
+        says = f"{control.kind} {control.name} is {control.state}, since {control.since:%Y-%m-%d %H:%M} UTC{waiting}"
+        yield Finding(GROUP, "held back", "warn", says, f"`redisflow {control.kind} resume {control.name}`")
+    if len(controls) > SHOWN:
+        says = f"and {len(controls) - SHOWN} more: `redisflow queue list`, `redisflow workflow list`"
+        yield Finding(GROUP, "held back", "warn", says)
+    if not controls:
+        yield Finding(GROUP, "held back", "ok", "no queue and no workflow is paused")
 
 
 async def _check_losses(backend: RedisBackend) -> Finding:

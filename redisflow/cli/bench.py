@@ -21,10 +21,10 @@ from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Document, note
 from redisflow.cli.progress import Tell, progress
 from redisflow.cli.signals import canceled_by_signals
-from redisflow.cli.workflow_show import percentile
 from redisflow.client.namespaces import delete_namespace
 from redisflow.contract import ScanPlace
 from redisflow.flow import RedisFlow
+from redisflow.summaries import nearest
 
 RUNS_AT_MOST = 100_000
 AT_ONCE_AT_MOST = 1_000
@@ -144,8 +144,8 @@ def _document(name: str, chosen: Profile, measured: Measured, concurrency: int) 
         "seconds": round(measured.seconds, 3),
         "runs_per_s": round(runs / measured.seconds, 1),
         "steps_per_s": round(runs * chosen.steps / measured.seconds, 1),
-        "p50_ms": round(percentile(latencies, 0.5) or 0.0, 2),
-        "p99_ms": round(percentile(latencies, 0.99) or 0.0, 2),
+        "p50_ms": round(nearest(latencies, 0.5) or 0.0, 2),
+        "p99_ms": round(nearest(latencies, 0.99) or 0.0, 2),
         "cpu_us_per_run": round(measured.cpu_s / runs * 1e6, 1),
         "server_cpu_us_per_run": None if server_s is None else round(server_s / runs * 1e6, 1),
         "redisflow": redisflow.__version__,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from redisflow import documents
 from redisflow.cli.arguments import WorkflowName
@@ -17,42 +15,15 @@ from redisflow.contract import RunFilter
 from redisflow.errors import UnknownWorkflow
 from redisflow.names import check_name
 from redisflow.runs import TERMINAL
+from redisflow.summaries import Outcomes
 
 if TYPE_CHECKING:
     from redisflow.contract import Backend
     from redisflow.fleet import WorkerInfo
-    from redisflow.summaries import RunSummary
-
-N = TypeVar("N", int, float)
 
 LAST_RUNS = 10
 JUDGED = 100
 """Finished runs from which a failure ratio and durations are taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """How the last finished runs of a workflow went."""
-
-    runs: Sequence[RunSummary]
-
-    @property
-    def document(self) -> Document:
-        """Durations are from the first claim to the end; canceled runs are neither failed nor successful."""
-        failed = sum(run.status == "failed" for run in self.runs)
-        judged = failed + sum(run.status == "succeeded" for run in self.runs)
-        lengths_ms = sorted(
-            int((run.finished_at - run.started_at).total_seconds() * 1000)
-            for run in self.runs
-            if run.finished_at and run.started_at
-        )
-        return {
-            "runs": len(self.runs),
-            "failed": failed,
-            "failure_ratio": failed / judged if judged else None,
-            "p50_ms": percentile(lengths_ms, 0.5),
-            "p95_ms": percentile(lengths_ms, 0.95),
-        }
 
 
 async def show(name: WorkflowName, /, *, given: Given = PLAIN) -> None:
@@ -86,8 +57,18 @@ async def _describe(backend: Backend, name: str) -> Document:
         "by_status": dict(statuses),
         "versions": _versions(name, {version or None: count for version, count in versions.items()}, serving),
         "queues": sorted({run.queue for run in (*last.runs, *ended.runs)}),
-        "finished": Outcomes(ended.runs).document,
+        "finished": _outcomes(Outcomes.of(ended.runs)),
         "last_runs": [documents.of_summary(run) for run in last.runs],
+    }
+
+
+def _outcomes(finished: Outcomes) -> Document:
+    return {
+        "runs": finished.runs,
+        "failed": finished.failed,
+        "failure_ratio": finished.failure_ratio,
+        "p50_ms": finished.percentile_ms(0.5),
+        "p95_ms": finished.percentile_ms(0.95),
     }
 
 
@@ -105,11 +86,6 @@ def _versions(name: str, in_flight: dict[str | None, int], serving: Sequence[Wor
         }
         for version in sorted({*in_flight, *own}, key=lambda version: version or "")
     ]
-
-
-def percentile(ordered: Sequence[N], share: float) -> N | None:
-    """The nearest one: of a hundred, `0.95` is the 95th. None where there are none."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def _text(document: Document, out: Output) -> str:

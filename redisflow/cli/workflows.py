@@ -21,14 +21,19 @@ async def list_workflows(
     """List the workflows that have runs, and how many in which status."""
     async with given.connect() as backend:
         counts = await backend.listings.count_runs(detailed=detailed)
+        # What is paused is so in each partition.
+        held = {row.control[2:]: row.state for row in await backend.controls.list(0) if row.control.startswith("w:")}
     found = [documents.of_counts(name, each) for name, each in sorted(counts.workflows.items())]
     columns = [Column("WORKFLOW", lambda row: row["id"])]
     columns += map(_count_of, ("unfinished", "stuck", "succeeded", "failed", "canceled"))
     if detailed:
         columns += map(_count_of, ("pending", "running", "waiting"))
     given.out.rows(columns, found)
-    if not found and given.out.form == "table":
-        note("no run is stored")
+    if given.out.form == "table":
+        if not found:
+            note("no run is stored")
+        for name, state in sorted(held.items()):
+            note(f"workflow {name} is {state}")
 
 
 def _count_of(name: str) -> Column:

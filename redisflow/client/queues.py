@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 
 from redisflow.client.controls import Controls
 from redisflow.contract import Backend
@@ -16,7 +17,8 @@ async def list_queues(connect: Callable[[], Awaitable[Backend]]) -> list[QueueIn
     backend = await connect()
     depths, controls = await asyncio.gather(backend.fleet.list_queues(), Controls(connect).list())
     paused = {control.name for control in controls if control.kind == "queue"}
-    return [
+    empty = paused - {depth.queue for depth in depths}
+    found = [
         QueueInfo(
             name=depth.queue,
             ready=max(0, depth.runs - depth.held),
@@ -26,3 +28,6 @@ async def list_queues(connect: Callable[[], Awaitable[Backend]]) -> list[QueueIn
         )
         for depth in depths
     ]
+    # One in which nothing lies is shown where it is paused, perhaps by a name that was mistyped.
+    found += [QueueInfo(name=name, ready=0, held=0, oldest_at=None, is_paused=True) for name in empty]
+    return sorted(found, key=attrgetter("name"))

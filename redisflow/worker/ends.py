@@ -46,9 +46,10 @@ class EndLog:
             self._suspended.discard(run_id)
         if isinstance(then, Finish) and then.status == "failed":
             _log.warning(
-                "run.failed %s of %s: `(await flow.get_run(id)).error` says why",
+                "run.failed %s of %s: `redisflow run show %s` says why",
                 run_id,
                 claim.workflow,
+                run_id,
                 extra=fields_of(claim),
             )
         elif _log.isEnabledFor(logging.DEBUG):

@@ -33,6 +33,19 @@ async def test_where_all_is_well_it_says_so_and_ends_with_0(working: RedisFlow, 
     assert said.json["counts"] == {"ok": len(said.json["checks"]), "warn": 0, "fail": 0}
 
 
+async def test_what_is_held_back_is_a_warning(shop: RedisFlow, cli: Cli, one_server):
+    await cli("run", "start", "approval")
+    for number in range(6):
+        await shop.controls.pause(queue=f"queue-{number}")
+    await shop.controls.pause(workflow="approval")
+    said = await cli("doctor", "--json")
+    held = [check for check in said.json["checks"] if check["name"] == "held back"]
+    assert [check["status"] for check in held] == ["warn"] * 6
+    assert held[0]["says"].startswith("queue queue-0 is paused, since 20")
+    assert held[0]["fix"] == "`redisflow queue resume queue-0`"
+    assert held[-1]["says"] == "and 2 more: `redisflow queue list`, `redisflow workflow list`"
+
+
 async def test_its_report_is_plain_lines_with_a_last_one_that_sums_up(shop, cli: Cli, one_server):
     said = await cli("doctor")
     lines = said.out.splitlines()

@@ -67,16 +67,28 @@ def test_a_percentile_lies_in_the_bucket_of_the_true_one(seed: int) -> None:
         assert lower <= told <= upper
 
 
+def test_what_was_once_counted_is_read_and_percentiles_are_near() -> None:
+    once = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000)
+    once += (60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000, 10_800_000, 43_200_000)
+    assert {*once, 86_400_000, 604_800_000, 2_592_000_000} <= {*BOUNDS_MS}
+    assert list(BOUNDS_MS) == sorted({*BOUNDS_MS})
+    up_to_a_day = [bound for bound in BOUNDS_MS if 8 <= bound <= 86_400_000]
+    assert max(upper / lower for lower, upper in pairwise(up_to_a_day)) < 1.4
+    for minutes in (14, 45, 200):
+        told = percentile_ms({min(bound for bound in BOUNDS_MS if bound >= minutes * 60_000): 10}, 95)
+        assert told == pytest.approx(minutes * 60_000, rel=0.2)
+
+
 def test_percentiles_of_nothing_and_of_what_is_beyond_all_bounds() -> None:
     assert percentile_ms({}, 50) is None
     assert percentile_ms({BEYOND_MS: 3}, 50) == BOUNDS_MS[-2]
-    assert percentile_ms({10: 1}, 0) == 5
+    assert percentile_ms({10: 1}, 0) == 8
     with pytest.raises(ValueError, match="between 0 and 100"):
         percentile_ms({10: 1}, 101)
 
 
 def test_what_a_later_version_counts_is_passed_over() -> None:
-    minute = view_minute(0, [("s order", 2), ("x order", 5), ("d7 order", 1), ("w 12345678", 9), ("q mail", 4)])
+    minute = view_minute(0, [("s order", 2), ("x order", 5), ("d7.5 order", 1), ("w 12345678", 9), ("q mail", 4)])
     assert minute.workflows["order"].started == 2
     assert not minute.workflows["order"].durations
     assert minute.queues == {"mail": 4}

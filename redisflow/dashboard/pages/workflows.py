@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import quantiles
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -17,7 +16,7 @@ from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 from redisflow.errors import RunNotFound
 from redisflow.fleet import Fleet
-from redisflow.summaries import RunPage, RunSummary, WorkflowCounts
+from redisflow.summaries import Outcomes, RunPage, RunSummary, WorkflowCounts
 
 SAMPLE = 200
 """Finished runs by which durations and failures of late are told, on a workflow's own page."""
@@ -30,32 +29,6 @@ MOST_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
-    """How the last finished runs went."""
-
-    finished: int
-    failed: int
-    p50_s: float | None
-    p95_s: float | None
-
-    @classmethod
-    def of(cls, runs: Sequence[RunSummary]) -> Late:
-        """Of these."""
-        took = sorted(
-            (run.finished_at - run.started_at).total_seconds()
-            for run in runs
-            if run.finished_at is not None and run.started_at is not None and run.status == "succeeded"
-        )
-        cuts = quantiles(took, n=20, method="inclusive") if len(took) > 1 else took * 19
-        return cls(
-            len(runs),
-            sum(run.status == "failed" for run in runs),
-            cuts[9] if cuts else None,
-            cuts[18] if cuts else None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """A workflow in the list."""
 
@@ -63,7 +36,7 @@ class Line:
     counts: WorkflowCounts
     versions: Sequence[str]
     """Those that live workers serve."""
-    late: Late
+    late: Outcomes
     last: RunSummary | None
     control: Control | None
 
@@ -74,19 +47,19 @@ async def workflows(request: Request, services: Services) -> View:
     counts, alive, controls = await asyncio.gather(flow.count_runs(), flow.workers(), flow.controls.list())
     fleet = Fleet(alive)
     find = request.query_params.get("find", "")
-    known = sorted({*counts.workflows, *(name for worker in alive for name, _ in worker.workflows)})
+    paused = {control.name: control for control in controls if control.kind == "workflow"}
+    known = sorted({*counts.workflows, *(name for worker in alive for name, _ in worker.workflows), *paused})
     found = [name for name in known if find.casefold() in name.casefold()]
     number, pages_in_all = page_of(request.query_params.get("page", ""), len(found), PAGE_SIZE)
     names = found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     pages = await asyncio.gather(*(_finished(services, name, SAMPLE_IN_LIST) for name in names))
-    paused = {control.name: control for control in controls if control.kind == "workflow"}
     none = WorkflowCounts(unfinished=0, stuck=0, succeeded=0, failed=0, canceled=0)
     lines = [
         Line(
             name=name,
             counts=counts.workflows.get(name, none),
             versions=fleet.versions_of(name),
-            late=Late.of(page.runs),
+            late=Outcomes.of(page.runs),
             last=page.runs[0] if page.runs else None,
             control=paused.get(name),
         )
@@ -103,6 +76,7 @@ async def workflows(request: Request, services: Services) -> View:
         context={
             "lines": lines,
             "find": find,
+            "sample": SAMPLE_IN_LIST,
             "matching": len(found),
             "in_all": len(known),
             "number": number,
@@ -124,7 +98,9 @@ async def workflow(request: Request, services: Services) -> View:
         flow.list_page(workflow=name, page_size=20),
     )
     fleet = Fleet(alive)
-    if name not in counts.workflows and not fleet.versions_of(name) and not await _is_scheduled(services, name):
+    control = next((each for each in controls if each.kind == "workflow" and each.name == name), None)
+    is_known = name in counts.workflows or fleet.versions_of(name) or control is not None
+    if not is_known and not await _is_scheduled(services, name):
         msg = f"no run of a workflow {name!r} is stored, no live worker serves it, and no schedule starts it"
         raise RunNotFound(msg)
     own = counts.workflows.get(name)
@@ -142,10 +118,11 @@ async def workflow(request: Request, services: Services) -> View:
             "counts": own,
             "by_status": by_status,
             "is_counted": is_counted,
-            "late": Late.of(page.runs),
+            "late": Outcomes.of(page.runs),
+            "sample": SAMPLE,
             "recent": recent.runs,
             "schema": flow.input_schemas().get(name),
-            "control": next((each for each in controls if each.kind == "workflow" and each.name == name), None),
+            "control": control,
             "versions": [
                 (version, in_flight[version], fleet.has_code(name, version or None))
                 for version in sorted({*in_flight, *served})

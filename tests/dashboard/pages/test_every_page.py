@@ -119,6 +119,15 @@ async def test_queues_say_what_lies_in_them_and_what_is_paused(flow: RedisFlow, 
     assert "No run matches" in (await browser.see(stranded)).text
 
 
+async def test_what_is_paused_is_shown_though_no_run_is_there(flow: RedisFlow, browser: Browser):
+    await flow.controls.pause(queue="mistyped")
+    await flow.controls.pause(workflow="ordr")
+    assert "paused" in (await browser.see("/queues")).rows()["mistyped"]
+    assert "paused" in (await browser.see("/workflows")).rows()["ordr"]
+    assert "api/v1/workflows/ordr:resume" in (await browser.see("/workflows/ordr")).buttons()
+    assert "queue mistyped is paused, since" in (await browser.see("/system")).text
+
+
 async def test_workers_are_shown_alive_and_gone(working: RedisFlow, browser: Browser):
     await eventually(working.workers)
     page = await browser.see("/workers")
