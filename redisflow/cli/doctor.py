@@ -12,7 +12,7 @@ from redisflow.checks.finding import Finding, Status
 from redisflow.checks.namespace import check_namespace
 from redisflow.checks.servers import PINGS, check_pings, check_servers
 from redisflow.cli.exits import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_WARNINGS
-from redisflow.cli.given import CALL_TIMEOUT_S, PLAIN, Given
+from redisflow.cli.given import CALL_TIMEOUT_S, PLAIN, Given, with_own_place
 from redisflow.cli.machine_checks import check_app, check_machine, check_place, check_settings
 from redisflow.cli.output import is_terminal, printable
 from redisflow.cli.settings import DEV, follow_dev
@@ -52,12 +52,15 @@ async def doctor(
 async def examine(given: Given) -> tuple[list[Finding], bool]:
     """All findings, in order, and whether the server could be asked."""
     settings = given.settings()
-    findings = [*check_machine(), *check_settings(settings)]
-    if any(each.status == "fail" for each in findings):
-        return findings, True
+    said = list(check_settings(settings))
+    if any(each.status == "fail" for each in said):
+        return [*check_machine(), *said], True
     follow_dev(settings)
     finding, flow = check_app(settings)
-    findings.append(finding)
+    if flow is not None and given.asks_the_app(settings):
+        settings = with_own_place(settings, flow)
+        said = list(check_settings(settings))
+    findings = [*check_machine(), *said, finding]
     if flow is not None:
         findings += check_place(flow, settings)
     # A place of its own: the app's would make the namespace where it is not there.

@@ -56,7 +56,7 @@ class Given:
         """The app's own flow where there is one, unless flags say where to look; else one that knows no workflow."""
         settings = self.settings()
         app = settings["app"].value
-        if app is not None and self._asks_the_app(settings):
+        if app is not None and self.asks_the_app(settings):
             from redisflow.cli.target import load_for_command  # noqa: PLC0415  # it imports the code of users
 
             follow_dev(settings)
@@ -75,7 +75,8 @@ class Given:
             call_timeout=CALL_TIMEOUT_S,
         )
 
-    def _asks_the_app(self, settings: dict[str, Setting]) -> bool:
+    def asks_the_app(self, settings: Mapping[str, Setting]) -> bool:
+        """Whether commands take the app's own flow: flags that say where to look leave it out."""
         is_elsewhere = self.app is None and (self.url is not None or self.namespace is not None)
         return settings["app"].value is not None and not is_elsewhere
 
@@ -88,7 +89,7 @@ class Given:
     async def connect(self) -> AsyncGenerator[Backend]:
         """For commands that read no payload: they need not import what workflows are made of."""
         settings = self.settings()
-        if self._asks_the_app(settings) and not self._says_where(settings):
+        if self.asks_the_app(settings) and not self._says_where(settings):
             async with self.flow() as flow:
                 yield flow.backend
             return
@@ -102,7 +103,7 @@ class Given:
     def location(self) -> Location:
         """Where a backend would be opened: for commands about other namespaces than that of their settings."""
         settings = self.settings()
-        return self.flow().location if self._asks_the_app(settings) else _location(settings)
+        return self.flow().location if self.asks_the_app(settings) else _location(settings)
 
 
 def contradictions(settings: Mapping[str, Setting], flow: RedisFlow) -> Iterator[str]:
@@ -112,6 +113,17 @@ def contradictions(settings: Mapping[str, Setting], flow: RedisFlow) -> Iterator
         yield "url"
     if namespace.source != "default" and namespace.value != flow.namespace:
         yield "namespace"
+
+
+def with_own_place(settings: Mapping[str, Setting], flow: RedisFlow) -> dict[str, Setting]:
+    """The settings as commands follow them: what nobody has said about the place is what the app has."""
+    url, namespace, app = settings["url"], settings["namespace"], settings["app"].value or ""
+    found = dict(settings)
+    if url.source in ("default", DEV) and not is_same_place(url.value or "", flow.location.url):
+        found["url"] = Setting(flow.location.url, app)
+    if namespace.source == "default" and namespace.value != flow.namespace:
+        found["namespace"] = Setting(flow.namespace, app)
+    return found
 
 
 def _location(settings: dict[str, Setting]) -> Location:

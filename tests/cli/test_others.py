@@ -106,6 +106,30 @@ async def test_an_app_gives_types_to_what_is_started(cli: Cli, tmp_path, shop: R
         assert (elsewhere.code, "another namespace" in elsewhere.err) == (2, True)
 
 
+async def test_settings_are_shown_as_commands_follow_them(cli: Cli, tmp_path, monkeypatch):
+    for name in ("NAMESPACE", "URL"):
+        monkeypatch.delenv(f"REDISFLOW_{name}")
+    (tmp_path / "placed_app.py").write_text(
+        "from redisflow import RedisFlow\nflow = RedisFlow('redis://:secret@127.0.0.1:1/0', namespace='from-app')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("REDISFLOW_APP", "placed_app:flow")
+    said = await cli("config", "show")
+    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in said.out.splitlines()[1:]}
+    assert rows["url"] == ["redis://***@127.0.0.1:1/0", "placed_app:flow"]
+    assert rows["namespace"] == ["from-app", "placed_app:flow"]
+    checks = {check["name"]: check["says"] for check in (await cli("doctor", "--json")).json["checks"]}
+    assert (checks["url"], checks["namespace"]) == (
+        "redis://***@127.0.0.1:1/0 (placed_app:flow)",
+        "from-app (placed_app:flow)",
+    )
+    other = (await cli("config", "show", "-n", "other", "--json")).json
+    assert [row["value"] for row in other] == ["redis://localhost:6379/0", "other", "placed_app:flow"]
+    monkeypatch.setenv("REDISFLOW_NAMESPACE", "another")
+    unclear = await cli("config", "show")
+    assert (unclear.code, "says another namespace" in unclear.err, "another\tREDIS" in unclear.out) == (0, True, True)
+
+
 async def test_a_list_asks_an_app_only_where_it_is_needed_to_know_the_place(
     cli: Cli, tmp_path, shop: RedisFlow, namespace: str, monkeypatch
 ):
