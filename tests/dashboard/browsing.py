@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from redisflow import RedisFlow
 from redisflow.dashboard.app import dashboard_app
 
-VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
+VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "wbr"})
 LINKS = {"a": "href", "link": "href", "script": "src", "use": "href", "form": "action", "main": "hx-sse:connect"}
 
 

@@ -4,6 +4,7 @@ import { startCharts } from "./charts.js";
 import { startFolds } from "./folds.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
+import { startNav } from "./nav.js";
 import { startPalette } from "./palette.js";
 import { startSaved } from "./saved.js";
 import { startSelection } from "./selection.js";
@@ -11,4 +12,4 @@ import { startTheme } from "./theme.js";
 import { startTimes } from "./times.js";
 import { startZoom } from "./zoom.js";
 
-for (const start of [startTheme, startTimes, startLive, startFolds, startActions, startSelection, startSaved, startPalette, startKeys, startCharts, startZoom]) start();
+for (const start of [startTheme, startTimes, startNav, startLive, startFolds, startActions, startSelection, startSaved, startPalette, startKeys, startCharts, startZoom]) start();
