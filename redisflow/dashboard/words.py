@@ -86,7 +86,7 @@ def many(number: int, what: str) -> str:
 def share(part: float, whole: float) -> str:
     """A percentage, `0.4 %`; a dash where there is no whole."""
     if not whole:
-        return "-"
+        return "–"  # noqa: RUF001  # as for all that is not there
     percent = 100 * part / whole
     if 0 < percent < 0.1:
         return "< 0.1 %"

@@ -60,7 +60,7 @@ def test_instants_are_said_in_utc():
 
 @pytest.mark.parametrize(
     ("part", "whole", "said"),
-    [(0, 0, "-"), (0, 9, "0 %"), (9, 9, "100 %"), (1, 3, "33 %"), (1, 250, "0.4 %"), (1, 100_000, "< 0.1 %")],
+    [(0, 0, "\u2013"), (0, 9, "0 %"), (9, 9, "100 %"), (1, 3, "33 %"), (1, 250, "0.4 %"), (1, 100_000, "< 0.1 %")],
 )
 def test_shares(part: int, whole: int, said: str):
     assert words.share(part, whole) == said
