@@ -22,6 +22,7 @@ from redisflow.dashboard.copies import copies_of, has_to_be_said
 from redisflow.dashboard.pages.numbers import page_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
+from redisflow.dashboard.words import short
 from redisflow.documents import Document
 from redisflow.fleet import HeldRun
 from redisflow.names import name_of_key
@@ -94,7 +95,7 @@ async def run(request: Request, services: Services) -> View:
 
     return View(
         template="run.html",
-        title=f"{found.workflow} {run_id[:8]}",
+        title=f"{found.workflow} {short(run_id)}",
         nav="runs",
         context={
             "run": found,

@@ -16,6 +16,9 @@ const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hou
 const amount = (value, unit, largest = value) =>
   unit !== "s" ? value.toLocaleString() : largest < 1 ? `${(value * 1000).toLocaleString()} ms` : `${value.toLocaleString()} s`;
 
+// Runs are counted: there is no half of one.
+const WHOLE = [...Array(10).keys()].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
+
 const last = (values) => values.findLast((value) => value != null);
 
 // A point is made of a minute or five. The last one may still be under way, and the one before not be told by all workers.
@@ -29,7 +32,7 @@ function options(chart, width) {
     cursor: { y: false, points: { size: 7 } },
     legend: { live: true },
     scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, chart.unit ? 0.01 : 1)] } },
-    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 52, values: (_, ticks) => ticks.map((tick) => amount(tick, chart.unit, last(ticks))) }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 52, ...(chart.unit ? {} : { incrs: WHOLE }), values: (_, ticks) => ticks.map((tick) => amount(tick, chart.unit, last(ticks))) }],
     series: [
       { label: "Time", value: (_, at) => (at == null ? "latest" : clock(at)) },
       ...chart.series.map(({ label, tone, fill }) => {
