@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
+from redisflow.dashboard import words
+
 Format: TypeAlias = Literal["table", "json", "jsonl", "yaml", "id"]
 Document: TypeAlias = dict[str, Any]
 
@@ -176,21 +178,25 @@ def _shown(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
 def ago(instant: datetime, now: datetime) -> str:
-    """How long ago, or how far ahead, in one unit: `3 min ago`, `in 2 h`."""
+    """How long ago, in one unit, or how far ahead, in two: `3 min ago`, `in 2 d 23 h`."""
     seconds = (now - instant).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    shown = took(abs(seconds))
-    return f"in {shown}" if seconds < 0 else f"{shown} ago"
+    if seconds < 0:
+        return f"in {took(-seconds)}"
+    return f"{coarsely(seconds)} ago"
 
 
 def took(seconds: float) -> str:
-    """A duration in one unit, rounded down; below a second in ms."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds * 1000)} ms"
+    """A duration in its two largest units, in the words of the dashboard: `4.8 s`, `1 min 59 s`."""
+    return words.took(seconds)
+
+
+def coarsely(seconds: float) -> str:
+    """A duration in its largest unit alone, rounded down."""
+    return words.coarse(words.took(seconds)) if seconds >= _TENTHS_S else f"{int(seconds)} s"
+
+
+_TENTHS_S = 10
+"""Below that tenths of a second are told."""

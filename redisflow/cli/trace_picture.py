@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from rich.text import Text
 
-from redisflow.cli.output import STYLES, printable, took
+from redisflow.cli.output import STYLES, coarsely, printable, took
 from redisflow.cli.picture import KINDS, MARKS, NOT_FINISHED
 from redisflow.client.family import Family
 from redisflow.runs import StepRun, WorkflowRun
@@ -85,7 +85,7 @@ class _Picture:
     def _axis(self, timeline: Timeline, head: str) -> Text:
         """The breaks first: they are what must be read."""
         cells = [" "] * self.width
-        labels = [(gap.at, f"‖ {took(gap.seconds)} ‖") for gap in timeline.gaps]
+        labels = [(gap.at, f"‖ {coarsely(gap.seconds)} ‖") for gap in timeline.gaps]
         ticks = [(tick.at, _since_start(tick.seconds)) for tick in timeline.ticks]
         # What is drawn large may have several ticks within what one label can say.
         labels += [tick for before, tick in zip([(0, ""), *ticks], ticks, strict=False) if tick[1] != before[1]]
