@@ -50,7 +50,11 @@ def columns(out: Output) -> tuple[Column, ...]:
     """What a list of runs shows."""
     return (
         Column("ID", lambda run: run["id"]),
-        Column("WORKFLOW", lambda run: run["workflow"] + (f" {run['version']}" if run["version"] else "")),
+        Column(
+            "WORKFLOW",
+            lambda run: run["workflow"] + (f" {run['version']}" if run["version"] else ""),
+            may_shrink=True,
+        ),
         Column("STATUS", status_of),
         Column("CREATED", lambda run: out.when(run["created_at"]), right=True),
         Column("TOOK", _took, right=True),

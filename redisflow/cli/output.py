@@ -39,6 +39,8 @@ class Column:
     right: bool = False
     may_shrink: bool = False
     """Where the terminal is narrow."""
+    is_spare: bool = False
+    """Another column says it, too, or another command: where there is no room, it goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +113,20 @@ class Output:
         from rich.table import Table  # noqa: PLC0415  # not where it is no terminal
         from rich.text import Text  # noqa: PLC0415  # the same
 
+        from redisflow.cli.fitting import fit_columns  # noqa: PLC0415  # the same
+
+        texts = [[printable(column.text(document)) for document in documents] for column in columns]
+        where = console()
+        widths = fit_columns(columns, texts, where.width)
         table = Table(box=None, pad_edge=False, header_style="dim")
-        columns_of_texts: list[list[str]] = []
-        for column in columns:
-            texts = [printable(column.text(document)) for document in documents]
-            whole = None if column.may_shrink else max(map(len, [column.title, *texts]))
-            side: Literal["left", "right"] = "right" if column.right else "left"
-            table.add_column(column.title, justify=side, no_wrap=True, overflow="ellipsis", min_width=whole)
-            columns_of_texts.append(texts)
-        for row in zip(*columns_of_texts, strict=True):
+        for at, width in widths.items():
+            side: Literal["left", "right"] = "right" if columns[at].right else "left"
+            table.add_column(columns[at].title, justify=side, no_wrap=True, overflow="ellipsis", width=width)
+        for row in zip(*(texts[at] for at in widths), strict=True):
             table.add_row(*(Text(text, STYLES.get(text.partition(" ")[0], "")) for text in row))
-        console().print(table)
+        where.print(table)
+        if left_out := [column.title for at, column in enumerate(columns) if at not in widths]:
+            note(f"not shown for want of width: {', '.join(left_out)} (-o json)")
 
 
 def is_terminal() -> bool:
@@ -195,7 +200,7 @@ def took(seconds: float) -> str:
 
 def coarsely(seconds: float) -> str:
     """A duration in its largest unit alone, rounded down."""
-    return words.coarse(words.took(seconds)) if seconds >= _TENTHS_S else f"{int(seconds)} s"
+    return " ".join(words.took(seconds).split(" ")[:2]) if seconds >= _TENTHS_S else f"{int(seconds)} s"
 
 
 _TENTHS_S = 10

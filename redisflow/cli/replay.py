@@ -132,7 +132,11 @@ def _judge(flow: RedisFlow, history: dict[str, Any]) -> Document:
 def _tell(found: Sequence[Document], given: Given) -> None:
     columns = (
         Column("ID", lambda row: row["id"]),
-        Column("WORKFLOW", lambda row: row["workflow"] + (f" {row['version']}" if row["version"] else "")),
+        Column(
+            "WORKFLOW",
+            lambda row: row["workflow"] + (f" {row['version']}" if row["version"] else ""),
+            may_shrink=True,
+        ),
         Column("STATUS", lambda row: row["status"]),
         Column("OUTCOME", lambda row: row["outcome"]),
     )

@@ -31,13 +31,13 @@ async def list_schedules(*, given: Given = PLAIN) -> None:
     out = given.out
     columns = (
         Column("ID", lambda row: row["id"]),
-        Column("WORKFLOW", lambda row: row["workflow"]),
-        Column("WHEN", lambda row: row["ticks"]),
+        Column("WORKFLOW", lambda row: row["workflow"], may_shrink=True),
+        Column("WHEN", lambda row: row["ticks"], may_shrink=True),
         Column(
             "NEXT", lambda row: "paused" if row["is_paused"] else out.when(next(iter(row["next_fire_times"]), None))
         ),
         Column("LAST", lambda row: row["last_outcome"] or ""),
-        Column("LAST RUN", lambda row: row["last_run_id"] or ""),
+        Column("LAST RUN", lambda row: row["last_run_id"] or "", is_spare=True),
     )
     out.rows(columns, found)
     if not found and out.form == "table":

@@ -29,7 +29,7 @@ def show(*, given: Given = PLAIN) -> None:
     ]
     columns = (
         Column("NAME", lambda row: row["id"]),
-        Column("VALUE", lambda row: row["value"] or "-"),
-        Column("FROM", lambda row: row["source"]),
+        Column("VALUE", lambda row: row["value"] or "-", may_shrink=True),
+        Column("FROM", lambda row: row["source"], may_shrink=True),
     )
     given.out.rows(columns, found)

@@ -35,11 +35,11 @@ async def list_workers(
     out = given.out
     columns = (
         Column("NAME", lambda row: row["id"]),
-        Column("HOST", lambda row: row["host"]),
-        Column("PID", lambda row: str(row["pid"]), right=True),
+        Column("HOST", lambda row: row["host"], may_shrink=True, is_spare=True),
+        Column("PID", lambda row: str(row["pid"]), right=True, is_spare=True),
         Column("RUNS", lambda row: f"{row['held']} of {row['concurrency']}", right=True),
-        Column("QUEUES", lambda row: ", ".join(row["queues"])),
-        Column("WORKFLOWS", lambda row: ", ".join(_place(each) for each in row["workflows"])),
+        Column("QUEUES", lambda row: ", ".join(row["queues"]), may_shrink=True),
+        Column("WORKFLOWS", lambda row: ", ".join(_place(each) for each in row["workflows"]), may_shrink=True),
         Column(
             "SEEN", lambda row: out.when(row["seen_at"]) if row["is_alive"] else f"gone, {out.when(row['seen_at'])}"
         ),
@@ -64,7 +64,7 @@ async def list_held(
         held = await flow.held_runs(most=most)
     columns = (
         Column("ID", lambda row: row["id"]),
-        Column("WORKER", lambda row: row["worker"]),
+        Column("WORKER", lambda row: row["worker"], may_shrink=True),
         Column("IDLE", lambda row: took(row["idle_s"]), right=True),
     )
     given.out.rows(columns, [documents.of_held_run(each) for each in held])
