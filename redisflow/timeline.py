@@ -22,10 +22,14 @@ MOST_GAPS = 6
 LEAST_GAP_S = 1.0
 """No shorter stretch is worth the reader's attention that a break in the scale costs."""
 TICKS = 6
+WIDE, NARROW = 1.6, 4.5
+"""Percent of the width that a character of the axis takes: of some 400 pixels, and of the 140 of a telephone."""
 LEAST_BAR = 0.4
 """Percent of the width: what took no time must still be seen."""
 
 BarState: TypeAlias = Literal["succeeded", "failed", "running", "waiting", "queued", "canceled"]
+Room: TypeAlias = Literal["any", "wide", "none"]
+"""How wide a picture must be for some words on its axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,9 @@ class Gap:
     at: float
     """Its middle, in percent of the width."""
     seconds: float
+    label: str
+    """About how long it is."""
+    room: Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,9 @@ class Tick:
     at: float
     seconds: float
     """Since the run was created."""
+    label: str
+    """It differs from those of all others."""
+    room: Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +162,14 @@ def draw_timeline(run: WorkflowRun, now: datetime, zoom: Zoom | None = None) -> 
     marks = [moment for _, each in spans for span in each for moment in (span.began, span.ended)]
     marks += [moment for span in whole for moment in (span.began, span.ended)]
     pieces = _scale(began, last, busy, marks)
+    gaps = _gaps(pieces)
     return Timeline(
         rows=[
             Row(step, run.is_finished and step.status in {"running", "waiting"}, each, pieces) for step, each in spans
         ],
         run=_bars(whole, pieces),
-        ticks=_ticks(run.created_at, pieces),
-        gaps=[
-            Gap(piece.left + piece.width / 2, (piece.ended - piece.began).total_seconds())
-            for piece in pieces
-            if piece.is_gap
-        ],
+        ticks=_ticks(run.created_at, pieces, gaps),
+        gaps=gaps,
         stretches=[
             Stretch(
                 round(piece.left, 3),
@@ -297,23 +304,96 @@ def _bar(span: Span, pieces: Sequence[Piece]) -> Bar:
     return Bar(round(left, 3), round(width, 3), span.state, span.began, span.ended, span.attempt)
 
 
-def _ticks(zero: datetime, pieces: Sequence[Piece]) -> list[Tick]:
+# -- the axis ---------------------------------------------------------------------------------------------------------
+
+
+class _Axis:
+    """What is written on a picture in which a character takes so much: nothing over anything else."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._taken: list[tuple[float, float]] = []
+
+    def has_room(self, at: float, label: str) -> bool:
+        """Takes the place, where it is free: at the ends words stand within the picture, elsewhere in the middle."""
+        wide = len(label) * self._share
+        left = at if at < 2 else at - wide if at > 96 else at - wide / 2
+        if any(left < other_right and left + wide > other_left for other_left, other_right in self._taken):
+            return False
+        self._taken.append((left - self._share, left + wide + self._share))
+        return True
+
+
+def _gaps(pieces: Sequence[Piece]) -> list[Gap]:
+    """The longest ones say first how long they are."""
+    wide, narrow = _Axis(WIDE), _Axis(NARROW)
+    found: list[Gap] = []
+    for piece in sorted((piece for piece in pieces if piece.is_gap), key=lambda piece: piece.began - piece.ended):
+        at, seconds = piece.left + piece.width / 2, (piece.ended - piece.began).total_seconds()
+        label = _about(seconds)
+        found.append(Gap(at, seconds, label, _room(wide, narrow, at, _in_bars(label))))
+    return sorted(found, key=lambda gap: gap.at)
+
+
+def _room(wide: _Axis, narrow: _Axis, at: float, label: str) -> Room:
+    if not wide.has_room(at, label):
+        return "none"
+    return "any" if narrow.has_room(at, label) else "wide"
+
+
+def _in_bars(label: str) -> str:
+    return f"| {label} |"
+
+
+def _ticks(zero: datetime, pieces: Sequence[Piece], gaps: Sequence[Gap]) -> list[Tick]:
     """At round times, as far as they stand apart from each other and from the breaks."""
     to_scale_s = sum((piece.ended - piece.began).total_seconds() for piece in pieces if not piece.is_gap)
     if not to_scale_s:
         return []
     step_s = _round_step(to_scale_s / TICKS)
-    breaks = [piece.left + piece.width / 2 for piece in pieces if piece.is_gap]
+    wide, narrow = _Axis(WIDE), _Axis(NARROW)
+    for gap in gaps:
+        _room(wide, narrow, gap.at, _in_bars(gap.label))
     ticks: list[Tick] = []
     for began, ended in ((piece.began, piece.ended) for piece in pieces if not piece.is_gap):
         first = math.ceil((began - zero).total_seconds() / step_s)
         last = math.floor((ended - zero).total_seconds() / step_s)
         for number in range(first, min(last, first + 4 * TICKS) + 1):
-            at = _place(zero + timedelta(seconds=number * step_s), pieces)
-            is_free = all(abs(at - gap) >= GAP_SHARE for gap in breaks)
+            at = round(_place(zero + timedelta(seconds=number * step_s), pieces), 3)
+            is_free = all(abs(at - gap.at) >= GAP_SHARE for gap in gaps)
             if is_free and (not ticks or at - ticks[-1].at >= 100 / TICKS / 2):
-                ticks.append(Tick(round(at, 3), round(number * step_s, 6)))
+                label = _since(number, step_s)
+                room = _room(wide, narrow, at, label)
+                if room != "none":
+                    ticks.append(Tick(at, round(number * step_s, 6), label, room))
     return ticks
+
+
+def _since(number: int, step_s: float) -> str:
+    """So many steps, with the digits that tell one from the next."""
+    digits = max(0, math.ceil(-math.log10(step_s) - 1e-9))
+    whole_s, part = divmod(round(number * step_s * 10**digits), 10**digits)
+    if not whole_s:
+        return f"{part * 10.0 ** (3 - digits):.{max(0, digits - 3)}f} ms" if part else "0"
+    said: list[str] = []
+    for size, unit in _UNITS:
+        count, whole_s = divmod(whole_s, size)
+        if count:
+            said.append(f"{count} {unit}")
+    if whole_s or part:
+        said.append(f"{whole_s}.{part:0{digits}} s" if digits else f"{whole_s} s")
+    return " ".join(said)
+
+
+def _about(seconds: float) -> str:
+    """In its largest unit."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def _round_step(seconds: float) -> float:

@@ -58,11 +58,6 @@ def took(seconds: float | timedelta | None) -> str:
     return f"{whole} {unit}"
 
 
-def coarse(text: str) -> str:
-    """Its largest unit alone: `1 min 14 s` is `1 min`."""
-    return " ".join(text.split(" ")[:2])
-
-
 def between(began: datetime | None, ended: datetime | None) -> str:
     """How long it was from one instant to the other."""
     return "" if began is None or ended is None else took(ended - began)
@@ -151,7 +146,6 @@ def kind_icon(kind: str) -> str:
 
 WORDS: Final[dict[str, Callable[..., Any]]] = {
     "took": took,
-    "coarse": coarse,
     "between": between,
     "clock": clock,
     "count": count,

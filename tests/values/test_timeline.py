@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from redisflow.failure import Failure
 from redisflow.runs import StepAttempt, StepRun, StepStatus, WorkflowRun
-from redisflow.timeline import GAP_SHARE, LEAST_BAR, Timeline, Zoom, draw_timeline
+from redisflow.timeline import GAP_SHARE, LEAST_BAR, NARROW, WIDE, Timeline, Zoom, draw_timeline
 
 T0 = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -140,6 +140,76 @@ def test_whatever_happened_it_fits_in_order_and_nothing_is_invisible(spans: list
     assert [tick.at for tick in drawn.ticks] == sorted(tick.at for tick in drawn.ticks)
     assert len(drawn.ticks) < 40
     assert len(drawn.gaps) * GAP_SHARE < 100
+
+
+# -- the axis ---------------------------------------------------------------------------------------------------------
+
+
+def labels(timeline: Timeline) -> list[str]:
+    return [tick.label for tick in timeline.ticks]
+
+
+def spaces(timeline: Timeline, share: float, *rooms: str) -> list[tuple[float, float]]:
+    """Where words stand on a picture in which a character takes so much, from left to right."""
+    words = [(gap.at, f"| {gap.label} |") for gap in timeline.gaps if gap.room in rooms]
+    words += [(tick.at, tick.label) for tick in timeline.ticks if tick.room in rooms]
+    found: list[tuple[float, float]] = []
+    for place, text in words:
+        long = len(text) * share
+        left = place if place < 2 else place - long if place > 96 else place - long / 2
+        found.append((left, left + long))
+    return sorted(found)
+
+
+def test_ticks_late_in_a_run_have_the_digits_that_tell_them_apart():
+    run = a_run(body("a", attempt(1, 0, 0.1)), body("b", attempt(1, 470, 471.2)), finished=471.2)
+    found = labels(draw_timeline(run, at(471.2)))
+    assert "7 min 50.5 s" in found
+    assert len(set(found)) == len(found) > 1
+
+
+@pytest.mark.parametrize(
+    ("long_s", "wanted"),
+    [
+        (0.006, ["0", "1 ms", "2 ms", "3 ms", "4 ms", "5 ms", "6 ms"]),
+        (2.5, ["0", "500 ms", "1.0 s", "1.5 s", "2.0 s", "2.5 s"]),
+        (10, ["0", "2 s", "4 s", "6 s", "8 s", "10 s"]),
+        (600, ["0", "2 min", "4 min", "6 min", "8 min", "10 min"]),
+        (40_000, ["0", "2 h", "4 h", "6 h", "8 h", "10 h"]),
+        (500_000, ["0", "1 d", "2 d", "3 d", "4 d", "5 d"]),
+    ],
+)
+def test_ticks_are_round(long_s: float, wanted: list[str]):
+    assert labels(draw_timeline(a_run(body("a", attempt(1, 0, long_s)), finished=long_s), at(long_s))) == wanted
+
+
+def test_a_tick_keeps_clear_of_what_is_written_at_a_break():
+    run = a_run(body("a", attempt(1, 0, 1)), sleep(1, 260.5), body("b", attempt(1, 260.5, 262.5)), finished=262.5)
+    drawn = draw_timeline(run, at(262.5))
+    (gap,) = drawn.gaps
+    assert gap.label == "4 min"
+    assert all(abs(tick.at - gap.at) > (len(tick.label) + len("| 4 min |")) * WIDE / 2 for tick in drawn.ticks)
+
+
+def test_of_two_breaks_beside_each_other_the_longer_one_says_how_long_it_is():
+    run = a_run(
+        body("a", attempt(1, 0, 50)),
+        sleep(50, 3_650),
+        body("b", attempt(1, 3_650, 3_650.01)),
+        sleep(3_650.01, 40_000),
+        body("c", attempt(1, 40_000, 40_050)),
+        finished=40_050,
+    )
+    assert [(gap.label, gap.room) for gap in draw_timeline(run, at(40_050)).gaps] == [("1 h", "none"), ("10 h", "any")]
+
+
+@given(st.lists(st.tuples(moments, moments).map(sorted), max_size=12), moments)
+def test_nothing_on_the_axis_is_written_over_anything_else(spans: list[list[float]], now: float):
+    drawn = draw_timeline(a_run(*(body(str(number), attempt(1, *span)) for number, span in enumerate(spans))), at(now))
+    assert len(set(labels(drawn))) == len(drawn.ticks)
+    for share, rooms in ((WIDE, ("any", "wide")), (NARROW, ("any",))):
+        for one, other in itertools.pairwise(spaces(drawn, share, *rooms)):
+            assert one[1] <= other[0]
 
 
 # -- a part of the time -----------------------------------------------------------------------------------------------
