@@ -16,13 +16,18 @@ NOT_FINISHED = "·"
 KINDS = {"run": "", "sleep": "sleep ", "signal": "signal ", "child": "child ", "compensation": "undo "}
 WIDTH = 24
 """Of the bar of a step, in characters."""
+NARROW = 80
+"""A narrower terminal has bars of half that width."""
+NAMES_AT_LEAST, NAMES_AT_MOST = 12, 40
+BESIDE = 24
+"""Columns of a terminal that are left for what is said of a step."""
 LONGEST = 2_000
 """Of a payload, in characters: `-o json` has the rest."""
 
 
-def draw_run(run: Document, out: Output, *, with_payloads: bool = True) -> Text:
-    """All of it, a line for each step with a bar that shows when it ran."""
-    lines = [_title(run), *_facts(run, out), Text(), *_steps(run, out)]
+def draw_run(run: Document, out: Output, width: int | None = None, *, with_payloads: bool = True) -> Text:
+    """All of it, a line for each step with a bar that shows when it ran; where there is a width, steps are no wider."""
+    lines = [_title(run), *_facts(run, out), Text(), *_steps(run, out, width)]
     if with_payloads:
         for name in ("input", "output"):
             if run[name] is not None:
@@ -58,17 +63,29 @@ _INSTANTS = (("starts", "available_at"), ("deadline", "deadline_at"), ("to be ta
 _RELATIONS = (("child of", "parent"), ("from", "forked_from"), ("schedule", "schedule"), ("ending:", "ending"))
 
 
-def _steps(run: Document, out: Output) -> list[Text]:
+def _steps(run: Document, out: Output, width: int | None) -> list[Text]:
     if not run["steps"]:
         return [Text("no step yet" if not run["finished_at"] else "no steps", "dim")]
     begin = run["started_at"] or run["created_at"]
     end = run["finished_at"] or datetime.now(UTC).isoformat()
     names = [printable(KINDS.get(step["kind"], "") + step["key"]) for step in run["steps"]]
+    bars = WIDTH if width is None or width >= NARROW else WIDTH // 2
     longest = max(map(len, names))
-    return [
-        _step(step, name.ljust(longest), _bar(step, begin, end), out, has_ended=run["finished_at"] is not None)
+    if width is not None:
+        longest = min(longest, NAMES_AT_MOST, max(NAMES_AT_LEAST, width - bars - BESIDE))
+    lines = [
+        _step(step, clipped(name, longest), _bar(step, begin, end, bars), out, has_ended=run["finished_at"] is not None)
         for step, name in zip(run["steps"], names, strict=True)
     ]
+    for line in lines:
+        if width is not None:
+            line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def clipped(name: str, room: int) -> str:
+    """Of exactly this length: with spaces behind it, or without its end."""
+    return name.ljust(room) if len(name) <= room else f"{name[: room - 1]}…"
 
 
 def _step(step: Document, name: str, bar: str, out: Output, *, has_ended: bool) -> Text:
@@ -89,13 +106,13 @@ def _step(step: Document, name: str, bar: str, out: Output, *, has_ended: bool) 
     return Text.assemble((f"{mark} {name} ", style), (bar, style), " ", (printable(", ".join(says)), "dim"))
 
 
-def _bar(step: Document, begin: str, end: str) -> str:
+def _bar(step: Document, begin: str, end: str, width: int) -> str:
     whole = max(_seconds(begin, end), 0.001)
     if not step["started_at"]:
-        return " " * WIDTH
-    first = min(WIDTH - 1, max(0, int(_seconds(begin, step["started_at"]) / whole * WIDTH)))
-    last = int(_seconds(begin, step["finished_at"] or end) / whole * WIDTH)
-    return (" " * first + "━" * max(1, min(WIDTH, last) - first)).ljust(WIDTH)
+        return " " * width
+    first = min(width - 1, max(0, int(_seconds(begin, step["started_at"]) / whole * width)))
+    last = int(_seconds(begin, step["finished_at"] or end) / whole * width)
+    return (" " * first + "━" * max(1, min(width, last) - first)).ljust(width)
 
 
 def _error(error: Document | None) -> list[Text]:

@@ -28,7 +28,7 @@ async def show(run_id: RunId, /, *, given: Given = PLAIN) -> None:
         holder = await flow.find_holder(run_id) if run.status == "running" else None
     document = documents.of_run(run) | {"worker": holder and holder.worker}
     out = given.out
-    out.one(document, lambda: draw_run(document, out))
+    out.one(document, lambda: draw_run(document, out, _width()))
 
 
 async def watch(run_id: RunId, /, *, given: Given = PLAIN) -> int:
@@ -41,24 +41,31 @@ async def watch(run_id: RunId, /, *, given: Given = PLAIN) -> int:
     return 0 if run.status == "succeeded" else EXIT_FAILED
 
 
+def _width() -> int | None:
+    """Of the terminal; None where there is none."""
+    return console().width if is_terminal() else None
+
+
 async def _watch_live(flow: RedisFlow, run_id: str, given: Given) -> WorkflowRun:
     from rich.live import Live  # noqa: PLC0415  # where a person watches
 
     with Live(console=console(), refresh_per_second=4, vertical_overflow="visible") as live:
         while True:
             run = await flow.get_run(run_id)
-            live.update(draw_run(documents.of_run(run), given.out, with_payloads=run.is_finished))
+            live.update(draw_run(documents.of_run(run), given.out, _width(), with_payloads=run.is_finished))
             if run.is_finished:
                 return run
             await asyncio.sleep(LOOK_S)
 
 
 async def _watch_lines(flow: RedisFlow, run_id: str, given: Given) -> WorkflowRun:
-    """A line for each change of the run or of a step, or each as a document."""
+    """A line for each change of the run or of a step, or each as a document. The last line is the end of the run."""
     told: dict[str, str] = {}
     while True:
         run = await flow.get_run(run_id)
-        lines = {"": str(run).partition("\n")[0]} | {step.key: f"  {step}" for step in run.steps}
+        first = {"": str(run).partition("\n")[0]}
+        steps = {step.key: f"  {step}" for step in run.steps}
+        lines = steps | first if run.is_finished else first | steps
         changed = [line for key, line in lines.items() if told.get(key) != line]
         if changed and given.out.form == "table":
             for line in changed:

@@ -11,7 +11,7 @@ from operator import itemgetter
 from rich.text import Text
 
 from redisflow.cli.output import STYLES, coarsely, printable, took
-from redisflow.cli.picture import KINDS, MARKS, NOT_FINISHED
+from redisflow.cli.picture import KINDS, MARKS, NAMES_AT_MOST, NOT_FINISHED, clipped
 from redisflow.client.family import Family
 from redisflow.runs import StepRun, WorkflowRun
 from redisflow.timeline import Bar, Row, Timeline, draw_timeline
@@ -20,7 +20,6 @@ LINES = {"waiting": "╌", "queued": "┄"}
 PLAIN = {"succeeded": "=", "failed": "x", "running": ">", "waiting": ".", "queued": "-", "canceled": "~"}
 """Where there are neither colours nor lines."""
 INDENT = "  "
-NAMES_AT_MOST = 40
 ERROR_AT_MOST = 100
 MESSAGE_STYLE = "dim"
 
@@ -53,8 +52,7 @@ class _Picture:
         step = row.step
         style = "dim" if row.is_left else STYLES.get(step.status, "")
         mark = NOT_FINISHED if row.is_left else MARKS.get(step.status, NOT_FINISHED)
-        shown = name if len(name) <= room else f"{name[: room - 1]}…"
-        lines = [self._line(f"{indent}{mark} {shown.ljust(room)}  ", style, row.bars, _says(row, self.now))]
+        lines = [self._line(f"{indent}{mark} {clipped(name, room)}  ", style, row.bars, _says(row, self.now))]
         if len(step.attempts) > 1:
             lines += [Text(f"{indent}{INDENT * 2}{each}", MESSAGE_STYLE) for each in _attempts(step)]
         if step.child_id is not None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from redisflow import RedisFlow
+from redisflow import RedisFlow, Step
 from redisflow.cli.fitting import fit_columns
 from redisflow.cli.output import Column, ago, took
 from tests.cli.conftest import Cli
@@ -81,6 +81,24 @@ async def test_a_narrow_terminal_shows_that_a_worker_drains(shop: RedisFlow, cli
     assert len(row) <= 80
     if "PID" not in title:
         assert said.err.startswith("not shown for want of width: ")
+
+
+@pytest.mark.parametrize("width", [60, 80])
+async def test_the_steps_of_a_run_are_no_wider_than_the_terminal(shop: RedisFlow, cli: Cli, width: int):
+    @shop.define_workflow("long")
+    async def long(step: Step) -> str:
+        for number in range(2):
+            await step.run(f"a-step-with-a-name-that-is-longer-than-any-terminal-has-room-for-{number}", str)
+        return "x" * 200
+
+    async with shop.new_worker(grace=0):
+        run = await shop.run_workflow("long")
+        await run.result(20)
+    shown = await on_terminal(width, "run", "show", run.id)
+    steps = [line for line in shown.out.splitlines() if line.startswith("✔")]
+    assert [(len(line) <= width, "…" in line, "━" in line, line.endswith(" ms")) for line in steps] == [(True,) * 4] * 2
+    assert "x" * 200 in shown.out
+    assert "room-for-1" in (await cli("run", "show", run.id)).out
 
 
 async def test_what_a_narrow_terminal_has_no_room_for_is_named(shop: RedisFlow, cli: Cli):

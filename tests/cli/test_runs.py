@@ -25,6 +25,14 @@ async def test_a_run_is_started_awaited_and_shown(working: RedisFlow, cli: Cli):
     assert "✔ charge" in told
 
 
+async def test_who_watches_a_run_in_a_pipe_reads_of_its_end_last(working: RedisFlow, cli: Cli):
+    run_id = (await cli("run", "start", "order", "-i", "5")).out.strip()
+    watched = await cli("run", "watch", run_id)
+    *_, step, run = watched.out.splitlines()
+    assert (watched.code, step.startswith("  charge: succeeded")) == (0, True)
+    assert run.startswith(f"run {run_id} of order: succeeded")
+
+
 async def test_exec_starts_a_run_and_prints_its_result(working: RedisFlow, cli: Cli):
     assert (await cli("run", "exec", "order", "-i", "7")).json == {"charged": 7}
 
