@@ -148,7 +148,7 @@ GROUPS = (
             Command("pause", "schedules:pause", "Start nothing from now on.", "schedule pause nightly"),
             Command("resume", "schedules:resume", "Go on with the next tick.", "schedule resume nightly"),
             Command("trigger", "schedules:trigger", "Start a run of it now.", "schedule trigger nightly"),
-            Command("delete", "schedules:delete", "Delete it; its runs stay.", "schedule delete nightly"),
+            Command("delete", "schedules:delete", "Delete it; its runs stay.", "schedule delete nightly --dry-run"),
         ),
     ),
     Group(

@@ -8,7 +8,8 @@ from cyclopts import Parameter
 
 from redisflow import documents
 from redisflow.cli.arguments import ScheduleId, WorkflowName
-from redisflow.cli.exits import Refused
+from redisflow.cli.asking import is_meant
+from redisflow.cli.exits import EXIT_FAILED, Refused
 from redisflow.cli.find_runs import as_duration, status_of
 from redisflow.cli.given import PLAIN, Given
 from redisflow.cli.output import Column, Document, Output, note
@@ -147,8 +148,22 @@ async def trigger(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
     given.out.one({"id": run_id, "schedule": schedule_id}, lambda: run_id)
 
 
-async def delete(schedule_id: ScheduleId, /, *, given: Given = PLAIN) -> None:
-    """Delete it; its runs stay."""
+async def delete(
+    schedule_id: ScheduleId,
+    /,
+    *,
+    yes: Annotated[bool, Parameter(alias="-y", negative=(), help="do not ask")] = False,
+    dry_run: Annotated[bool, Parameter(negative=(), help="say what it starts, and do nothing")] = False,
+    given: Given = PLAIN,
+) -> int:
+    """Delete it; its runs stay, but those that are queued behind one that goes on are canceled."""
     async with given.flow() as flow:
+        if dry_run:
+            info = await flow.schedules.get(schedule_id)
+            note(f"would delete schedule {schedule_id}: {info.definition.ticks} of {info.workflow}")
+            return 0
+        if not is_meant(f"delete schedule {schedule_id}", is_sure=yes):
+            return EXIT_FAILED
         await flow.schedules.delete(schedule_id)
     note(f"schedule {schedule_id} is deleted")
+    return 0

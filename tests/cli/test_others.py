@@ -41,7 +41,7 @@ async def test_workflows_queues_and_schedules_are_listed_and_held_back(shop: Red
     assert (await cli("schedule", "pause", "nightly")).code == 0
     assert "paused" in (await cli("schedule", "list")).out
     assert (await cli("schedule", "resume", "nightly")).code == 0
-    assert (await cli("schedule", "delete", "nightly")).code == 0
+    assert (await cli("schedule", "delete", "nightly", "--yes")).code == 0
     assert "there is no schedule" in (await cli("schedule", "list")).err
 
 
@@ -52,6 +52,19 @@ async def test_workers_and_what_they_do_not_serve(working: RedisFlow, cli: Cli):
     assert "no run is stranded" in (await cli("stranded")).out
     await cli("run", "start", "nobody")
     assert (await cli("stranded", "--json")).json["workflows"][0]["workflow"] == "nobody"
+
+
+async def test_a_schedule_is_deleted_only_where_somebody_is_sure(shop: RedisFlow, cli: Cli):
+    await shop.schedules.create("nightly", "approval", every="1h")
+    unsure = await cli("schedule", "delete", "nightly")
+    assert (unsure.code, "would delete schedule nightly: add --yes" in unsure.err) == (2, True)
+    dry = await cli("schedule", "delete", "nightly", "--dry-run")
+    assert (dry.code, dry.err) == (0, "would delete schedule nightly: every 1h of approval\n")
+    assert [each.id for each in await shop.schedules.list()] == ["nightly"]
+    for _ in range(2):  # safe to repeat
+        done = await cli("schedule", "delete", "nightly", "--yes")
+        assert (done.code, done.err) == (0, "schedule nightly is deleted\n")
+    assert await shop.schedules.list() == []
 
 
 async def test_an_audit_ends_with_1_where_something_is_wrong(shop, cli: Cli, valkey_url: str, namespace: str):
