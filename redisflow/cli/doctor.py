@@ -15,6 +15,7 @@ from redisflow.cli.exits import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_WARNINGS
 from redisflow.cli.given import CALL_TIMEOUT_S, PLAIN, Given, with_own_place
 from redisflow.cli.machine_checks import check_app, check_machine, check_place, check_settings
 from redisflow.cli.output import is_terminal, printable
+from redisflow.cli.phrases import translated
 from redisflow.cli.settings import DEV, follow_dev
 from redisflow.durability import AS_CONFIGURED
 from redisflow.errors import BackendError, BackendUnavailable
@@ -97,7 +98,7 @@ async def _ask_servers(backend: RedisBackend, durability: Durability, findings: 
             findings.append(finding)
     except BackendUnavailable as error:
         fix = "start it, or correct the URL; `redisflow dev` brings one of its own"
-        findings.append(Finding("server", "reachable", "fail", str(error), fix))
+        findings.append(Finding("server", "reachable", "fail", translated(str(error)), fix))
         return False
     except BackendError as error:
         findings.append(Finding("server", "reachable", "fail", str(error), "see what the server says"))

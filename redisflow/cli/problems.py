@@ -9,13 +9,14 @@ from collections.abc import Generator
 
 from redisflow.cli.exits import OutcomeUnknown, code_of, hint_of
 from redisflow.cli.output import printable, to_json
+from redisflow.cli.phrases import translated
 from redisflow.errors import BackendUnavailable, PayloadStoreUnavailable
 
 
 def tell_error(error: Exception, *, is_json: bool) -> int:
     """Tell it; returns the exit code that it is worth."""
     code = code_of(error)
-    tell_problem(str(error), code, hint_of(error), is_json=is_json, kind=type(error).__name__)
+    tell_problem(translated(str(error)), code, hint_of(error), is_json=is_json, kind=type(error).__name__)
     return code
 
 

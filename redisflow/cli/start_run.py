@@ -20,7 +20,7 @@ from redisflow.cli.output import note, to_json, write_line
 from redisflow.cli.problems import look_or_key, unsure
 from redisflow.client.handle import WorkflowHandle
 from redisflow.client.start import RunOptions
-from redisflow.durations import read_instant
+from redisflow.durations import read_instant, to_ms
 from redisflow.errors import BackendError
 
 if TYPE_CHECKING:
@@ -91,11 +91,12 @@ async def execute(
     given: Given = PLAIN,
 ) -> None:
     """Start a run, tell its id on standard error, wait for its end, and print its result."""
+    within = _within(wait)
     async with given.flow() as flow:
         run = await _start(flow, workflow, value, start)
         # Before anything can end the wait: the run goes on, and whoever does not know its id would start it again.
         note(to_json({"id": run.id}) if given.out.is_json else f"run {run.id}")
-        _print_result(await run.result(as_duration(wait)))
+        _print_result(await run.result(within))
 
 
 async def result(
@@ -107,7 +108,7 @@ async def result(
 ) -> None:
     """Wait for a run's end and print its result as JSON; exit code 1 where it failed or was canceled."""
     async with given.flow() as flow:
-        _print_result(await (await flow.get_handle(run_id)).result(as_duration(wait)))
+        _print_result(await (await flow.get_handle(run_id)).result(_within(wait)))
 
 
 async def _start(flow: RedisFlow, workflow: str, value: str | None, start: Start) -> WorkflowHandle[Any]:
@@ -139,6 +140,14 @@ def read_value(text: str | None) -> Any:
     except json.JSONDecodeError as error:
         msg = f"the input is no JSON ({error}); a text is written with quotes: '\"text\"'"
         raise ValueError(msg) from error
+
+
+def _within(wait: str | None) -> str | float | None:
+    """Known to be a duration before a run is started that nobody would wait for."""
+    within = as_duration(wait)
+    if within is not None:
+        to_ms(within, what="--timeout")
+    return within
 
 
 def _print_result(value: Any) -> None:

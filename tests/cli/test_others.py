@@ -109,7 +109,8 @@ async def test_an_app_gives_types_to_what_is_started(cli: Cli, tmp_path, shop: R
     assert wrong.code == 2
     right = await cli("run", "start", "typed", "-i", "3", "--app", "cli_app:flow")
     assert (await shop.get_run(right.out.strip())).queue == "special"
-    assert (await cli("run", "start", "other", "--app", "cli_app:flow")).code == 4
+    unknown = await cli("run", "start", "other", "--app", "cli_app:flow")
+    assert (unknown.code, "where it has versions, say which: --version (" in unknown.err) == (4, True)
     assert (await cli("run", "list", "--app", "nope")).code == 2
     same = shop.location.url.replace("redis://", "redis://:@").removesuffix("/0")
     assert same != shop.location.url

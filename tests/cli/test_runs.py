@@ -97,6 +97,36 @@ async def test_what_is_wrong_is_said_in_a_line_with_an_exit_code(shop, cli: Cli,
     assert len(said.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "list", "--created-after", "1x"], "--created-after: 'x' in '1x' is not a unit"),
+        (["run", "cancel", "--finished-before", "1x"], "--finished-before: 'x' in '1x' is not a unit"),
+        (["run", "start", "order", "--at", "1x"], "--at: 'x' in '1x' is not a unit"),
+        (["run", "start", "order", "--key", ""], "the one of --key has 0"),
+        (["run", "show", "nope"], "32 hexadecimal digits as `redisflow run list` prints it"),
+        (["run", "fork", MISSING], "after edited results: --from-step KEY or --step KEY=JSON"),
+        (["run", "exec", "order", "--timeout", "1x"], "--timeout: 'x' in '1x' is not a unit"),
+        (["schedule", "create", "s", "order"], 'give either --cron "0 3 * * *" or --every 15m'),
+        (["schedule", "create", "s", "order", "--every", "soon"], "--every: 'soon' is not a duration"),
+        (["workers", "runs", "--limit", "0"], "--limit is a whole number from 1"),
+    ],
+)
+async def test_messages_name_options_and_commands(shop: RedisFlow, cli: Cli, words: list[str], says: str):
+    said = await cli(*words)
+    assert (said.code, said.out) == (2, "")
+    assert says in said.err
+    assert (await shop.count_runs()).pending == 0
+
+
+async def test_what_is_said_of_runs_names_commands_and_counts(working: RedisFlow, cli: Cli):
+    failed = await cli("run", "exec", "order", "-i", "500")
+    assert "step 'charge' failed after 1 attempt: ValueError" in failed.err
+    run_id = (await cli("run", "start", "order", "-i", "5")).out.strip()
+    await cli("run", "result", run_id)
+    assert "`redisflow run rerun` or `redisflow run fork` makes a new run" in (await cli("run", "retry", run_id)).err
+
+
 async def test_errors_are_json_where_results_are(shop: RedisFlow, cli: Cli):
     said = await cli("run", "show", MISSING, "--json")
     assert '"title": "RunNotFound"' in said.err
@@ -128,6 +158,7 @@ async def test_an_unreachable_server_ends_with_3(cli: Cli):
     assert said.code == 3
     assert "no answer from" in said.err
     assert "secret" not in said.err
+    assert said.err.endswith("the URL is right (rediss:// where it speaks TLS).\n")
 
 
 async def test_a_result_that_does_not_come_in_time_ends_with_6_and_the_run_goes_on(shop: RedisFlow, cli: Cli):
