@@ -12,12 +12,12 @@ from tests.cli.conftest import Cli
 async def test_a_name_that_was_mistyped_is_seen_when_it_is_paused(working: RedisFlow, cli: Cli):
     await cli("run", "exec", "order", "-i", "1")
     assert "no run" not in (await cli("queue", "pause", "default")).err + (await cli("workflow", "pause", "order")).err
-    said = await cli("queue", "pause", "defualt")
-    assert (said.code, said.err.splitlines()[0]) == (0, "queue defualt is paused")
-    assert "no run is in queue defualt, and no live worker reads it" in said.err
+    said = await cli("queue", "pause", "defaults")
+    assert (said.code, said.err.splitlines()[0]) == (0, "queue defaults is paused")
+    assert "no run is in queue defaults, and no live worker reads it" in said.err
     assert "no run of ordr is stored" in (await cli("workflow", "pause", "ordr")).err
     paused = {row["id"] for row in (await cli("queue", "list", "--json")).json if row["is_paused"]}
-    assert paused == {"default", "defualt"}
+    assert paused == {"default", "defaults"}
     assert (await cli("workflow", "list")).err.splitlines() == ["workflow order is paused", "workflow ordr is paused"]
 
 
