@@ -7,6 +7,7 @@ from collections import defaultdict
 
 from starlette.requests import Request
 
+from redisflow.dashboard.pages.examples import example_of
 from redisflow.dashboard.services import Services
 from redisflow.dashboard.views import View
 
@@ -23,6 +24,7 @@ async def new_run(request: Request, services: Services) -> View:
     chosen = request.query_params.get("workflow", "")
     if chosen in served:
         of_version = {version: {chosen} for version in served[chosen]}
+    schemas = services.flow.input_schemas()
     return View(
         template="new_run.html",
         title="New run",
@@ -32,6 +34,7 @@ async def new_run(request: Request, services: Services) -> View:
             "others": sorted(counts.workflows.keys() - served.keys()),
             "versions": {version: ", ".join(sorted(names)) for version, names in sorted(of_version.items())},
             "chosen": chosen,
-            "schemas": services.flow.input_schemas(),
+            "schema": schemas.get(chosen),
+            "example": example_of(schemas.get(chosen)),
         },
     )
