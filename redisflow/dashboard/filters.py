@@ -154,7 +154,8 @@ def _with_id(query: Query, text: str) -> Query:
     try:
         run_id = check_run_id(text)
     except InvalidName:
-        msg = f"this is neither a run id nor one of {', '.join(_KEYS)}"
+        named = _part("workflow:", text if len(text) <= 80 else "NAME")
+        msg = f"this is neither a run id nor one of {', '.join(_KEYS)}; the runs of a workflow are {named}"
         raise ValueError(msg) from None
     if query != Query():
         msg = "id: names one run, so it stands alone"

@@ -184,6 +184,20 @@ def test_pages_and_filters_are_found_in_the_palette(show: Show, runs: Runs):
     expect(page.locator(".chip")).to_have_text(["status:failed"])
 
 
+def test_workflows_and_the_form_of_a_run_are_found_in_the_palette(show: Show, runs: Runs):
+    page = show("/queues")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("efun")
+    links = page.get_by_role("dialog", name="Go to").get_by_role("link")
+    expect(links).to_have_text(["refund", "Runs with workflow:efun"])
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/workflows/refund$"))
+    page.keyboard.press("Control+k")
+    page.keyboard.type("new")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("New run")
+
+
 def test_tab_reaches_the_content_past_the_navigation(show: Show, runs: Runs):
     page = show("/runs")
     page.keyboard.press("Tab")

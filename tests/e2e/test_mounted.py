@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from redisflow import RedisFlow
 from redisflow.dashboard.app import dashboard_app
+from tests.e2e.accessibility import violations
 from tests.e2e.conftest import OpenPage
 from tests.e2e.shop import Runs
 from tests.e2e.stage import Stage
@@ -48,6 +49,30 @@ def test_another_namespace_is_a_click_away(open_page: OpenPage, stage: Stage, ru
         expect(page).to_have_url(re.compile(f"{PREFIX}{path}/runs$"))
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+    page.keyboard.press("Control+k")
+    page.keyboard.type(":other")
+    expect(page.get_by_role("dialog", name="Go to").get_by_role("link").first).to_have_text(
+        f"Namespace {other.namespace}"
+    )
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"/ns/{other.namespace}/runs$"))
+    stage.run(other.close())
+
+
+def test_a_narrow_window_leads_to_all_pages_and_other_namespaces(open_page: OpenPage, stage: Stage, runs: Runs):
+    other = RedisFlow(stage.flow.location.url, namespace=f"{stage.flow.namespace}:far")
+    app = dashboard_app(stage.flow, others=[other])
+    page = open_page("/system", at=stage.serve(app), viewport={"width": 390, "height": 844}).page
+    shown = page.get_by_role("navigation", name="Pages").get_by_role("link", name="System")
+    expect(shown).to_be_in_viewport(ratio=0.9)
+    side = page.locator(".side").bounding_box()
+    assert side is not None
+    assert side["height"] < 100
+    menu = page.get_by_role("navigation", name="Namespaces")
+    menu.locator("summary").click()
+    assert not violations(page)
+    menu.get_by_role("link", name=other.namespace, exact=True).click()
+    expect(page).to_have_url(re.compile(f"/ns/{other.namespace}/runs$"))
     stage.run(other.close())
 
 
