@@ -61,7 +61,7 @@ class _Builder:
     def _with(self, node: Node, items: Iterable[tuple[str, Any]], depth: int) -> Node:
         for key, value in items:
             if self.left <= 0 or self.text_left <= 0:
-                node.children.append(Node("", "more", "… more: see JSON"))
+                node.children.append(Node("", "more", "… more"))
                 break
             node.children.append(self.build(key, value, depth + 1))
         return node

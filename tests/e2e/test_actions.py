@@ -89,6 +89,37 @@ def test_a_signal_is_sent_to_all_that_wait_for_it(show: Show, stage: Stage):
     shows_event(show(f"/runs/{run_ids[0]}"), f"signal {name}")
 
 
+def test_a_run_that_waits_is_sent_a_signal_from_the_list(show: Show, stage: Stage):
+    run_id = stage.until(stage.start("approval"), "waiting:signal")
+    page = show("/signals")
+    page.get_by_role("link", name=f"Send a signal to {run_id}").click()
+    dialog = page.get_by_role("dialog", name="Send a signal")
+    expect(dialog.get_by_label("Name")).to_have_value("approved")
+    dialog.get_by_role("button", name="Send").click()
+    pill(page, "succeeded")
+    page.reload()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_workflow_that_is_named_brings_what_it_takes(show: Show, stage: Stage):
+    page = show("/runs/new")
+    field, value = page.get_by_label("Workflow"), page.get_by_label("Input, as JSON")
+    field.fill("order")
+    field.blur()
+    expect(page.get_by_text("What order takes")).to_be_visible()
+    expect(value).to_have_attribute("placeholder", '"text"')
+    field.fill("refund")
+    field.blur()
+    expect(page.get_by_text("What refund takes")).to_be_visible()
+    expect(value).to_have_attribute("placeholder", "5")
+    page.reload()
+    expect(field).to_have_value("refund")
+    field.fill("far.away")
+    field.blur()
+    expect(page.get_by_role("note")).to_contain_text("No live worker serves far.away")
+    expect(page.get_by_text("What refund takes")).to_be_hidden()
+
+
 def test_the_record_of_a_run_leads_to_its_steps(show: Show, stage: Stage):
     run_id = stage.finish(stage.start("brittle"))
     page = show(f"/runs/{run_id}?tab=history")
@@ -260,7 +291,10 @@ def test_the_question_says_how_many_match_where_that_is_known(show: Show, stage:
     page = show(f"/runs?q=tag:t%3D{tag}+status:succeeded")
     page.get_by_label("Choose all on this page").check()
     bar = page.locator("#bulk")
-    bar.get_by_role("button", name="All that match").click()
+    bar.get_by_role("button", name="All 2 that match").click()
+    expect(bar.locator("[data-count]")).to_have_text("All 2 that match")
+    for verb in ("Retry", "Pause", "Cancel"):
+        expect(bar.get_by_role("button", name=verb)).to_be_disabled()
     bar.get_by_role("button", name="Delete").click()
     question = f"Delete all 2 runs that match status:succeeded tag:t={tag}?"
     expect(page.get_by_role("dialog", name="Confirm")).to_contain_text(question)

@@ -100,14 +100,31 @@ def test_a_run_id_alone_finds_the_run(show: Show, runs: Runs):
     expect(page.locator(f"#row-{runs.sleeping}")).to_contain_text("waiting: timer")
 
 
+def test_a_bare_word_is_told_how_a_workflow_is_looked_for(show: Show, runs: Runs):
+    page = show("/runs")
+    page.get_by_label("Filter").fill("refund")
+    page.get_by_label("Filter").press("Enter")
+    expect(page.get_by_role("note")).to_contain_text("the runs of a workflow are workflow:refund")
+    expect(page.locator("#page .card")).to_have_count(0)
+
+
+def test_a_list_says_that_the_unfinished_come_first(show: Show, runs: Runs):
+    page = show("/runs")
+    expect(page.get_by_text("50 runs on this page, unfinished first")).to_be_visible()
+    page.get_by_role("navigation", name="Status").get_by_role("link", name="Failed").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_text("unfinished first")).to_have_count(0)
+
+
 def test_a_filter_is_kept_in_this_browser_until_it_is_forgotten(show: Show, runs: Runs):
     page = show("/runs?q=workflow:refund", is_new=True)
-    page.get_by_role("button", name="Keep this filter").click()
-    expect(page.get_by_role("button", name="Keep this filter")).to_be_hidden()
+    page.get_by_role("button", name="Save this filter").click()
+    expect(page.get_by_role("button", name="Save this filter")).to_be_hidden()
     page.get_by_role("link", name="Clear all").click()
+    expect(page.get_by_role("group", name="Saved views")).to_contain_text("Saved:")
     page.get_by_role("link", name="workflow:refund").click()
     expect(page.get_by_label("Filter")).to_have_value("workflow:refund")
     page.get_by_role("button", name="Forget workflow:refund").click()
-    expect(page.get_by_role("button", name="Keep this filter")).to_be_visible()
+    expect(page.get_by_role("button", name="Save this filter")).to_be_visible()
     page.reload()
     expect(page.locator(".chip.saved")).to_have_count(0)

@@ -17,6 +17,12 @@ def is_settled(page: Page) -> None:
     expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
 
 
+def test_json_that_is_cut_says_where_all_of_it_is(show: Show, runs: Runs):
+    page = show(f"/runs/{runs.large}?tab=json")
+    link = page.get_by_role("link", name="all of it, from the API").first
+    expect(link).to_have_attribute("href", f"/api/v1/runs/{runs.large}")
+
+
 def test_a_step_opens_beside_the_timeline_where_one_is_and_back_closes_it(show: Show, runs: Runs):
     page = show(f"/runs/{runs.large}")
     is_settled(page)

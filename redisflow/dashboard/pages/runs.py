@@ -58,6 +58,8 @@ async def runs(request: Request, services: Services) -> View:
             "chips": [(chip, _link(rest)) for chip, rest in query.chips()] if not problem else [],
             "tabs": _tabs(query, known),
             "reach": _reach(query, known, page if is_first and not page.cursor else None),
+            "matching": _matching(query, known, page if is_first and not page.cursor else None),
+            "is_mixed": is_first and not query.tags and query.order == "newest" and _is_mixed(page),
             "spans": _spans(query),
             "page": page,
             "shares": {each.id: 100 * _seconds(each) / longest if longest else 0 for each in page.runs},
@@ -108,11 +110,26 @@ def _reach(query: Query, known: Mapping[str, int], whole: RunPage | None) -> Map
     found: dict[Verb, int | None] = {}
     for verb, meant in MEANT.items():
         statuses = query.statuses or meant
-        if whole is not None:
+        if not any(status.partition(":")[0] in meant or status in meant for status in statuses):
+            found[verb] = 0
+        elif whole is not None:
             found[verb] = sum(bool({run.status, f"{run.status}:{run.waiting_for}"} & {*statuses}) for run in whole.runs)
         else:
             found[verb] = sum(known[each] for each in statuses) if known.keys() >= {*statuses} else None
     return found
+
+
+def _matching(query: Query, known: Mapping[str, int], whole: RunPage | None) -> int | None:
+    """How many match, where that is known."""
+    if whole is not None:
+        return len(whole.runs)
+    statuses = query.statuses or STATUSES
+    return sum(known[each] for each in statuses) if known.keys() >= {*statuses} else None
+
+
+def _is_mixed(page: RunPage) -> bool:
+    """Whether unfinished runs stand before such as have ended: then what was created last is not on top of all."""
+    return len({run.finished_at is None for run in page.runs}) > 1
 
 
 def _tabs(query: Query, known: Mapping[str, int]) -> Sequence[Choice]:

@@ -113,6 +113,12 @@ export function startActions() {
     if (confirm && !(await ask(confirm, { danger: danger !== undefined, verb: verb || button.textContent.trim() }))) return;
     act(button, () => send(button, []));
   });
+  // A link may lead to a form that stands in a dialog.
+  const linked = location.hash && document.querySelector(`dialog[data-linked][id="${CSS.escape(location.hash.slice(1))}"]`);
+  if (linked) {
+    history.replaceState(history.state, "", location.pathname + location.search);
+    linked.showModal();
+  }
   document.addEventListener("change", (event) => { if (event.target.matches("select[data-submit]")) event.target.form.submit(); });
   document.addEventListener("submit", (event) => {
     const form = event.target.closest("form[data-post]");

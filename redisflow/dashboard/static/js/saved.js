@@ -1,4 +1,4 @@
-// Filters that somebody keeps, in this browser: a chip that leads there, and one that forgets it.
+// Filters that somebody saved, in this browser: a chip that leads there, and one that forgets it.
 import { toast } from "./toast.js";
 
 const KEY = "redisflow-views";
@@ -21,6 +21,7 @@ function show() {
     const link = document.createElement("a");
     link.href = `?q=${encodeURIComponent(view)}`;
     link.textContent = view;
+    if (view === current) link.ariaCurrent = "true";
     const forget = document.createElement("button");
     forget.type = "button";
     forget.className = "copy";
@@ -30,7 +31,10 @@ function show() {
     chip.append(link, forget);
     return chip;
   });
-  box.replaceChildren(...chips);
+  const label = document.createElement("span");
+  label.className = "muted";
+  label.textContent = "Saved:";
+  box.replaceChildren(...(chips.length ? [label, ...chips] : []));
   const keep = document.querySelector("[data-keep]");
   if (keep) keep.hidden = !current || read().includes(current);
 }
@@ -44,7 +48,7 @@ export function startSaved() {
     else if (event.target.closest("[data-keep]")) {
       const current = document.querySelector("[data-saved]").dataset.saved;
       localStorage.setItem(KEY, JSON.stringify([...new Set([...read(), current])].slice(-20)));
-      toast("Kept in this browser");
+      toast("Saved in this browser");
     } else return;
     show();
   });

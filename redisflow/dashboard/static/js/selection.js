@@ -9,12 +9,16 @@ const bar = () => document.getElementById("bulk");
 
 function show() {
   for (const box of boxes()) box.checked = all || chosen.has(box.value);
-  const every = document.querySelector("[data-choose-page]");
-  if (every) every.checked = boxes().length > 0 && boxes().every((box) => box.checked);
+  const page = document.querySelector("[data-choose-page]");
+  if (page) page.checked = boxes().length > 0 && boxes().every((box) => box.checked);
   const it = bar();
   if (!it) return;
   it.hidden = !all && chosen.size === 0;
-  it.querySelector("[data-count]").textContent = all ? "All that match" : `${chosen.size} chosen`;
+  const { matching } = it.dataset;
+  const every = matching === undefined ? "All" : `All ${Number(matching).toLocaleString("en")}`;
+  it.querySelector("[data-count]").textContent = all ? `${every} that match` : `${chosen.size} chosen`;
+  // Of those that match none is in a state in which this can be done.
+  for (const button of it.querySelectorAll("[data-bulk]")) button.disabled = all && button.dataset.reach === "0";
   it.querySelector("[data-all]").hidden = all;
 }
 
