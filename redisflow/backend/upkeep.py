@@ -88,18 +88,16 @@ class UpkeepCalls:
         prefix = self._prefixes[partition]
         if partition not in self._places:
             names = await self._transport.send(prefix, ("SMEMBERS", f"{prefix}workflows"))
-            self._places[partition] = (sorted(names), 0)
-        workflows, first = self._places[partition]
+            self._places[partition] = (sorted(names), -1)
+        workflows, before = self._places[partition]
         repaired = 0
         if workflows:
-            command = self._scripts.reconcile_runs.call(prefix, workflow=workflows[0], first=first, step=_STEP)
-            looked_at, repaired = await self._ask(prefix, command)
-            if looked_at < _STEP:
-                workflows, first = workflows[1:], 0
-            else:
-                first += looked_at
+            command = self._scripts.reconcile_runs.call(prefix, workflow=workflows[0], before=before, step=_STEP)
+            before, _, repaired = await self._ask(prefix, command)
+            if before == 0:
+                workflows, before = workflows[1:], -1
         if workflows:
-            self._places[partition] = (workflows, first)
+            self._places[partition] = (workflows, before)
         else:
             del self._places[partition]
         return Upkeep(done=not workflows, lost=repaired)

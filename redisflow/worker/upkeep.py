@@ -100,18 +100,10 @@ class UpkeepService:
         return reclaimed
 
     async def _reconcile(self, steps: int) -> None:
-        """So many steps at most; fewer where nothing is lost.
-
-        Each has its place by rank. Runs that it brings back may end meanwhile, others move up, and are passed over: so
-        where something was found, all are looked at once more.
-        """
-        found = 0
+        """So many steps at most, until all runs have been looked at."""
         for _ in range(steps):
             step = await self.backend.reconcile_runs(self.partition)
-            found += step.lost
             if step.lost:
                 _log.warning("upkeep: %d lost entries or timers rebuilt", step.lost)
             if step.done:
-                if not found:
-                    return
-                found = 0
+                return

@@ -238,9 +238,9 @@ class Lua:
         _, cursor, *counts = self.call("reclaim_runs", **arguments)
         return [cursor.decode(), *counts]
 
-    def reconcile(self, workflow: str = "order", first: int = 0, step: int = 100) -> tuple[int, int]:
+    def reconcile(self, workflow: str = "order", before: int = -1, step: int = 100) -> tuple[int, int]:
         """One step of rebuilding hints: how many were looked at, and how many repaired."""
-        _, seen, repaired = self.call("reconcile_runs", workflow=workflow, first=first, step=step)
+        _, _, seen, repaired = self.call("reconcile_runs", workflow=workflow, before=before, step=step)
         return seen, repaired
 
     def expire(self, held: Held, owner: str | None = None, idle_ms: int = OVER_MS) -> None:

@@ -142,8 +142,22 @@ def test_it_goes_through_the_listing_in_steps(lua: Lua) -> None:
     for number in range(5):
         lua.create(f"run-{number}")
     lua.delete("q:default:0")
-    assert [lua.reconcile(first=first, step=2) for first in (0, 2, 4, 6)] == [(2, 2), (2, 2), (1, 1), (0, 0)]
+    assert [lua.reconcile(before=before, step=2) for before in (-1, 3, 1, 0)] == [(2, 2), (2, 2), (1, 1), (0, 0)]
     assert len(lua.claim()) == 5
+
+
+def test_no_run_is_passed_over_where_others_end_between_its_steps(lua: Lua) -> None:
+    for number in range(6):
+        lua.create(f"run-{number}")
+    lua.delete("q:default:0")
+    assert lua.reconcile(before=-1, step=2) == (2, 2)
+    for held in lua.claim():
+        assert lua.finish(held) == "ok"
+    assert lua.reconcile(before=4, step=2) == (2, 2)
+    for held in lua.claim():
+        assert lua.finish(held) == "ok"
+    assert lua.reconcile(before=2, step=2) == (2, 2)
+    assert len(lua.claim()) == 2
 
 
 CALLS = ("claim", "commit", "park", "finish", "release", "shelve", "cancel", "reclaim", "wake")
