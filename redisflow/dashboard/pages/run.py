@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from redisflow.client.controls import Control
 from redisflow.client.events import Event
 from redisflow.client.family import read_family
 from redisflow.client.unreadable import UNREADABLE
@@ -111,6 +112,7 @@ async def run(request: Request, services: Services) -> View:
             "zoom": zoom,
             "around": None if chosen is None else _around(found, chosen, now),
             "critical": critical_steps(found),
+            "held_back": await _held_back(services, found),
             "copies": copies_of(found, str(request.base_url), _said_namespace(services)),
             "rows": rows[(number - 1) * ROWS : number * ROWS],
             "matching": len(rows),
@@ -154,6 +156,15 @@ async def _holder(services: Services, found: WorkflowRun) -> tuple[HeldRun | Non
     holder, workers = await asyncio.gather(services.flow.find_holder(found.id), services.flow.workers(gone=True))
     leases = {worker.name: worker.lease for worker in workers}
     return holder, holder is not None and holder.idle >= (leases.get(holder.worker) or LONGEST_LEASE)
+
+
+async def _held_back(services: Services, found: WorkflowRun) -> Control | None:
+    """The pause for which it waits in its queue, or will be put aside when a worker meets it."""
+    if found.status != "pending" and found.waiting_for != "held":
+        return None
+    of_it = {("queue", found.queue), ("workflow", found.workflow)}
+    controls = await services.flow.controls.list()
+    return next((control for control in controls if (control.kind, control.name) in of_it), None)
 
 
 def _awaited(found: WorkflowRun) -> list[str]:

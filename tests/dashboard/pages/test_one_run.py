@@ -316,6 +316,16 @@ async def test_where_a_signal_cannot_be_read_the_rest_of_its_run_is_shown(
     assert "approved" in (await browser.see("/signals")).text
 
 
+async def test_a_run_says_that_its_queue_or_its_workflow_is_paused(flow: RedisFlow, browser: Browser):
+    run_id = await start(flow, "echo", 1)
+    assert "Held back" not in (await browser.see(f"/runs/{run_id}")).facts()
+    await flow.controls.pause(queue="default")
+    assert "paused queue default, since" in (await browser.see(f"/runs/{run_id}")).facts()["Held back"]
+    await flow.controls.resume(queue="default")
+    await flow.controls.pause(workflow="echo")
+    assert "paused workflow echo, since" in (await browser.see(f"/runs/{run_id}")).facts()["Held back"]
+
+
 async def test_a_step_that_a_forked_run_has_from_before_it_is_shown(working: RedisFlow, browser: Browser):
     run_id = await finish(working, "order", {"id": "o-1"})
     await asyncio.sleep(0.1)  # a step that ended well before the run that has it was created
