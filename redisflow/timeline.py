@@ -162,13 +162,14 @@ def draw_timeline(run: WorkflowRun, now: datetime, zoom: Zoom | None = None) -> 
     marks = [moment for _, each in spans for span in each for moment in (span.began, span.ended)]
     marks += [moment for span in whole for moment in (span.began, span.ended)]
     pieces = _scale(began, last, busy, marks)
-    gaps = _gaps(pieces)
+    axis = _Axis()
+    gaps = _gaps(pieces, axis)
     return Timeline(
         rows=[
             Row(step, run.is_finished and step.status in {"running", "waiting"}, each, pieces) for step, each in spans
         ],
         run=_bars(whole, pieces),
-        ticks=_ticks(run.created_at, pieces, gaps),
+        ticks=_ticks(run.created_at, pieces, gaps, axis),
         gaps=gaps,
         stretches=[
             Stretch(
@@ -308,52 +309,43 @@ def _bar(span: Span, pieces: Sequence[Piece]) -> Bar:
 
 
 class _Axis:
-    """What is written on a picture in which a character takes so much: nothing over anything else."""
+    """What is written on it: nothing over anything else, in a wide picture and in a narrow one."""
 
-    def __init__(self, share: float) -> None:
-        self._share = share
-        self._taken: list[tuple[float, float]] = []
+    def __init__(self) -> None:
+        self._taken: dict[float, list[tuple[float, float]]] = {WIDE: [], NARROW: []}
 
-    def has_room(self, at: float, label: str) -> bool:
-        """Takes the place, where it is free: at the ends words stand within the picture, elsewhere in the middle."""
-        wide = len(label) * self._share
+    def room(self, at: float, label: str) -> Room:
+        """Where it fits it takes the place."""
+        if not self._takes(at, label, WIDE):
+            return "none"
+        return "any" if self._takes(at, label, NARROW) else "wide"
+
+    def _takes(self, at: float, label: str, share: float) -> bool:
+        """At the ends words stand within the picture, elsewhere around their place."""
+        wide, taken = len(label) * share, self._taken[share]
         left = at if at < 2 else at - wide if at > 96 else at - wide / 2
-        if any(left < other_right and left + wide > other_left for other_left, other_right in self._taken):
+        if any(left < other_right and left + wide > other_left for other_left, other_right in taken):
             return False
-        self._taken.append((left - self._share, left + wide + self._share))
+        taken.append((left - share, left + wide + share))
         return True
 
 
-def _gaps(pieces: Sequence[Piece]) -> list[Gap]:
+def _gaps(pieces: Sequence[Piece], axis: _Axis) -> list[Gap]:
     """The longest ones say first how long they are."""
-    wide, narrow = _Axis(WIDE), _Axis(NARROW)
     found: list[Gap] = []
     for piece in sorted((piece for piece in pieces if piece.is_gap), key=lambda piece: piece.began - piece.ended):
         at, seconds = piece.left + piece.width / 2, (piece.ended - piece.began).total_seconds()
         label = _about(seconds)
-        found.append(Gap(at, seconds, label, _room(wide, narrow, at, _in_bars(label))))
+        found.append(Gap(at, seconds, label, axis.room(at, f"| {label} |")))
     return sorted(found, key=lambda gap: gap.at)
 
 
-def _room(wide: _Axis, narrow: _Axis, at: float, label: str) -> Room:
-    if not wide.has_room(at, label):
-        return "none"
-    return "any" if narrow.has_room(at, label) else "wide"
-
-
-def _in_bars(label: str) -> str:
-    return f"| {label} |"
-
-
-def _ticks(zero: datetime, pieces: Sequence[Piece], gaps: Sequence[Gap]) -> list[Tick]:
+def _ticks(zero: datetime, pieces: Sequence[Piece], gaps: Sequence[Gap], axis: _Axis) -> list[Tick]:
     """At round times, as far as they stand apart from each other and from the breaks."""
     to_scale_s = sum((piece.ended - piece.began).total_seconds() for piece in pieces if not piece.is_gap)
     if not to_scale_s:
         return []
     step_s = _round_step(to_scale_s / TICKS)
-    wide, narrow = _Axis(WIDE), _Axis(NARROW)
-    for gap in gaps:
-        _room(wide, narrow, gap.at, _in_bars(gap.label))
     ticks: list[Tick] = []
     for began, ended in ((piece.began, piece.ended) for piece in pieces if not piece.is_gap):
         first = math.ceil((began - zero).total_seconds() / step_s)
@@ -363,8 +355,7 @@ def _ticks(zero: datetime, pieces: Sequence[Piece], gaps: Sequence[Gap]) -> list
             is_free = all(abs(at - gap.at) >= GAP_SHARE for gap in gaps)
             if is_free and (not ticks or at - ticks[-1].at >= 100 / TICKS / 2):
                 label = _since(number, step_s)
-                room = _room(wide, narrow, at, label)
-                if room != "none":
+                if (room := axis.room(at, label)) != "none":
                     ticks.append(Tick(at, round(number * step_s, 6), label, room))
     return ticks
 

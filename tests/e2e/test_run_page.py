@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.shop import MANY, Runs
@@ -15,6 +16,29 @@ Show = Callable[..., Page]
 def is_settled(page: Page) -> None:
     """Its scripts are there: going back within a run reads the page again."""
     expect(page.locator("[data-live]")).to_have_attribute("data-state", "on")
+
+
+OVERLAPPING = """() => {
+  const texts = [...document.querySelectorAll(".axis text")];
+  const shown = texts.map((text) => text.getBoundingClientRect()).filter((it) => it.width);
+  shown.sort((one, other) => one.left - other.left);
+  return [shown.length, shown.filter((it, place) => place && it.left < shown[place - 1].right).length];
+}"""
+BEYOND = """() => {
+  const right = (it) => it.getBoundingClientRect().right;
+  const took = [...document.querySelectorAll(".line .took")];
+  return took.filter((it) => it.scrollWidth > it.clientWidth || right(it) > right(it.closest(".card"))).length;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 700, 1400])
+def test_nothing_on_the_axis_of_a_timeline_lies_over_anything_else(width: int, show: Show, runs: Runs):
+    for run_id in (runs.succeeded, runs.sleeping, runs.large, runs.failed):
+        page = show(f"/runs/{run_id}", viewport={"width": width, "height": 844})
+        count, overlapping = page.evaluate(OVERLAPPING)
+        assert count > 1
+        assert overlapping == 0
+        assert page.evaluate(BEYOND) == 0
 
 
 def test_json_that_is_cut_says_where_all_of_it_is(show: Show, runs: Runs):

@@ -39,8 +39,8 @@ def _of(schema: Mapping[str, Any], whole: Mapping[str, Any], depth: int) -> Any:
             needed = [name for name in fields if name in schema.get("required", ())] or list(fields)
             return {name: _of(fields[name], whole, depth + 1) for name in needed[:MOST]} if depth < DEEPEST else {}
         case "array":
-            items = schema.get("items")
-            return [_of(items, whole, depth + 1)] if isinstance(items, dict) and depth < DEEPEST else []
+            items = cast("Mapping[str, Any] | None", schema.get("items"))
+            return [_of(items, whole, depth + 1)] if items and depth < DEEPEST else []
         case str(name):
             return _BY_TYPE.get(name)
         case _:
