@@ -19,8 +19,8 @@ SHORTEST = 6
 def fit_columns(columns: Sequence[Column], texts: Sequence[Sequence[str]], room: int) -> dict[int, int]:
     """The width of each column that is shown, by its place; `texts` are those of each column.
 
-    Columns that may shrink do so first, the widest most. Where that is not enough, columns go: those that another one
-    says as well, then those that may shrink, then the last. The first one stays.
+    Columns that may shrink do so first, the widest most. Where that is not enough, columns go: the sparest first, of
+    those the last. The first one stays.
     """
     whole = [max(map(cell_len, [column.title, *each])) for column, each in zip(columns, texts, strict=True)]
     least = [
@@ -29,7 +29,7 @@ def fit_columns(columns: Sequence[Column], texts: Sequence[Sequence[str]], room:
     ]
     shown = list(range(len(columns)))
     while len(shown) > 1 and _needed(least, shown) > room:
-        shown.remove(max(shown[1:], key=lambda at: (columns[at].is_spare, columns[at].may_shrink, at)))
+        shown.remove(max(shown[1:], key=lambda at: (columns[at].spare, at)))
     widths = {at: least[at] for at in shown}
     for _ in range(room - _needed(least, shown)):
         short = [at for at in shown if widths[at] < whole[at]]

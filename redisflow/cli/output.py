@@ -39,8 +39,8 @@ class Column:
     right: bool = False
     may_shrink: bool = False
     """Where the terminal is narrow."""
-    is_spare: bool = False
-    """Another column says it, too, or another command: where there is no room, it goes first."""
+    spare: int = 0
+    """Where there is no room, the sparest column goes first: another one says it, too, or another command."""
 
 
 @dataclass(frozen=True, slots=True)

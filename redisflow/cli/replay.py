@@ -137,7 +137,7 @@ def _tell(found: Sequence[Document], given: Given) -> None:
             lambda row: row["workflow"] + (f" {row['version']}" if row["version"] else ""),
             may_shrink=True,
         ),
-        Column("STATUS", lambda row: row["status"]),
+        Column("STATUS", lambda row: row["status"], spare=1),
         Column("OUTCOME", lambda row: row["outcome"]),
     )
     given.out.rows(columns, found)

@@ -38,7 +38,7 @@ async def list_schedules(*, given: Given = PLAIN) -> None:
             "NEXT", lambda row: "paused" if row["is_paused"] else out.when(next(iter(row["next_fire_times"]), None))
         ),
         Column("LAST", lambda row: row["last_outcome"] or ""),
-        Column("LAST RUN", lambda row: row["last_run_id"] or "", is_spare=True),
+        Column("LAST RUN", lambda row: row["last_run_id"] or "", spare=1),
     )
     out.rows(columns, found)
     if not found and out.form == "table":

@@ -35,11 +35,11 @@ async def list_workers(
     out = given.out
     columns = (
         Column("NAME", lambda row: row["id"]),
-        Column("HOST", lambda row: row["host"], may_shrink=True, is_spare=True),
-        Column("PID", lambda row: str(row["pid"]), right=True, is_spare=True),
+        Column("HOST", lambda row: row["host"], may_shrink=True, spare=2),
+        Column("PID", lambda row: str(row["pid"]), right=True, spare=2),
         Column("RUNS", lambda row: f"{row['held']} of {row['concurrency']}", right=True),
-        Column("QUEUES", lambda row: ", ".join(row["queues"]), may_shrink=True),
-        Column("WORKFLOWS", lambda row: ", ".join(_place(each) for each in row["workflows"]), may_shrink=True),
+        Column("QUEUES", lambda row: ", ".join(row["queues"]), may_shrink=True, spare=1),
+        Column("WORKFLOWS", lambda row: ", ".join(_place(each) for each in row["workflows"]), may_shrink=True, spare=1),
         Column(
             "SEEN", lambda row: out.when(row["seen_at"]) if row["is_alive"] else f"gone, {out.when(row['seen_at'])}"
         ),
