@@ -101,7 +101,7 @@ async def test_a_schedule_is_created_changed_and_shown(shop: RedisFlow, cli: Cli
     ("words", "code", "says"),
     [
         (["show", "nope"], 4, "not stored"),
-        (["create", "s", "order"], 2, "either cron"),
+        (["create", "s", "order"], 2, "either --cron"),
         (["create", "s", "order", "--cron", "61 * * * *"], 2, "cannot be understood"),
         (["create", "s", "order", "--every", "1h", "--overlap", "nope"], 2, "overlap"),
         (["create", "s", "order", "--every", "soon"], 2, "every"),
