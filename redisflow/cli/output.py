@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
-from redisflow.dashboard import words
+from redisflow import words
 
 Format: TypeAlias = Literal["table", "json", "jsonl", "yaml", "id"]
 Document: TypeAlias = dict[str, Any]

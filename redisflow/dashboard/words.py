@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
 from redisflow.dashboard.filters import Query
 from redisflow.documents import iso
-
-_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+from redisflow.words import took
 
 ICONS: Final = {
     "succeeded": "circle-check",
@@ -38,24 +37,6 @@ _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\ud800-\udfff]"
 )
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def took(seconds: float | timedelta | None) -> str:
-    """A duration: `12 ms`, `3.4 s`, `2 h 5 min`."""
-    if seconds is None:
-        return ""
-    if isinstance(seconds, timedelta):
-        seconds = seconds.total_seconds()
-    if seconds < 0.9995:  # what is rounded to a second is one
-        return f"{max(0, round(seconds * 1000))} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    place = next(number for number, (size, _) in enumerate(_UNITS) if seconds >= size)
-    size, unit = _UNITS[place]
-    whole, rest = divmod(int(seconds), size)
-    if place + 1 < len(_UNITS) and (rest := rest // _UNITS[place + 1][0]):
-        return f"{whole} {unit} {rest} {_UNITS[place + 1][1]}"
-    return f"{whole} {unit}"
 
 
 def between(began: datetime | None, ended: datetime | None) -> str:

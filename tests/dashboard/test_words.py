@@ -13,6 +13,7 @@ from markupsafe import Markup
 from redisflow.dashboard import words
 from redisflow.dashboard.filters import Query
 from redisflow.run_id import new_run_id
+from redisflow.words import took
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -41,12 +42,12 @@ NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
     ],
 )
 def test_durations(seconds: float | timedelta | None, said: str):
-    assert words.took(seconds) == said
+    assert took(seconds) == said
 
 
 @given(st.floats(0, 1e9))
 def test_a_duration_has_at_most_two_units(seconds: float):
-    assert len(words.took(seconds).split(" ")) in {2, 4}
+    assert len(took(seconds).split(" ")) in {2, 4}
 
 
 def test_instants_are_said_in_utc():

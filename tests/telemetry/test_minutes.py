@@ -68,9 +68,9 @@ def test_a_percentile_lies_in_the_bucket_of_the_true_one(seed: int) -> None:
 
 
 def test_what_was_once_counted_is_read_and_percentiles_are_near() -> None:
-    once = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000)
-    once += (60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000, 10_800_000, 43_200_000)
-    assert {*once, 86_400_000, 604_800_000, 2_592_000_000} <= {*BOUNDS_MS}
+    once = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000}
+    once |= {60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000, 10_800_000, 43_200_000}
+    assert once | {86_400_000, 604_800_000, 2_592_000_000} <= {*BOUNDS_MS}
     assert list(BOUNDS_MS) == sorted({*BOUNDS_MS})
     up_to_a_day = [bound for bound in BOUNDS_MS if 8 <= bound <= 86_400_000]
     assert max(upper / lower for lower, upper in pairwise(up_to_a_day)) < 1.4
