@@ -33,7 +33,7 @@ BOUNDS_MS: tuple[int, ...] = (
 )
 """Upper bounds of the buckets, each of which holds what is longer than the bound before it.
 
-Most are a fifth to a third apart, so that a percentile is wrong by a sixth at most. One that was once stored stays:
+Those up to a day are a fifth to two fifths apart, and no percentile is wrong by more. One that was once stored stays:
 what others counted by it would not be read.
 """
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from redisflow.checks.finding import Finding
-from redisflow.durations import describe_ms
 from redisflow.server_info import SLOTS
-from redisflow.words import counted
+from redisflow.words import counted, took
 
 if TYPE_CHECKING:
     from redisflow.durability import Durability
@@ -55,9 +54,7 @@ def _check_node(group: str, node: ServerNode) -> Iterator[Finding]:
     elif node.flaws:
         yield Finding(group, "version", "warn", node.flaws[0], "upgrade it, where your distribution has not mended it")
     else:
-        yield Finding(
-            group, "version", "ok", f"{version} at {node.address}, up for {describe_ms(node.uptime_s * 1000)}"
-        )
+        yield Finding(group, "version", "ok", f"{version} at {node.address}, up for {took(node.uptime_s)}")
     load = f"{counted(node.clients, 'connection')}, {node.ops_per_s:,} commands/s, {counted(node.keys, 'key')}"
     yield Finding(group, "load", "ok", load)
     yield _check_eviction(group, node)
