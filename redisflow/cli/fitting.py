@@ -33,8 +33,9 @@ def fit_columns(columns: Sequence[Column], texts: Sequence[Sequence[str]], room:
     widths = {at: least[at] for at in shown}
     for _ in range(room - _needed(least, shown)):
         short = [at for at in shown if widths[at] < whole[at]]
-        if short:
-            widths[min(short, key=lambda at: widths[at])] += 1
+        if not short:
+            break
+        widths[min(short, key=lambda at: widths[at])] += 1
     return widths
 
 
