@@ -137,4 +137,4 @@ async def test_a_line_in_the_log_about_a_run_names_it_and_its_workflow(
                 await handle.result(timeout="1m")
     (told,) = [text for text in caplog.messages if text.startswith("run.failed")]
     assert told.startswith(f"run.failed {handle.id} of order: ")
-    assert "get_run" in told
+    assert f"`redisflow run show {handle.id}`" in told
