@@ -72,7 +72,7 @@ lowest: $(ALL_STAMP) ## Run tests with the oldest libraries that are allowed (AR
 	@$(PIP) install --quiet --upgrade uv
 	@$(BIN)/python -m venv --clear $(LOWEST)
 	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group test \
-		--editable '.[$(shell echo $(EXTRAS) fastapi django | tr ' ' ,)]' httpx
+		--editable '.[$(shell echo $(EXTRAS) fastapi django | tr ' ' ,)]' 'httpx>=0.28'
 	@$(LOWEST)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
 		-W 'ignore:The anyio.abc:DeprecationWarning' $(ARGS)
 
