@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from redisflow.runs import StepRun, WorkflowRun
+from redisflow.words import roughly
 
 GAP_SHARE = 9.0
 """Percent of the width that a shortened stretch takes."""
@@ -335,7 +336,7 @@ def _gaps(pieces: Sequence[Piece], axis: _Axis) -> list[Gap]:
     found: list[Gap] = []
     for piece in sorted((piece for piece in pieces if piece.is_gap), key=lambda piece: piece.began - piece.ended):
         at, seconds = piece.left + piece.width / 2, (piece.ended - piece.began).total_seconds()
-        label = _about(seconds)
+        label = roughly(seconds)
         found.append(Gap(at, seconds, label, axis.room(at, f"| {label} |")))
     return sorted(found, key=lambda gap: gap.at)
 
@@ -374,14 +375,6 @@ def _since(number: int, step_s: float) -> str:
     if whole_s or part:
         said.append(f"{whole_s}.{part:0{digits}} s" if digits else f"{whole_s} s")
     return " ".join(said)
-
-
-def _about(seconds: float) -> str:
-    """In its largest unit."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))

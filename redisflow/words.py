@@ -36,3 +36,8 @@ def took(seconds: float | timedelta | None) -> str:
     if place + 1 < len(_UNITS) and (rest := rest // _UNITS[place + 1][0]):
         return f"{whole} {unit} {rest} {_UNITS[place + 1][1]}"
     return f"{whole} {unit}"
+
+
+def roughly(seconds: float) -> str:
+    """A duration in its largest unit alone, rounded down: `2 h`, `4.8 s`."""
+    return " ".join(took(seconds).split(" ")[:2])

@@ -190,7 +190,7 @@ def ago(instant: datetime, now: datetime) -> str:
         return "now"
     if seconds < 0:
         return f"in {took(-seconds)}"
-    return f"{coarsely(seconds)} ago"
+    return f"{int(seconds)} s ago" if seconds < _TENTHS_S else f"{words.roughly(seconds)} ago"
 
 
 def took(seconds: float) -> str:
@@ -198,10 +198,5 @@ def took(seconds: float) -> str:
     return words.took(seconds)
 
 
-def coarsely(seconds: float) -> str:
-    """A duration in its largest unit alone, rounded down."""
-    return " ".join(words.took(seconds).split(" ")[:2]) if seconds >= _TENTHS_S else f"{int(seconds)} s"
-
-
 _TENTHS_S = 10
-"""Below that tenths of a second are told."""
+"""Below that durations have tenths of a second, which nobody wants of something that was."""

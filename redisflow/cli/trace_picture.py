@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from rich.text import Text
 
-from redisflow.cli.output import STYLES, coarsely, printable, took
+from redisflow.cli.output import STYLES, printable, took
 from redisflow.cli.picture import KINDS, MARKS, NAMES_AT_MOST, NOT_FINISHED, clipped
 from redisflow.client.family import Family
 from redisflow.runs import StepRun, WorkflowRun
@@ -83,22 +83,14 @@ class _Picture:
     def _axis(self, timeline: Timeline, head: str) -> Text:
         """The breaks first: they are what must be read."""
         cells = [" "] * self.width
-        labels = [(gap.at, f"‖ {coarsely(gap.seconds)} ‖") for gap in timeline.gaps]
-        ticks = [(tick.at, _since_start(tick.seconds)) for tick in timeline.ticks]
-        # What is drawn large may have several ticks within what one label can say.
-        labels += [tick for before, tick in zip([(0, ""), *ticks], ticks, strict=False) if tick[1] != before[1]]
+        labels = [(gap.at, f"‖ {gap.label} ‖") for gap in timeline.gaps]
+        labels += [(tick.at, tick.label) for tick in timeline.ticks]
         for at, label in labels:
             first = max(0, min(self.width - len(label), round(at * self.width / 100) - len(label) // 2))
             beside = cells[max(0, first - 1) : first + len(label) + 1]
             if len(label) <= self.width and not "".join(beside).strip():
                 cells[first : first + len(label)] = label
         return Text(head + "".join(cells).rstrip(), MESSAGE_STYLE)
-
-
-def _since_start(seconds: float) -> str:
-    if not seconds:
-        return "0"
-    return f"{seconds:.1f} s" if 1 <= seconds < 60 else took(seconds)
 
 
 def _name(step: StepRun) -> str:
