@@ -1,4 +1,7 @@
-"""`redisflow queue pause`, `redisflow workflow pause`, and resume: holding back the runs of a queue or a workflow."""
+"""`redisflow queue pause`, `redisflow workflow pause`, and resume: holding back the runs of a queue or a workflow.
+
+What is asked for is done and told first: whether the name is known is looked at afterwards, and must not delay it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from redisflow.fleet import Fleet
 async def pause_queue(queue: QueueName, /, *, given: Given = PLAIN) -> None:
     """Take up no run from this queue from now on; those that a worker holds go on until they wait."""
     async with given.flow() as flow:
-        queues, workers = await asyncio.gather(flow.queues(), flow.workers())
         await flow.controls.pause(queue=queue)
-    note(f"queue {queue} is paused")
-    if not any(each.name == queue for each in queues) and not any(queue in worker.queues for worker in workers):
+        note(f"queue {queue} is paused")
+        queues, workers = await asyncio.gather(flow.queues(), flow.workers())
+    is_empty = not any(each.name == queue and each.ready + each.held for each in queues)
+    if is_empty and not any(queue in worker.queues for worker in workers):
         note(f"no run is in queue {queue}, and no live worker reads it: `redisflow queue list` names all")
 
 
@@ -30,9 +34,9 @@ async def resume_queue(queue: QueueName, /, *, given: Given = PLAIN) -> None:
 async def pause_workflow(workflow: WorkflowName, /, *, given: Given = PLAIN) -> None:
     """Take up no run of this workflow from now on; those that a worker holds go on until they wait."""
     async with given.flow() as flow:
-        counts, workers = await asyncio.gather(flow.count_runs(), flow.workers())
         await flow.controls.pause(workflow=workflow)
-    note(f"workflow {workflow} is paused")
+        note(f"workflow {workflow} is paused")
+        counts, workers = await asyncio.gather(flow.count_runs(), flow.workers())
     if workflow not in counts.workflows and not Fleet(workers).versions_of(workflow):
         note(f"no run of {workflow} is stored, and no live worker serves it: `redisflow workflow list` has the names")
 
